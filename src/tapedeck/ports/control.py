@@ -1,0 +1,46 @@
+"""What the service asks of the worker that captures a meeting, and what it hears back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+__all__ = ["CaptureControl", "CaptureEvents"]
+
+
+class CaptureControl(Protocol):
+    """Commands for the capture of one meeting. All are idempotent; unknown ids are ignored."""
+
+    async def start(self, meeting_id: str, recording_id: str) -> None:
+        """Record the meeting as soon as it has media; `CaptureEvents.on_capturing` tells when."""
+
+    async def pause(self, meeting_id: str, recording_id: str) -> None:
+        """Keep nothing from now on. Returns when the cut is in the log."""
+
+    async def resume(self, meeting_id: str, recording_id: str) -> None:
+        """Keep again from now on; video tracks are asked for a key frame."""
+
+    async def stop(self, meeting_id: str, recording_id: str) -> None:
+        """End the film now. Returns when the stop is in the log and the log is on disk."""
+
+    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
+        """End the publications of one participant, or of all."""
+
+
+class CaptureEvents(Protocol):
+    """Facts that capture reports to the service. Each call is one transaction there."""
+
+    async def on_session_started(self, meeting_id: str, session_id: str, at: datetime) -> None:
+        """The first participant joined."""
+
+    async def on_session_ended(self, meeting_id: str, session_id: str, at: datetime) -> None:
+        """The session is over: nobody was there for the meeting's keep-alive time."""
+
+    async def on_joined(self, session_id: str, participant_id: str, peer_id: str, name: str, at: datetime) -> None:
+        """A peer connected."""
+
+    async def on_left(self, session_id: str, peer_id: str, at: datetime) -> None:
+        """A peer is gone."""
+
+    async def on_capturing(self, recording_id: str, session_id: str, at: datetime) -> None:
+        """The first media of the recording is stored."""
