@@ -1,1 +1,209 @@
-"""Settings."""
+"""Settings: environment `TAPEDECK_*` over `tapedeck.toml` over defaults, validated once at start.
+
+Every setting here changes something; a name that no version knows is an error in the file and a warning in the
+environment. Secrets are `SecretStr`, so that neither `repr` nor a log line shows them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from tapedeck.core.errors import InvalidError
+
+__all__ = ["Settings", "load_settings", "unknown_names"]
+
+PREFIX = "TAPEDECK_"
+_TOOL_NAMES = {"TAPEDECK_CHROMIUM", "TAPEDECK_CONFIG"}
+"""Environment names that are not settings of the server: the browser of the tests, the path of the settings file."""
+
+
+class Settings(BaseSettings):
+    """All settings of a Tapedeck process. Field names are the setting names in lower case."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+
+    host: str = "127.0.0.1"
+    "Address the HTTP server binds to."
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    "TCP port of the HTTP server; 0 takes a free one."
+    data_dir: Path = Path("tapedeck-data")
+    "Everything Tapedeck keeps: database, captures, bucket, secret key."
+    public_url: str = ""
+    "What links begin with; default http://HOST:PORT."
+    database_url: str = ""
+    "SQLAlchemy URL; default a SQLite file in DATA_DIR."
+    bucket_url: str = ""
+    "`file:///path` of the built-in bucket; default the directory `bucket` in DATA_DIR."
+
+    api_token: SecretStr | None = None
+    "Bootstrap admin token; generated and printed once when unset."
+    account_id: str = ""
+    "Bootstrap account; generated when unset."
+    app_id: str = ""
+    "Bootstrap app; generated when unset."
+    secret_key: SecretStr | None = None
+    "Signs links and participant tokens; default a key made at first start in DATA_DIR/secret.key."
+    participant_token_ttl_s: Annotated[int, Field(ge=60, le=31_536_000)] = 86_400
+    "Life of a participant token in seconds."
+
+    rtc_ports: str = ""
+    "UDP ports for media as `low-high`; default any free port."
+    rtc_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    "Addresses offered as ICE host candidates; default those of the machine (loopback too when HOST is loopback)."
+    ice_servers: Annotated[tuple[str, ...], NoDecode] = ()
+    "STUN or TURN URLs, comma separated; none is contacted unless named here."
+
+    empty_meeting_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 60
+    "A recording of a meeting without participants stops after this."
+    render_mode: Literal["live", "deferred"] = "live"
+    "Make the film while the meeting runs, or after it."
+    render_concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    "How many films may be made at once; more wait, their capture does not."
+    keep_logs: str = "until-uploaded"
+    "`until-uploaded`, or a number of days that media logs are kept for re-rendering."
+    log_format: Literal["text", "json"] = "text"
+    "Form of log lines on standard error."
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("rtc_hosts", "ice_servers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("rtc_hosts")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            ipaddress.ip_address(host)
+        return value
+
+    @field_validator("ice_servers")
+    @classmethod
+    def _ice_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if not re.match(r"^(stun|turns?):", url):
+                raise ValueError(f"{url!r} is not a stun:, turn: or turns: URL")
+        return value
+
+    @field_validator("rtc_ports")
+    @classmethod
+    def _port_range(cls, value: str) -> str:
+        if value:
+            match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", value)
+            if not match or not 1 <= int(match[1]) <= int(match[2]) <= 65535:
+                raise ValueError("give a range such as 40000-40999")
+        return value
+
+    @field_validator("keep_logs")
+    @classmethod
+    def _keep(cls, value: str) -> str:
+        if value != "until-uploaded" and not (value.isdigit() and int(value) <= 36_500):
+            raise ValueError("give until-uploaded or a number of days")
+        return value
+
+    @field_validator("account_id", "app_id")
+    @classmethod
+    def _identifier(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+            raise ValueError("use 1 to 64 letters, digits, _ or -")
+        return value
+
+    @field_validator("api_token", "secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("use at least 16 characters")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in ("http", "https"):
+            raise ValueError("give an http:// or https:// URL")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _local_bucket(self) -> Settings:
+        if self.bucket_url and urlsplit(self.bucket_url).scheme != "file":
+            raise ValueError("BUCKET_URL: only file:///path is possible in this version")
+        return self
+
+    @property
+    def rtc_port_range(self) -> tuple[int, int] | None:
+        """RTC_PORTS as numbers."""
+        if not self.rtc_ports:
+            return None
+        low, high = self.rtc_ports.split("-")
+        return int(low), int(high)
+
+    @property
+    def keep_logs_days(self) -> int | None:
+        """Days to keep media logs after upload; None frees them at once."""
+        return None if self.keep_logs == "until-uploaded" else int(self.keep_logs)
+
+    @property
+    def bucket_dir(self) -> Path:
+        """Directory of the built-in bucket."""
+        return Path(unquote(urlsplit(self.bucket_url).path)) if self.bucket_url else self.data_dir / "bucket"
+
+    @property
+    def captures_dir(self) -> Path:
+        """Directory of the media logs."""
+        return self.data_dir / "captures"
+
+    @property
+    def films_dir(self) -> Path:
+        """Directory where renders write before the bucket takes their files."""
+        return self.data_dir / "films"
+
+    @property
+    def effective_database_url(self) -> str:
+        """DATABASE_URL, or the SQLite file in DATA_DIR."""
+        return self.database_url or f"sqlite+aiosqlite:///{(self.data_dir / 'tapedeck.db').resolve()}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = Path(os.environ.get("TAPEDECK_CONFIG", "tapedeck.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+
+def unknown_names(environ: Mapping[str, str]) -> list[str]:
+    """`TAPEDECK_*` names in the environment that no setting reads: most likely misspelt."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | _TOOL_NAMES
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings with command-line values on top. Raises InvalidError naming each bad setting in one line."""
+    try:
+        return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
+    except ValidationError as exc:
+        lines = [
+            f"{PREFIX}{'_'.join(str(p) for p in error['loc']).upper() or 'settings'}: {error['msg']}"
+            for error in exc.errors(include_input=False, include_url=False)
+        ]
+        raise InvalidError("; ".join(lines)) from None
+    except ValueError as exc:
+        raise InvalidError(f"the settings file cannot be read: {exc}") from exc
