@@ -1,0 +1,153 @@
+"""`tapedeck doctor`: looks at what a recorder needs on this machine and says in one line each what is wrong.
+
+It changes nothing but a probe file that it removes again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from tapedeck.media.codecs import missing_codecs
+
+__all__ = ["Finding", "doctor", "examine"]
+
+_LOW_DISK_BYTES = 2 << 30
+_SLOW_FSYNC_S = 0.25
+_OLDEST_PYTHON = (3, 11)
+_FONT_ROOTS = ("/usr/share/fonts", "/usr/local/share/fonts", "/System/Library/Fonts", "/Library/Fonts")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: `ok`, and a sentence that says what to do where it is not."""
+
+    what: str
+    ok: bool
+    text: str
+
+
+def doctor(console: Console, *, data_dir: Path, host: str, port: int, rtc_ports: tuple[int, int] | None) -> int:
+    """Print the findings; 0 when all is well, 1 otherwise."""
+    bad = 0
+    for finding in examine(data_dir=data_dir, host=host, port=port, rtc_ports=rtc_ports):
+        bad += not finding.ok
+        mark = "[green]ok  [/]" if finding.ok else "[red]bad [/]"
+        console.print(f"{mark} {finding.what}: {finding.text}", highlight=False, soft_wrap=True)
+    return 1 if bad else 0
+
+
+def examine(*, data_dir: Path, host: str, port: int, rtc_ports: tuple[int, int] | None) -> Iterator[Finding]:
+    """All findings, cheapest first."""
+    checks: list[tuple[str, Callable[[], tuple[bool, str]]]] = [
+        ("python", _python),
+        ("codecs", _codecs),
+        ("fonts", _fonts),
+        ("data directory", lambda: _data_dir(data_dir)),
+        ("free space", lambda: _space(data_dir)),
+        ("disk sync", lambda: _fsync(data_dir)),
+        ("http port", lambda: _tcp(host, port)),
+        ("media ports", lambda: _udp(host, rtc_ports)),
+    ]
+    for what, check in checks:
+        try:
+            ok, text = check()
+        except OSError as exc:
+            ok, text = False, f"{exc.strerror or exc}"
+        yield Finding(what, ok, text)
+
+
+def _python() -> tuple[bool, str]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return sys.version_info >= (
+        3,
+        11,
+    ), f"{version} ({'fine' if sys.version_info >= (3, 11) else '3.11 or newer needed'})"
+
+
+def _codecs() -> tuple[bool, str]:
+    missing = missing_codecs()
+    if missing:
+        return False, f"PyAV lacks {', '.join(missing)}; install the wheel from PyPI (pip install --only-binary av av)"
+    return True, "H264, VP8, Opus and AAC are there"
+
+
+def _fonts() -> tuple[bool, str]:
+    roots = [
+        Path("/usr/share/fonts"),
+        Path("/usr/local/share/fonts"),
+        Path("/System/Library/Fonts"),
+        Path.home() / ".fonts",
+    ]
+    for root in roots:
+        for path in root.rglob("*") if root.is_dir() else ():
+            if path.suffix.lower() in (".ttf", ".otf", ".ttc"):
+                return True, f"found in {root}"
+    return False, "no TrueType font found, names will be drawn small and in Latin only; install fonts-dejavu-core"
+
+
+def _existing(path: Path) -> Path:
+    path = path.resolve()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _data_dir(data_dir: Path) -> tuple[bool, str]:
+    where = _existing(data_dir)
+    if not where.is_dir():
+        return False, f"{where} is not a directory; set TAPEDECK_DATA_DIR to one"
+    if not os.access(where, os.W_OK | os.X_OK):
+        return False, f"{where} cannot be written by this user; change its owner or set TAPEDECK_DATA_DIR"
+    return True, f"{data_dir} can be written"
+
+
+def _space(data_dir: Path) -> tuple[bool, str]:
+    free = shutil.disk_usage(_existing(data_dir)).free
+    text = f"{free / (1 << 30):.1f} GiB free; a meeting of four takes about 5 GiB an hour until its film is delivered"
+    return free >= _LOW_DISK_BYTES, text
+
+
+def _fsync(data_dir: Path) -> tuple[bool, str]:
+    probe = _existing(data_dir) / f".tapedeck-probe-{os.getpid()}"
+    try:
+        with probe.open("wb") as file:
+            file.write(b"\0" * (1 << 20))
+            file.flush()
+            begin = time.perf_counter()
+            os.fsync(file.fileno())
+            took = time.perf_counter() - begin
+    finally:
+        probe.unlink(missing_ok=True)
+    return took < _SLOW_FSYNC_S, f"1 MiB made durable in {took * 1000:.0f} ms"
+
+
+def _tcp(host: str, port: int) -> tuple[bool, str]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as exc:
+            return False, f"{host}:{port} cannot be used ({exc.strerror}); stop what holds it or set TAPEDECK_PORT"
+    return True, f"{host}:{port} is free"
+
+
+def _udp(host: str, ports: tuple[int, int] | None) -> tuple[bool, str]:
+    low, high = ports or (0, 0)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in (low, high):
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError as exc:
+                return False, f"UDP {host}:{port} cannot be used ({exc.strerror}); set TAPEDECK_RTC_PORTS"
+    return True, f"UDP {low}-{high} can be opened" if ports else "any free UDP port can be opened"

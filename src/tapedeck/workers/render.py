@@ -1,0 +1,194 @@
+"""Runs one child process per film and reports how it goes.
+
+The child (`tapedeck.render.child`) takes one JSON job on standard input and answers with JSON lines; its standard input
+stays open, and its end tells the child to go. This module owns the processes: how many run at once, restart after a
+crash with back-off, kill on shutdown. It knows nothing of recordings beyond their id, and decides nothing about them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from tapedeck.core.errors import MediaError
+
+__all__ = ["FilmFile", "RenderHost", "RenderJob"]
+
+log = structlog.get_logger(__name__)
+
+RETRY_DELAYS_S = (0.5, 2.0, 10.0, 60.0, 300.0)
+"""Pauses between attempts of one film; after the last the film is given up, its log is kept."""
+_LINE_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RenderJob:
+    """One film to make. `body` is handed to the child as it is; `live` is false from the second attempt on."""
+
+    recording_id: str
+    body: dict[str, Any]
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FilmFile:
+    """A finished file as the child reported it."""
+
+    kind: str
+    path: Path
+    size_bytes: int
+    duration_ns: int
+    checksum: str
+
+
+@dataclass(slots=True)
+class _Running:
+    job: RenderJob
+    task: asyncio.Task[None]
+    process: asyncio.subprocess.Process | None = None
+    film_ns: int = 0
+    behind_ns: int = 0
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+
+
+class RenderHost:
+    """Makes films in child processes. `on_done` and `on_failed` are awaited once per submitted job."""
+
+    def __init__(
+        self,
+        concurrency: int,
+        on_done: Callable[[str, list[FilmFile]], Awaitable[None]],
+        on_failed: Callable[[str, str], Awaitable[None]],
+        retry_delays_s: tuple[float, ...] = RETRY_DELAYS_S,
+        command: tuple[str, ...] = (sys.executable, "-m", "tapedeck.render.child"),
+    ) -> None:
+        self._slots = asyncio.Semaphore(concurrency)
+        self._on_done = on_done
+        self._on_failed = on_failed
+        self._delays = retry_delays_s
+        self._command = command
+        self._running: dict[str, _Running] = {}
+        self._closing = False
+
+    def submit(self, job: RenderJob) -> None:
+        """Start making a film; a second call for the same recording is ignored while the first goes on."""
+        if self._closing or job.recording_id in self._running:
+            return
+        task = asyncio.create_task(self._run(job), name=f"render {job.recording_id}")
+        self._running[job.recording_id] = _Running(job, task)
+        task.add_done_callback(lambda _: self._running.pop(job.recording_id, None))
+
+    def progress(self, recording_id: str) -> tuple[int, int] | None:
+        """(film made, distance behind the log), both in ns; None when nothing is being made."""
+        running = self._running.get(recording_id)
+        return (running.film_ns, running.behind_ns) if running else None
+
+    def pids(self) -> dict[str, int]:
+        """Process id by recording, for diagnosis and tests."""
+        return {key: run.process.pid for key, run in self._running.items() if run.process is not None}
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let films that are being finished finish, then end what is left; logs stay and films are made again."""
+        tasks = [run.task for run in self._running.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+        self._closing = True
+        for run in list(self._running.values()):
+            run.task.cancel()
+        await asyncio.gather(*(run.task for run in list(self._running.values())), return_exceptions=True)
+
+    async def _run(self, job: RenderJob) -> None:
+        reason = ""
+        for attempt in range(len(self._delays) + 1):
+            if attempt:
+                await asyncio.sleep(self._delays[attempt - 1])
+                job = replace(job, live=False)
+            try:
+                async with self._slots:
+                    files = await self._attempt(job)
+            except (MediaError, OSError) as exc:
+                reason = str(exc)
+                log.warning("render.failed", recording_id=job.recording_id, attempt=attempt + 1, reason=reason)
+                continue
+            await self._on_done(job.recording_id, files)
+            return
+        await self._on_failed(job.recording_id, reason)
+
+    async def _attempt(self, job: RenderJob) -> list[FilmFile]:
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=_LINE_LIMIT,
+        )
+        run = self._running[job.recording_id]
+        run.process = process
+        assert process.stdin and process.stdout and process.stderr
+        log.info("render.started", recording_id=job.recording_id, live=job.live, pid=process.pid)
+        try:
+            process.stdin.write(json.dumps({**job.body, "live": job.live}).encode() + b"\n")
+            with contextlib.suppress(ConnectionError):
+                await process.stdin.drain()
+            errors = asyncio.create_task(self._read_errors(run, process.stderr))
+            answer = await self._read_answer(run, process.stdout)
+            await process.wait()
+            await errors
+        finally:
+            await self._end(process)
+            run.process = None
+        if answer is None:
+            last = run.tail[-1] if run.tail else "no message"
+            raise MediaError(f"the render process ended with code {process.returncode}: {last}")
+        if answer["event"] == "failed":
+            raise MediaError(str(answer.get("error", "the render failed without a reason")))
+        return [_film_file(item) for item in answer["files"]]
+
+    async def _read_answer(self, run: _Running, stdout: asyncio.StreamReader) -> dict[str, Any] | None:
+        answer: dict[str, Any] | None = None
+        while line := await stdout.readline():
+            try:
+                message: dict[str, Any] = json.loads(line)
+                event = message["event"]
+            except (ValueError, KeyError, TypeError):
+                run.tail.append(line.decode(errors="replace").strip()[:500])
+                continue
+            if event == "progress":
+                run.film_ns, run.behind_ns = int(message["film_ns"]), int(message.get("behind_ns", 0))
+            elif event in ("done", "failed"):
+                answer = message
+        return answer
+
+    async def _read_errors(self, run: _Running, stderr: asyncio.StreamReader) -> None:
+        while line := await stderr.readline():
+            text = line.decode(errors="replace").strip()[:500]
+            if text:
+                run.tail.append(text)
+                log.debug("render.says", recording_id=run.job.recording_id, text=text)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdin is not None:
+            process.stdin.close()
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+def _film_file(item: dict[str, Any]) -> FilmFile:
+    return FilmFile(
+        kind=str(item["kind"]),
+        path=Path(item["path"]),
+        size_bytes=int(item["size_bytes"]),
+        duration_ns=int(item["duration_ns"]),
+        checksum=str(item.get("checksum", "")),
+    )
