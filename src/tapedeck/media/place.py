@@ -1,0 +1,193 @@
+"""The file a film is written into, and the move of its index to the front when it is done.
+
+Owns the disk: a part file that a muxer writes and patches, its running checksum, and the way to the final name. The
+media bytes are written once: room for the index is made by shifting file blocks (Linux `fallocate` with
+FALLOC_FL_INSERT_RANGE, ext4 and xfs), or, where the file system cannot, by a copy inside the kernel. Refuses to know
+codecs, or more of boxes than `core/mp4index.py` tells.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+import google_crc32c
+
+from tapedeck.core.crc32c import combine
+from tapedeck.core.errors import InternalError
+from tapedeck.core.mp4index import build_head, scan_boxes
+
+__all__ = ["PartFile", "copy_range", "insert_space"]
+
+_WRITEBACK_STEP = 4 << 20
+_COPY_STEP = 64 << 20
+_INSERT_RANGE = 0x20
+_START_WRITEBACK = 2
+_UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EFBIG, errno.EPERM})
+_OPENING_SIZE = 4096
+"Bytes at the start that are remembered as first written; the media begins within them."
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class PartFile:
+    """A growing file with the face that PyAV writes to (`write`, `seek`, `tell`). OSError passes through."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._open = True
+        self._at = 0
+        self._size = 0
+        self._written_back = 0
+        self._opening = bytearray()
+        self._crc = 0
+        self._media_end: int | None = None
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write at the current place. After `abort` nothing is written any more, and nothing fails."""
+        if not self._open:
+            return len(data)
+        if self._media_end is None:
+            self._crc = google_crc32c.extend(self._crc, bytes(data))
+            self._opening += bytes(data[: _OPENING_SIZE - len(self._opening)])
+        left = memoryview(data)
+        while left:
+            done = os.pwrite(self._fd, left, self._at)
+            self._at += done
+            left = left[done:]
+        self._size = max(self._size, self._at)
+        if self._size - self._written_back >= _WRITEBACK_STEP:
+            self._write_back()
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move. The first move ends the media: a muxer only goes back to note how long it became."""
+        if self._media_end is None:
+            self._media_end = self._size
+        self._at = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence] + offset
+        return self._at
+
+    def tell(self) -> int:
+        """Where the next write goes."""
+        return self._at
+
+    def finish(self, final_path: Path) -> tuple[int, int]:
+        """Put the index in front, make everything durable and rename to `final_path`: (size in bytes, CRC-32C).
+
+        Takes as long as the index needs (and the copy, where blocks cannot be inserted), not as long as the film is.
+        ValueError if what was written is not a flat MP4: `ftyp`, one `mdat`, and `moov` at the end.
+        """
+
+        def read(offset: int, n: int) -> bytes:
+            return os.pread(self._fd, n, offset)
+
+        boxes = {box.kind: box for box in scan_boxes(read, self._size)}
+        if not boxes.keys() >= {b"ftyp", b"mdat", b"moov"} or boxes[b"moov"].end != self._size:
+            raise ValueError("the muxer did not write a flat MP4")
+        media, index = boxes[b"mdat"], boxes[b"moov"]
+        payload_at = media.offset + media.header
+        payload_size = index.offset - payload_at
+        if self._media_end != index.offset or payload_at > len(self._opening):
+            raise InternalError("The checksum of the film does not cover its media.")
+        moov = read(index.offset, index.size)
+        ftyp = read(boxes[b"ftyp"].offset, boxes[b"ftyp"].size)
+        head = build_head(ftyp, moov, media.offset, index.offset, os.fstatvfs(self._fd).f_bsize)
+        # Joining undoes itself: with the sum of A and of A + B it gives that of B.
+        payload_crc = combine(google_crc32c.value(bytes(self._opening[:payload_at])), self._crc, payload_size)
+        crc = combine(google_crc32c.value(head + read(media.offset, media.header)), payload_crc, payload_size)
+        self._place(head, media.offset, index.offset)
+        os.fsync(self._fd)
+        size = os.fstat(self._fd).st_size
+        self._open = False
+        os.close(self._fd)
+        os.replace(self._path, final_path)
+        _sync_directory(final_path.parent)
+        return size, crc
+
+    def abort(self) -> None:
+        """Close and remove the part file; does nothing after `finish`."""
+        if self._open:
+            self._open = False
+            os.close(self._fd)
+        self._path.unlink(missing_ok=True)
+
+    def _place(self, head: bytes, media_offset: int, media_end: int) -> None:
+        """Make the file `head` and then the media, in place or through a copy that takes the part file's name."""
+        os.ftruncate(self._fd, media_end)
+        if insert_space(self._fd, len(head) - media_offset):
+            _write_all(self._fd, head, 0)
+            return
+        copy_path = self._path.with_name(f"{self._path.name}.front")
+        copy_fd = os.open(copy_path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            _write_all(copy_fd, head, 0)
+            copy_range(self._fd, copy_fd, media_offset, len(head), media_end - media_offset)
+            os.replace(copy_path, self._path)
+        except BaseException:
+            os.close(copy_fd)
+            copy_path.unlink(missing_ok=True)
+            raise
+        os.close(self._fd)
+        self._fd = copy_fd
+
+    def _write_back(self) -> None:
+        """Ask the kernel to start writing what is new, so that the last fsync finds little to do."""
+        start = getattr(_libc, "sync_file_range", None)
+        if start is not None:
+            begin, length = ctypes.c_int64(self._written_back), ctypes.c_int64(self._size - self._written_back)
+            start(self._fd, begin, length, ctypes.c_uint(_START_WRITEBACK))
+        self._written_back = self._size
+
+
+def insert_space(fd: int, size: int) -> bool:
+    """Shift the whole file back by `size` bytes (a multiple of its block size) without copying; False if it cannot."""
+    fallocate = getattr(_libc, "fallocate", None)
+    if fallocate is None:
+        return False
+    if fallocate(fd, _INSERT_RANGE, ctypes.c_int64(0), ctypes.c_int64(size)) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _UNSUPPORTED:
+        return False
+    raise OSError(code, os.strerror(code))
+
+
+def copy_range(source: int, target: int, source_at: int, target_at: int, size: int) -> None:
+    """Copy `size` bytes between two open files, inside the kernel where it can. OSError; EIO when bytes are missing."""
+    inside = hasattr(os, "copy_file_range")
+    while size:
+        step = min(size, _COPY_STEP)
+        if inside:
+            try:
+                done = os.copy_file_range(source, target, step, source_at, target_at)
+            except OSError as exc:
+                if exc.errno not in _UNSUPPORTED:
+                    raise
+                inside = False
+                continue
+        else:
+            data = os.pread(source, min(step, 1 << 20), source_at)
+            _write_all(target, data, target_at)
+            done = len(data)
+        if not done:
+            raise OSError(errno.EIO, "the part file is shorter than its index says")
+        size, source_at, target_at = size - done, source_at + done, target_at + done
+
+
+def _write_all(fd: int, data: bytes, at: int) -> None:
+    left = memoryview(data)
+    while left:
+        done = os.pwrite(fd, left, at)
+        at += done
+        left = left[done:]
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
