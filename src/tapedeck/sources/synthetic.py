@@ -31,6 +31,7 @@ __all__ = [
     "LOOP_S",
     "SCREENS",
     "CameraFrame",
+    "Canvas",
     "Glide",
     "Look",
     "SoundPacket",
@@ -133,8 +134,8 @@ def frame_ticks(fps: int) -> tuple[int, ...]:
     return (*early, *(t for t in range(bar_end, _TICKS_PER_S, step) if _TICKS_PER_S - t >= step * 0.4))
 
 
-class _Canvas:
-    """The still parts of a person's picture at one size, drawn once."""
+class Canvas:
+    """The still parts of a person's picture at one size (even sides), drawn once."""
 
     def __init__(self, look: Look, width: int, height: int) -> None:
         shade = np.linspace(7.0, -7.0, height, dtype=np.float32)[:, np.newaxis]
@@ -157,9 +158,9 @@ class _Canvas:
         return np.asarray(image, np.float32) / 255.0
 
 
-def paint(look: Look, width: int, height: int, at_s: float, canvas: _Canvas | None = None) -> Planes:
-    """The picture of a person at a time of the shared clock, `at_s` in seconds; sides are even."""
-    canvas = canvas or _Canvas(look, width, height)
+def paint(canvas: Canvas, at_s: float) -> Planes:
+    """The picture of a person at a time of the shared clock, in seconds."""
+    height, width = canvas.y.shape
     y, u, v = canvas.y.copy(), canvas.u.copy(), canvas.v.copy()
     dx, dy = GLIDE.centre(at_s)
     cx, cy, radius = width / 2 + dx * height, height / 2 + dy * height, GLIDE.disc * height
@@ -218,8 +219,8 @@ class SyntheticCamera:
         CameraEncoder(codec, width, height, fps=fps)
 
     @cached_property
-    def _canvas(self) -> _Canvas:
-        return _Canvas(self.look, *self.size)
+    def _canvas(self) -> Canvas:
+        return Canvas(self.look, *self.size)
 
     def ticks(self, index: int) -> int:
         """When picture `index` is taken, in 90 kHz ticks of the shared clock."""
@@ -276,7 +277,7 @@ class SyntheticCamera:
             gop.encoder, gop.frames = CameraEncoder(self.codec, *self.size, fps=self.fps), []
         index = gop.start + len(gop.frames)
         ticks = self.ticks(index)
-        planes = paint(self.look, *self.size, ticks / _TICKS_PER_S, self._canvas)
+        planes = paint(self._canvas, ticks / _TICKS_PER_S)
         gop.frames.append(gop.encoder.encode(planes, ticks, key=not gop.frames))
         if gop.start + len(gop.frames) == self._loop:
             gop.encoder = None
