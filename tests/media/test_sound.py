@@ -118,9 +118,7 @@ def test_no_stretch_is_no_change() -> None:
     assert stretch(block, 0) is block
 
 
-def _limited(
-    sound: np.ndarray[tuple[int, ...], np.dtype[np.float32]], blocks: list[int]
-) -> tuple[np.ndarray, np.ndarray]:
+def _limited(sound: Sound, blocks: list[int]) -> tuple[Sound, Sound]:
     """(input, output) of a limiter that is fed so many blocks at a time, over and over."""
     limiter, parts, at, turn = Limiter(), [], 0, 0
     whole = len(sound) // Limiter.BLOCK * Limiter.BLOCK
