@@ -45,10 +45,12 @@ def make_film(
     size: tuple[int, int] = (640, 360),
     spoil: Callable[[int, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]], None] | None = None,
     centred: bool = True,
+    level: float = 1.0,
 ) -> None:
     """Write a film of `spans` (clock seconds) as a perfect renderer would, but for what the parts and `spoil` ask.
 
     `centred`: each picture shows what is true in the middle of its time; else what is true at its start.
+    `level` turns the sound down.
     """
     width, height = size
     with av.open(path, "w", format="mp4", options={"movflags": "faststart"}) as out:
@@ -75,7 +77,7 @@ def make_film(
             frame.pts, frame.time_base = index, Fraction(1, FPS)
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
-        samples = _sound(parts, spans)
+        samples = _sound(parts, spans) * np.float32(level)
         whole = av.AudioFrame.from_ndarray(np.stack([samples, samples]), format="fltp", layout="stereo")
         whole.sample_rate, whole.pts, whole.time_base = 48_000, 0, Fraction(1, 48_000)
         out.mux(audio.encode(whole))

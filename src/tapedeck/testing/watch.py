@@ -32,7 +32,7 @@ _LEAST_AREA = 0.004
 _SAMPLES_ACROSS = 320
 _STRANGE_REACH = 16.0
 _HEARD = 0.25
-"""Level, 1 being as sent, from which a beep is heard. Other people's pitches leak up to 0.15, a limiter halves."""
+"""Level, 1 being as sent, from which a beep is heard. Other people's pitches leak up to 0.05, a limiter halves."""
 _DECIMATE = 8
 
 
@@ -153,7 +153,7 @@ class _Eyes:
         areas = np.bincount(inner.ravel(), minlength=len(self.looks) + 1) / whose.size
         for number, look in enumerate(self.looks, 1):
             sight = self.sights[look.name]
-            box = _box(inner == number, 2 * step, picture.y.shape) if areas[number] >= _LEAST_AREA else None
+            box = _box(inner == number, 2 * step, picture, look) if areas[number] >= _LEAST_AREA else None
             sight.boxes.append(box)
             sight.bars.append(box is not None and _bar(picture.y, box, look))
             sight.turns_s.append(_turn(picture.y, box, look) if box is not None else math.nan)
@@ -161,15 +161,35 @@ class _Eyes:
         return picture.at_ns
 
 
-def _box(mask: NDArray[np.bool_], scale: int, shape: tuple[int, ...]) -> Box:
+def _box(mask: NDArray[np.bool_], scale: int, picture: Picture, look: Look) -> Box:
     """The rectangle a colour fills, stray samples left out; `mask` lacks one sample on each side."""
-    edges: list[tuple[int, int]] = []
-    for axis in (0, 1):
-        counts = mask.sum(axis=axis)
-        there = np.flatnonzero(counts >= max(1, counts.max() // 4))
-        edges.append((int(there[0]), int(there[-1])))
-    (x0, x1), (y0, y1) = edges
-    return Box(x0 * scale, y0 * scale, min((x1 + 3) * scale, shape[1]), min((y1 + 3) * scale, shape[0]))
+    (x0, x1), (y0, y1) = _extent(mask, 0), _extent(mask, 1)
+    x0, x1, y0, y1 = x0 * scale // 2, (x1 + 3) * scale // 2, y0 * scale // 2, (y1 + 3) * scale // 2
+    own = np.array([look.yuv[1] - 128.0, look.yuv[2] - 128.0], np.float32)
+
+    def reaches(rows: slice, columns: slice, axis: int, out: int) -> float:
+        """How many samples, going outwards from inside the tile, have the look's own chroma; the last one in parts."""
+        u, v = (plane[rows, columns].mean(axis=axis, dtype=np.float32)[::out] - 128 for plane in (picture.u, picture.v))
+        part = np.clip((u * own[0] + v * own[1]) / (own @ own), 0.0, 1.0)
+        return float((part * np.cumprod(part > 0.15)).sum())
+
+    # The outermost samples again, at the full resolution of the chroma and in parts of a sample.
+    tall, wide = picture.u.shape
+    rows = slice(y0 + (y1 - y0) // 5, y0 + (y1 - y0) * 3 // 5)  # above the bar
+    columns = slice(x0 + (x1 - x0) // 4, x1 - (x1 - x0) // 4)
+    inner = scale + 1
+    return Box(
+        x0=round(2 * (x0 + inner - reaches(rows, slice(max(x0 - scale, 0), x0 + inner), 0, -1))),
+        y0=round(2 * (y0 + inner - reaches(slice(max(y0 - scale, 0), y0 + inner), columns, 1, -1))),
+        x1=round(2 * (x1 - inner + reaches(rows, slice(x1 - inner, min(x1 + scale, wide)), 0, 1))),
+        y1=round(2 * (y1 - inner + reaches(slice(y1 - inner, min(y1 + scale, tall)), columns, 1, 1))),
+    )
+
+
+def _extent(mask: NDArray[np.bool_], axis: int) -> tuple[int, int]:
+    counts = mask.sum(axis=axis)
+    there = np.flatnonzero(counts >= max(1, counts.max() // 4))
+    return int(there[0]), int(there[-1])
 
 
 def _bar(y: NDArray[np.uint8], box: Box, look: Look) -> bool:
