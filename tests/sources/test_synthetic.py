@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tapedeck.core.errors import MediaError
 from tapedeck.core.frames import Codec
+from tapedeck.core.look import PALETTE, PLAIN_TILE, SPEAKING
 from tapedeck.sources.synthetic import (
     CAST,
     LOOP_S,
@@ -64,6 +65,15 @@ def test_people_are_told_apart_by_colour_and_by_pitch() -> None:
         assert np.hypot(one.yuv[1] - two.yuv[1], one.yuv[2] - two.yuv[2]) > 19
         assert abs(one.pitch_hz - two.pitch_hz) >= 96
     assert len({look.name for look in CAST}) == len(CAST) == 25
+
+
+def test_nobody_looks_like_the_avatar_of_a_person_without_camera() -> None:
+    for look in CAST:
+        for red, green, blue in (*PALETTE, PLAIN_TILE, SPEAKING):
+            luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+            y = 16 + luma * 219 / 255
+            u, v = 128 + (blue - luma) * 224 / 255 / 1.8556, 128 + (red - luma) * 224 / 255 / 1.5748
+            assert np.hypot(u - look.yuv[1], v - look.yuv[2]) >= 12.5 or abs(y - look.yuv[0]) >= 27
 
 
 @pytest.mark.parametrize("codec", [Codec.H264, Codec.VP8])

@@ -77,10 +77,10 @@ class Look:
 CAST: tuple[Look, ...] = (
     Look("Ada", (118, 136, 85), 523),
     Look("Grace", (128, 110, 174), 659),
-    Look("Linus", (103, 169, 121), 784),
-    Look("Hedy", (145, 84, 154), 880),
-    Look("Alan", (129, 109, 109), 988),
-    Look("Radia", (104, 150, 154), 1109),
+    Look("Linus", (90, 168, 120), 784),
+    Look("Hedy", (144, 82, 154), 880),
+    Look("Alan", (129, 118, 108), 988),
+    Look("Radia", (105, 154, 154), 1109),
     Look("Barbara", (135, 79, 70), 1245),
     Look("Dennis", (100, 184, 184), 1397),
     Look("Katherine", (115, 178, 82), 1568),
@@ -88,20 +88,23 @@ CAST: tuple[Look, ...] = (
     Look("Margaret", (135, 79, 121), 1976),
     Look("Donald", (105, 142, 184), 2093),
     Look("Frances", (135, 109, 70), 2217),
-    Look("Claude", (105, 112, 142), 2349),
-    Look("Karen", (105, 142, 112), 2489),
+    Look("Claude", (96, 112, 142), 2349),
+    Look("Karen", (99, 142, 112), 2489),
     Look("Vint", (115, 88, 94), 2637),
     Look("Annie", (125, 85, 181), 2794),
     Look("Guido", (135, 157, 70), 3136),
-    Look("Mary", (105, 160, 97), 3520),
+    Look("Mary", (105, 160, 96), 3520),
     Look("Ken", (105, 163, 175), 3951),
-    Look("Sophie", (105, 127, 160), 4435),
+    Look("Sophie", (90, 126, 160), 4435),
     Look("John", (105, 184, 103), 4978),
-    Look("Lynn", (105, 148, 133), 5588),
-    Look("Tim", (105, 166, 142), 6272),
+    Look("Lynn", (90, 148, 132), 5588),
+    Look("Tim", (105, 168, 140), 6272),
     Look("Jean", (105, 100, 127), 7040),
 )
-"""Twenty-five people: any two colours are 19 or more apart in chroma, any two pitches 96 Hz or more."""
+"""Twenty-five people: any two colours are 19 or more apart in chroma, any two pitches 96 Hz or more.
+
+Each is 13 or more in chroma, or 28 or more in luma, from any colour that a film draws for people without camera.
+"""
 
 SCREENS: tuple[Look, ...] = tuple(
     Look(f"Screen {n}", look.yuv, 0) for n, look in enumerate((CAST[21], CAST[8], CAST[10], CAST[17], CAST[18]), 1)

@@ -26,7 +26,7 @@ __all__ = ["Beep", "Box", "Film", "Flash", "Sight", "find_beeps", "watch"]
 
 _CHROMA_REACH = 9.0
 """How far from a look's chroma a sample may be and still be theirs: under half the least distance of two looks."""
-_LUMA_REACH = 26
+_LUMA_REACH = 20
 _LEAST_AREA = 0.004
 """Part of the film a colour must fill to be a person: a ninth of a tile of 25."""
 _SAMPLES_ACROSS = 320
