@@ -1,0 +1,55 @@
+"""Names of files and objects, made from ids and prefixes so that nothing a user sends can leave its place."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from urllib.parse import quote
+
+from tapedeck.core.errors import InvalidError
+from tapedeck.core.times import to_ms
+
+__all__ = ["PREFIX_LIMIT", "check_key", "content_disposition", "is_prefix", "object_key", "output_file_name"]
+
+PREFIX_LIMIT = 100
+"""Longest file name prefix in characters."""
+KEY_LIMIT = 1024
+"""Longest object key in characters; S3's limit."""
+
+_PREFIX = re.compile(rf"[A-Za-z0-9_]{{1,{PREFIX_LIMIT}}}")
+_SEGMENT = re.compile(r"[A-Za-z0-9._=+-]{1,255}")
+_UNQUOTED = "!#$&+-.^_`|~"
+"""What RFC 8187 leaves unescaped beside letters and digits."""
+
+
+def is_prefix(text: str) -> bool:
+    """Whether a user may put it before a file name: 1 to 100 letters, digits or `_`."""
+    return _PREFIX.fullmatch(text) is not None
+
+
+def output_file_name(prefix: str | None, room: str, invoked_at: datetime, extension: str = "mp4") -> str:
+    """`[{prefix}_]{room}_{Unix ms of the invocation}.{extension}`."""
+    stem = f"{room}_{to_ms(invoked_at)}.{extension}"
+    return f"{prefix}_{stem}" if prefix else stem
+
+
+def object_key(recording_id: str, invoked_at: datetime, file_name: str) -> str:
+    """Where a recording's file lies in the bucket: by day, then by recording, so that a person can find it."""
+    return check_key(f"recordings/{invoked_at:%Y-%m-%d}/{recording_id}/{file_name}")
+
+
+def check_key(key: str) -> str:
+    """The key itself; InvalidError unless it is a relative path of plain segments that cannot climb."""
+    segments = key.split("/")
+    if len(key) > KEY_LIMIT or not all(_SEGMENT.fullmatch(s) and s not in {".", ".."} for s in segments):
+        raise InvalidError(f"{key[:80]!r} is not an object key")
+    return key
+
+
+def content_disposition(file_name: str) -> str:
+    """Header value that offers a download under `file_name` (RFC 6266, RFC 8187 for what is not plain ASCII)."""
+    plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in file_name)
+    value = f'attachment; filename="{plain}"'
+    if plain != file_name:
+        value += f"; filename*=UTF-8''{quote(file_name, safe=_UNQUOTED, errors='replace')}"
+    return value
