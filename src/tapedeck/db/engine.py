@@ -1,0 +1,155 @@
+"""The database: connections, transactions and migrations. The only place where a dialect differs.
+
+SQLite has one writer at a time. Instead of letting writers collide and retry, all writing transactions of the process
+share one connection and begin IMMEDIATE; readers have a small pool of their own and never wait for them (WAL).
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from tapedeck.core.errors import InternalError, InvalidError, UnavailableError
+
+__all__ = ["Database", "DbSession"]
+
+DbSession = AsyncSession
+"""An open transaction, as the queries of this folder take it."""
+
+_log = logging.getLogger(__name__)
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=NORMAL",
+    "PRAGMA busy_timeout=5000",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA cache_size=-16000",
+)
+
+
+class Database:
+    """One database. `url` is `sqlite:///path` (or `sqlite+aiosqlite:///path`); the file is made when it is missing.
+
+    InvalidError for any other URL. Everything raises UnavailableError with one plain sentence when the disk is full,
+    read-only or gone.
+    """
+
+    def __init__(self, url: str, readers: int = 4) -> None:
+        parsed = _sqlite_url(url)
+        self._path = Path(str(parsed.database))
+        self._writer = _engine(parsed, 1, "BEGIN IMMEDIATE")
+        self._readers = _engine(parsed, readers, "BEGIN")
+
+    async def migrate(self) -> None:
+        """Bring the tables to what this version needs. UnavailableError when a newer version made the database."""
+        with _plain_words(self._path):
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as exc:
+                raise UnavailableError(f"The directory {self._path.parent} cannot be made: {exc.strerror}.") from exc
+            async with self._writer.begin() as connection:
+                await connection.run_sync(_upgrade)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that only reads, on one consistent state of the database."""
+        with _plain_words(self._path):
+            async with AsyncSession(self._readers, expire_on_commit=False, autoflush=False) as session:
+                yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that writes: committed when the block ends, rolled back when it raises."""
+        with _plain_words(self._path):
+            async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
+                yield session
+
+    async def ping(self) -> None:
+        """Prove that the database answers."""
+        async with self.read() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._readers.dispose()
+        await self._writer.dispose()
+
+
+def _sqlite_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as exc:
+        raise InvalidError("The database URL is not a URL: use sqlite:///path/to/tapedeck.db") from exc
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        raise InvalidError("Only a SQLite file can be the database: use sqlite:///path/to/tapedeck.db")
+    return parsed.set(drivername="sqlite+aiosqlite")
+
+
+def _engine(url: URL, connections: int, begin: str) -> AsyncEngine:
+    engine = create_async_engine(
+        url, poolclass=AsyncAdaptedQueuePool, pool_size=connections, max_overflow=0, pool_timeout=30
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, record: object) -> None:
+        # The driver must not open transactions by itself: `on_begin` does, with the right kind of lock.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in _PRAGMAS:
+            cursor.execute(pragma)
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as exc:
+        raise UnavailableError(f"The database was made by a newer version of Tapedeck: {exc}") from exc
+
+
+@contextmanager
+def _plain_words(path: Path) -> Iterator[None]:
+    """Turn what the driver raises about the disk into one sentence that says what to do."""
+    try:
+        yield
+    except (OperationalError, sqlite3.OperationalError, PoolTimeout) as exc:
+        cause = exc.orig if isinstance(exc, OperationalError) else exc
+        said = str(cause).lower()
+        if "full" in said or "no space" in said:
+            words = f"The disk of the database {path} is full: free some space."
+        elif "readonly" in said or "read-only" in said or "permission" in said or "unable to open" in said:
+            words = f"The database {path} cannot be written: make the directory and its files writable for this user."
+        elif "locked" in said or "busy" in said:
+            words = f"The database {path} is locked by another process."
+        else:
+            words = f"The database {path} does not answer: {cause}"
+        _log.error("database unavailable", extra={"action": "database_unavailable", "reason": str(cause)})
+        raise UnavailableError(words, retry_after_s=5) from exc
+    except DBAPIError as exc:
+        if isinstance(exc.orig, sqlite3.IntegrityError):
+            raise
+        raise InternalError(f"The database {path} refused a statement: {exc.orig}") from exc

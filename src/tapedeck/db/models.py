@@ -1,0 +1,251 @@
+"""The tables: one model for SQLite now and PostgreSQL later. No query lives here, and no rule about recordings."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from tapedeck.core.times import from_ms, to_ms
+
+__all__ = [
+    "AccountRow",
+    "AppRow",
+    "Base",
+    "MeetingRow",
+    "OutboxRow",
+    "ParticipantRow",
+    "PeerRow",
+    "PresetRow",
+    "RecordingRow",
+    "SessionRow",
+    "TokenRow",
+    "UtcMillis",
+]
+
+
+class UtcMillis(TypeDecorator[datetime]):
+    """An instant as milliseconds since 1970: exact, sortable and the same in every database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else to_ms(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else from_ms(value)
+
+
+class Base(DeclarativeBase):
+    """Registry of the tables; constraints get names so that a migration can drop them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - declared so by the library
+        datetime: UtcMillis,
+        dict[str, Any]: JSON,
+        list[dict[str, Any]]: JSON,
+        bool: Boolean,
+        float: Float,
+    }
+
+
+_Id = String(64)
+
+
+class AccountRow(Base):
+    """A customer of this server."""
+
+    __tablename__ = "accounts"
+
+    id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class AppRow(Base):
+    """An application of an account; everything else belongs to one."""
+
+    __tablename__ = "apps"
+    __table_args__ = (Index(None, "account_id", "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    account_id: Mapped[str] = mapped_column(_Id, ForeignKey("accounts.id"))
+    name: Mapped[str] = mapped_column(Text)
+    empty_timeout_s: Mapped[float | None]
+    created_at: Mapped[datetime]
+
+
+class TokenRow(Base):
+    """An API token: only its digest is kept."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    account_id: Mapped[str] = mapped_column(_Id, ForeignKey("accounts.id"), index=True)
+    app_id: Mapped[str | None] = mapped_column(_Id, ForeignKey("apps.id"))
+    name: Mapped[str] = mapped_column(Text)
+    scope: Mapped[str] = mapped_column(String(32))
+    origin: Mapped[str] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class PresetRow(Base):
+    """What a participant may do, by name."""
+
+    __tablename__ = "presets"
+    __table_args__ = (UniqueConstraint("app_id", "name"),)
+
+    id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    app_id: Mapped[str] = mapped_column(_Id, ForeignKey("apps.id"))
+    name: Mapped[str] = mapped_column(Text)
+    config: Mapped[dict[str, Any]]
+    permissions: Mapped[dict[str, Any]]
+    ui: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class MeetingRow(Base):
+    """A room. `title_folded` is the title as it is searched."""
+
+    __tablename__ = "meetings"
+    __table_args__ = (Index(None, "app_id", "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    app_id: Mapped[str] = mapped_column(_Id, ForeignKey("apps.id"))
+    title: Mapped[str | None] = mapped_column(Text)
+    title_folded: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(16))
+    record_on_start: Mapped[bool]
+    keep_alive_s: Mapped[float]
+    recording_config: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    ai_config: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class ParticipantRow(Base):
+    """A person invited to a meeting. Tokens carry `token_version`; a higher one here makes them void."""
+
+    __tablename__ = "participants"
+    __table_args__ = (Index(None, "meeting_id", "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    meeting_id: Mapped[str] = mapped_column(_Id, ForeignKey("meetings.id"))
+    preset_id: Mapped[str] = mapped_column(_Id, ForeignKey("presets.id"))
+    custom_id: Mapped[str] = mapped_column(Text)
+    name: Mapped[str | None] = mapped_column(Text)
+    picture: Mapped[str | None] = mapped_column(Text)
+    token_version: Mapped[int]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class SessionRow(Base):
+    """One live run of a meeting."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index(None, "meeting_id", "started_at"), Index("ix_sessions_ended_at", "ended_at"))
+
+    id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    meeting_id: Mapped[str] = mapped_column(_Id, ForeignKey("meetings.id"))
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    occupied_since: Mapped[datetime | None]
+    empty_since: Mapped[datetime | None]
+    outage_at: Mapped[datetime | None]
+
+
+class PeerRow(Base):
+    """One connection of a participant in a session. The participant may have been deleted since."""
+
+    __tablename__ = "peers"
+    __table_args__ = (Index(None, "session_id", "left_at"),)
+
+    id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    session_id: Mapped[str] = mapped_column(_Id, ForeignKey("sessions.id"))
+    participant_id: Mapped[str] = mapped_column(_Id)
+    name: Mapped[str] = mapped_column(Text)
+    hidden: Mapped[bool]
+    joined_at: Mapped[datetime]
+    left_at: Mapped[datetime | None]
+
+
+class RecordingRow(Base):
+    """A recording, column by column as `core.recording.Recording`.
+
+    The two wide indexes hold everything a list filters, sorts and counts by, so that neither the count nor the way to
+    a far page reads the rows themselves.
+    """
+
+    __tablename__ = "recordings"
+    __table_args__ = (
+        Index("ix_recordings_listing", "app_id", "invoked_at", "id", "state", "expires_at", "meeting_id"),
+        Index("ix_recordings_of_meeting", "meeting_id", "app_id", "invoked_at", "id", "state", "expires_at"),
+        Index("ix_recordings_state", "state"),
+    )
+
+    id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    app_id: Mapped[str] = mapped_column(_Id, ForeignKey("apps.id"))
+    meeting_id: Mapped[str] = mapped_column(_Id, ForeignKey("meetings.id"))
+    session_id: Mapped[str | None] = mapped_column(_Id, ForeignKey("sessions.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16))
+    version: Mapped[int]
+    file_name: Mapped[str] = mapped_column(Text)
+    options: Mapped[dict[str, Any]]
+    start_cause: Mapped[str] = mapped_column(String(16))
+    started_by: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    stop_cause: Mapped[str | None] = mapped_column(String(16))
+    stopped_by: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    invoked_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
+    paused_ms: Mapped[int] = mapped_column(BigInteger)
+    stopped_at: Mapped[datetime | None]
+    film_ms: Mapped[int | None] = mapped_column(BigInteger)
+    files: Mapped[list[dict[str, Any]]]
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    expires_at: Mapped[datetime | None]
+    failure: Mapped[str | None] = mapped_column(Text)
+
+
+class OutboxRow(Base):
+    """One change of state, written in the transaction that made it; `seq` counts per recording."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (UniqueConstraint("recording_id", "seq"),)
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    recording_id: Mapped[str] = mapped_column(_Id, ForeignKey("recordings.id"))
+    seq: Mapped[int]
+    previous: Mapped[str | None] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(16))
+    payload: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]

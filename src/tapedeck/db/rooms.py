@@ -1,0 +1,248 @@
+"""Queries about presets, meetings and participants. Rows in, core objects out; no rule lives here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tapedeck.core.meeting import Meeting, MeetingStatus, Participant, Preset
+from tapedeck.core.paging import Listing, Page
+from tapedeck.db.access import contains, count
+from tapedeck.db.models import MeetingRow, ParticipantRow, PresetRow
+
+__all__ = [
+    "MeetingFilter",
+    "add_meeting",
+    "add_participant",
+    "add_preset",
+    "delete_participant",
+    "find_meeting",
+    "find_participant",
+    "find_preset",
+    "find_preset_named",
+    "list_meetings",
+    "list_participants",
+    "list_presets",
+    "save_meeting",
+    "save_participant",
+    "title_matches",
+    "to_meeting",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class MeetingFilter:
+    """Which meetings of an app; None means any. Times are inclusive, on the creation."""
+
+    search: str | None = None
+    status: MeetingStatus | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+def title_matches(search: str) -> Any:
+    """Condition on meetings: the title contains the text in any case, or the id begins with it."""
+    prefix = contains(search.lower())[1:]
+    return or_(
+        MeetingRow.title_folded.like(contains(search.casefold()), escape="\\"),
+        MeetingRow.id.like(prefix, escape="\\"),
+    )
+
+
+# Presets
+
+
+async def add_preset(session: AsyncSession, preset: Preset) -> None:
+    """Store a new preset."""
+    session.add(
+        PresetRow(
+            id=preset.id,
+            app_id=preset.app_id,
+            name=preset.name,
+            config=dict(preset.config),
+            permissions=dict(preset.permissions),
+            ui=dict(preset.ui),
+            created_at=preset.created_at,
+            updated_at=preset.updated_at,
+        )
+    )
+    await session.flush()
+
+
+async def find_preset(session: AsyncSession, app_id: str, preset_id: str) -> Preset | None:
+    """A preset of an app by its id."""
+    row = await session.get(PresetRow, preset_id)
+    return _preset(row) if row and row.app_id == app_id else None
+
+
+async def find_preset_named(session: AsyncSession, app_id: str, name: str) -> Preset | None:
+    """A preset of an app by its name."""
+    rows = select(PresetRow).where(PresetRow.app_id == app_id, PresetRow.name == name)
+    row = (await session.execute(rows)).scalar()
+    return _preset(row) if row else None
+
+
+async def list_presets(session: AsyncSession, app_id: str, page: Page, search: str | None) -> Listing[Preset]:
+    """Presets of an app, oldest first."""
+    rows = select(PresetRow).where(PresetRow.app_id == app_id)
+    if search is not None:
+        rows = rows.where(func.lower(PresetRow.name).like(contains(search.lower()), escape="\\"))
+    total = await count(session, rows)
+    ordered = rows.order_by(PresetRow.created_at, PresetRow.name).limit(page.size).offset(page.offset)
+    return Listing([_preset(row) for row in (await session.execute(ordered)).scalars()], total, page)
+
+
+def _preset(row: PresetRow) -> Preset:
+    return Preset(row.id, row.app_id, row.name, row.created_at, row.updated_at, row.config, row.permissions, row.ui)
+
+
+# Meetings
+
+
+async def add_meeting(session: AsyncSession, meeting: Meeting) -> None:
+    """Store a new meeting."""
+    session.add(MeetingRow(id=meeting.id, app_id=meeting.app_id, **_meeting_values(meeting)))
+    await session.flush()
+
+
+async def save_meeting(session: AsyncSession, meeting: Meeting) -> None:
+    """Store what changed of a meeting."""
+    await session.execute(update(MeetingRow).where(MeetingRow.id == meeting.id).values(**_meeting_values(meeting)))
+
+
+async def find_meeting(
+    session: AsyncSession, meeting_id: str, app_id: str | None = None, lock: bool = False
+) -> Meeting | None:
+    """A meeting by its id, of one app or of any; `lock` holds it against other writers until the commit."""
+    rows = select(MeetingRow).where(MeetingRow.id == meeting_id)
+    if app_id is not None:
+        rows = rows.where(MeetingRow.app_id == app_id)
+    row = (await session.execute(rows.with_for_update() if lock else rows)).scalar()
+    return to_meeting(row) if row else None
+
+
+async def list_meetings(session: AsyncSession, app_id: str, wanted: MeetingFilter, page: Page) -> Listing[Meeting]:
+    """Meetings of an app, newest first."""
+    rows = select(MeetingRow).where(MeetingRow.app_id == app_id)
+    if wanted.search is not None:
+        rows = rows.where(title_matches(wanted.search))
+    if wanted.status is not None:
+        rows = rows.where(MeetingRow.status == wanted.status)
+    if wanted.start is not None:
+        rows = rows.where(MeetingRow.created_at >= wanted.start)
+    if wanted.end is not None:
+        rows = rows.where(MeetingRow.created_at <= wanted.end)
+    total = await count(session, rows)
+    ordered = rows.order_by(MeetingRow.created_at.desc(), MeetingRow.id.desc()).limit(page.size).offset(page.offset)
+    return Listing([to_meeting(row) for row in (await session.execute(ordered)).scalars()], total, page)
+
+
+def _meeting_values(meeting: Meeting) -> dict[str, Any]:
+    return {
+        "title": meeting.title,
+        "title_folded": (meeting.title or "").casefold(),
+        "status": str(meeting.status),
+        "record_on_start": meeting.record_on_start,
+        "keep_alive_s": meeting.keep_alive_s,
+        "recording_config": None if meeting.recording_config is None else dict(meeting.recording_config),
+        "ai_config": None if meeting.ai_config is None else dict(meeting.ai_config),
+        "created_at": meeting.created_at,
+        "updated_at": meeting.updated_at,
+    }
+
+
+def to_meeting(row: MeetingRow) -> Meeting:
+    """The meeting of a row."""
+    return Meeting(
+        id=row.id,
+        app_id=row.app_id,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        title=row.title,
+        status=MeetingStatus(row.status),
+        record_on_start=row.record_on_start,
+        keep_alive_s=row.keep_alive_s,
+        recording_config=row.recording_config,
+        ai_config=row.ai_config,
+    )
+
+
+# Participants
+
+
+async def add_participant(session: AsyncSession, participant: Participant) -> None:
+    """Store a new participant."""
+    values = _participant_values(participant)
+    session.add(ParticipantRow(id=participant.id, meeting_id=participant.meeting_id, **values))
+    await session.flush()
+
+
+async def save_participant(session: AsyncSession, participant: Participant) -> None:
+    """Store what changed of a participant."""
+    rows = update(ParticipantRow).where(ParticipantRow.id == participant.id)
+    await session.execute(rows.values(**_participant_values(participant)))
+
+
+async def find_participant(
+    session: AsyncSession, participant_id: str, meeting_id: str | None = None
+) -> Participant | None:
+    """A participant by id, of one meeting or of any."""
+    rows = (
+        select(ParticipantRow, PresetRow.name)
+        .join(PresetRow, PresetRow.id == ParticipantRow.preset_id)
+        .where(ParticipantRow.id == participant_id)
+    )
+    if meeting_id is not None:
+        rows = rows.where(ParticipantRow.meeting_id == meeting_id)
+    row = (await session.execute(rows)).first()
+    return _participant(row[0], row[1]) if row else None
+
+
+async def list_participants(session: AsyncSession, meeting_id: str, page: Page) -> Listing[Participant]:
+    """Participants of a meeting, oldest first."""
+    total = await count(session, select(ParticipantRow).where(ParticipantRow.meeting_id == meeting_id))
+    ordered = (
+        select(ParticipantRow, PresetRow.name)
+        .join(PresetRow, PresetRow.id == ParticipantRow.preset_id)
+        .where(ParticipantRow.meeting_id == meeting_id)
+        .order_by(ParticipantRow.created_at, ParticipantRow.id)
+        .limit(page.size)
+        .offset(page.offset)
+    )
+    return Listing([_participant(row[0], row[1]) for row in await session.execute(ordered)], total, page)
+
+
+async def delete_participant(session: AsyncSession, participant_id: str) -> None:
+    """Forget a participant; what was recorded stays."""
+    await session.execute(delete(ParticipantRow).where(ParticipantRow.id == participant_id))
+
+
+def _participant_values(participant: Participant) -> dict[str, Any]:
+    return {
+        "preset_id": participant.preset_id,
+        "custom_id": participant.custom_id,
+        "name": participant.name,
+        "picture": participant.picture,
+        "token_version": participant.token_version,
+        "created_at": participant.created_at,
+        "updated_at": participant.updated_at,
+    }
+
+
+def _participant(row: ParticipantRow, preset_name: str) -> Participant:
+    return Participant(
+        id=row.id,
+        meeting_id=row.meeting_id,
+        preset_id=row.preset_id,
+        preset_name=preset_name,
+        custom_id=row.custom_id,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        name=row.name,
+        picture=row.picture,
+        token_version=row.token_version,
+    )
