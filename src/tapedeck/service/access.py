@@ -1,0 +1,282 @@
+"""Accounts, apps and everything that proves who is asking. Owns the texts of tokens: no other module sees one.
+
+API tokens are random and kept as a SHA-256 digest. Participant tokens are JSON Web Tokens signed by this server
+(HS256); they carry the version of the participant's tokens, which an edit or a deletion makes void.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import jwt
+
+from tapedeck.core.access import AppPrincipal, ParticipantPrincipal, Principal, Token, TokenOrigin, TokenScope
+from tapedeck.core.errors import DeniedError, InvalidError, NotFoundError, UnauthenticatedError
+from tapedeck.core.ids import is_account_id, is_app_id
+from tapedeck.core.meeting import App, Participant, Preset
+from tapedeck.core.paging import Listing, Page
+from tapedeck.core.presets import DEFAULT_PRESETS
+from tapedeck.core.signing import derive_key
+from tapedeck.core.times import to_ms, whole_ms
+from tapedeck.db import access as tables
+from tapedeck.db import rooms
+from tapedeck.db.engine import Database, DbSession
+from tapedeck.ports.clock import Clock
+
+__all__ = ["AccessService", "Bootstrap"]
+
+_MIN_TOKEN = 16
+_UNKNOWN = "The token is unknown, revoked or expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """What a server can be used with at once."""
+
+    account_id: str
+    app: App
+    token: str | None
+    "The text of a token made just now, to be shown once; None when there was one already, or it was configured."
+
+
+class AccessService:
+    """Who may do what. `secret` is the server's secret; participant tokens live for `token_ttl`."""
+
+    def __init__(
+        self, db: Database, clock: Clock, secret: str | bytes, token_ttl: timedelta = timedelta(hours=24)
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._jwt_key = derive_key(secret, "participant-token")
+        self._token_ttl = token_ttl
+
+    # Proving
+
+    async def authenticate(self, bearer: str | None) -> Principal:
+        """Who holds this token. UnauthenticatedError without one, or with one that is not (or no longer) good."""
+        if not bearer:
+            raise UnauthenticatedError("Authentication is required: send Authorization: Bearer <token>")
+        if bearer.count(".") == 2:
+            claims = self._claims(bearer)
+            if claims is not None:
+                return await self._participant(claims)
+        digest = _digest(bearer)
+        async with self._db.read() as session:
+            found = await tables.find_token(session, digest)
+        if found is None or not hmac.compare_digest(found[1], digest) or not found[0].is_valid(self._clock.now()):
+            raise UnauthenticatedError(_UNKNOWN)
+        return AppPrincipal(found[0])
+
+    async def enter_app(self, principal: Principal, account_id: str, app_id: str) -> App:
+        """The app that a caller addresses. DeniedError if the token is not for it, NotFoundError if it is not there."""
+        if isinstance(principal, ParticipantPrincipal):
+            if principal.app.account_id != account_id or principal.app.id != app_id:
+                raise DeniedError("Forbidden: the token is not valid for this account and app")
+            return principal.app
+        self.enter_account(principal, account_id)
+        if principal.token.app_id not in (None, app_id):
+            raise DeniedError("Forbidden: the token is not valid for this app")
+        async with self._db.read() as session:
+            app = await tables.find_app(session, app_id)
+        if app is None or app.account_id != account_id:
+            raise NotFoundError(f"App not found: {app_id}")
+        return app
+
+    def enter_account(self, principal: Principal, account_id: str) -> None:
+        """Pass if an API token is good for an account, else DeniedError."""
+        if not isinstance(principal, AppPrincipal) or principal.token.account_id != account_id:
+            raise DeniedError("Forbidden: the token is not valid for this account")
+
+    # Participant tokens
+
+    def participant_token(self, app: App, participant: Participant) -> str:
+        """A token the participant can join and, if the preset allows, record with."""
+        now = to_ms(self._clock.now()) // 1000
+        claims = {
+            "orgId": app.id,
+            "meetingId": participant.meeting_id,
+            "participantId": participant.id,
+            "presetId": participant.preset_id,
+            "iat": now,
+            "exp": now + int(self._token_ttl.total_seconds()),
+            "ver": participant.token_version,
+        }
+        return jwt.encode(claims, self._jwt_key, algorithm="HS256")
+
+    def _claims(self, text: str) -> dict[str, Any] | None:
+        """Claims of a participant token of ours; None if it is none, UnauthenticatedError if it has expired."""
+        wanted = ["orgId", "meetingId", "participantId", "presetId", "iat", "exp", "ver"]
+        # Times are compared with our clock below, not with the library's.
+        options: Any = {"require": wanted, "verify_exp": False, "verify_iat": False, "verify_nbf": False}
+        try:
+            claims: dict[str, Any] = jwt.decode(text, self._jwt_key, algorithms=["HS256"], options=options)
+        except jwt.PyJWTError:
+            return None
+        if not isinstance(claims["exp"], int) or claims["exp"] * 1000 <= to_ms(self._clock.now()):
+            raise UnauthenticatedError(_UNKNOWN)
+        return claims
+
+    async def _participant(self, claims: dict[str, Any]) -> ParticipantPrincipal:
+        async with self._db.read() as session:
+            participant = await rooms.find_participant(session, str(claims["participantId"]), str(claims["meetingId"]))
+            app = await tables.find_app(session, str(claims["orgId"]))
+            preset: Preset | None = None
+            if participant is not None and app is not None:
+                preset = await rooms.find_preset(session, app.id, participant.preset_id)
+        if participant is None or app is None or preset is None or participant.token_version != claims["ver"]:
+            raise UnauthenticatedError(_UNKNOWN)
+        return ParticipantPrincipal(app, participant, preset)
+
+    # API tokens
+
+    async def issue_token(
+        self,
+        account_id: str,
+        app_id: str | None = None,
+        name: str = "token",
+        scope: TokenScope = TokenScope.REALTIME_ADMIN,
+        expires_at: datetime | None = None,
+    ) -> tuple[str, Token]:
+        """Make a token; its text is returned here and never again. NotFoundError for an unknown account or app."""
+        text = f"tdk_{secrets.token_urlsafe(32)}"
+        async with self._db.write() as session:
+            if await tables.find_account(session, account_id) is None:
+                raise NotFoundError(f"Account not found: {account_id}")
+            app = None if app_id is None else await tables.find_app(session, app_id)
+            if app_id is not None and (app is None or app.account_id != account_id):
+                raise NotFoundError(f"App not found: {app_id}")
+            token = self._new_token(account_id, app_id, name, scope, TokenOrigin.ISSUED, expires_at)
+            await tables.add_token(session, token, _digest(text))
+        return text, token
+
+    async def list_tokens(self, account_id: str | None = None) -> Sequence[Token]:
+        """Tokens of an account, or all: what is known of them, without their texts."""
+        async with self._db.read() as session:
+            return await tables.list_tokens(session, account_id)
+
+    async def revoke_token(self, token_id: str) -> None:
+        """Make a token void at once. NotFoundError if there is none that is valid."""
+        async with self._db.write() as session:
+            if not await tables.revoke_token(session, token_id, self._clock.now()):
+                raise NotFoundError(f"Token not found: {token_id}")
+
+    def _new_token(
+        self,
+        account_id: str,
+        app_id: str | None,
+        name: str,
+        scope: TokenScope,
+        origin: TokenOrigin,
+        expires_at: datetime | None = None,
+    ) -> Token:
+        now = whole_ms(self._clock.now())
+        return Token(str(uuid4()), account_id, app_id, name, scope, origin, now, expires_at)
+
+    # Apps
+
+    async def create_app(self, account_id: str, name: str, app_id: str | None = None) -> App:
+        """A new app with the presets every app has. NotFoundError for an unknown account."""
+        async with self._db.write() as session:
+            if await tables.find_account(session, account_id) is None:
+                raise NotFoundError(f"Account not found: {account_id}")
+            return await self._add_app(session, account_id, app_id or str(uuid4()), name)
+
+    async def list_apps(
+        self, principal: Principal, account_id: str, page: Page, search: str | None, ascending: bool
+    ) -> Listing[App]:
+        """The apps of an account that the token may see."""
+        self.enter_account(principal, account_id)
+        only = principal.token.app_id if isinstance(principal, AppPrincipal) else None
+        async with self._db.read() as session:
+            return await tables.list_apps(session, account_id, page, search, ascending, only)
+
+    async def get_preset(self, app: App, preset_id: str) -> Preset:
+        """One preset of an app; NotFoundError."""
+        async with self._db.read() as session:
+            preset = await rooms.find_preset(session, app.id, preset_id)
+        if preset is None:
+            raise NotFoundError(f"Preset not found: {preset_id}")
+        return preset
+
+    async def list_presets(self, app: App, page: Page, search: str | None) -> Listing[Preset]:
+        """The presets of an app, oldest first."""
+        async with self._db.read() as session:
+            return await rooms.list_presets(session, app.id, page, search)
+
+    async def _add_app(self, session: DbSession, account_id: str, app_id: str, name: str) -> App:
+        now = whole_ms(self._clock.now())
+        app = App(app_id, account_id, name, now)
+        await tables.add_app(session, app)
+        for preset_name, parts in DEFAULT_PRESETS.items():
+            preset = Preset(str(uuid4()), app_id, preset_name, now, now, **parts)
+            await rooms.add_preset(session, preset)
+        return app
+
+    # First start
+
+    async def bootstrap(
+        self, account_id: str | None = None, app_id: str | None = None, api_token: str | None = None
+    ) -> Bootstrap:
+        """See to an account, an app and a token: the configured ones, else those that are there, else new ones.
+
+        InvalidError when a configured id or token cannot be used. A configured token that replaces another makes that
+        one void.
+        """
+        _check_settings(account_id, app_id, api_token)
+        now = whole_ms(self._clock.now())
+        async with self._db.write() as session:
+            chosen = account_id or await tables.first_account(session) or uuid4().hex
+            if await tables.find_account(session, chosen) is None:
+                await tables.add_account(session, chosen, now)
+            app = await (tables.find_app(session, app_id) if app_id else tables.first_app(session, chosen))
+            if app is None:
+                app = await self._add_app(session, chosen, app_id or str(uuid4()), "Tapedeck")
+            elif app.account_id != chosen:
+                raise InvalidError(f"APP_ID {app.id} belongs to another account")
+            text: str | None = None
+            tokens = await tables.list_tokens(session)
+            if api_token is None and not any(t.account_id == chosen and t.is_valid(now) for t in tokens):
+                text = f"tdk_{secrets.token_urlsafe(32)}"
+                token = self._new_token(chosen, None, "first", TokenScope.REALTIME_ADMIN, TokenOrigin.ISSUED)
+                await tables.add_token(session, token, _digest(text))
+            elif api_token is not None:
+                await self._configure_token(session, chosen, api_token, tokens, now)
+        return Bootstrap(chosen, app, text)
+
+    async def _configure_token(
+        self, session: DbSession, account_id: str, api_token: str, tokens: Sequence[Token], now: datetime
+    ) -> None:
+        known = await tables.find_token(session, _digest(api_token))
+        for other in tokens:
+            if other.origin is TokenOrigin.SETTINGS and (known is None or other.id != known[0].id):
+                await tables.revoke_token(session, other.id, now)
+        if known is None:
+            scope, origin = TokenScope.REALTIME_ADMIN, TokenOrigin.SETTINGS
+            token = self._new_token(account_id, None, "settings", scope, origin)
+            await tables.add_token(session, token, _digest(api_token))
+        elif known[0].account_id != account_id:
+            raise InvalidError("API_TOKEN is already in use for another account")
+        elif known[0].revoked_at is not None:
+            if known[0].origin is not TokenOrigin.SETTINGS:
+                raise InvalidError("API_TOKEN is a token that was revoked: choose another")
+            await tables.revive_token(session, known[0].id)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _check_settings(account_id: str | None, app_id: str | None, api_token: str | None) -> None:
+    if account_id is not None and not is_account_id(account_id):
+        raise InvalidError("ACCOUNT_ID must be 1 to 64 letters, digits, _ or -")
+    if app_id is not None and not is_app_id(app_id):
+        raise InvalidError("APP_ID must be 1 to 64 letters, digits, or one of . _ ~ -, and not be 'apps'")
+    if api_token is not None and (len(api_token) < _MIN_TOKEN or not api_token.isascii() or " " in api_token):
+        raise InvalidError(f"API_TOKEN must be at least {_MIN_TOKEN} ASCII characters without a space")

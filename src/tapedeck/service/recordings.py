@@ -1,0 +1,304 @@
+"""What callers ask of recordings: start, pause, resume, stop, get, list. One transaction each, no HTTP words.
+
+Capture is asked before a pause or a resume is committed (what is answered is true of the log), and after a start or a
+stop (what was promised survives a crash: `lifecycle` finds it again).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import uuid4
+from weakref import WeakValueDictionary
+
+from tapedeck.core.access import ParticipantPrincipal, Principal
+from tapedeck.core.errors import ConflictError, DeniedError, InvalidError, NotFoundError, UnavailableError
+from tapedeck.core.meeting import App, Meeting, MeetingStatus
+from tapedeck.core.naming import output_file_name
+from tapedeck.core.options import resolve_options
+from tapedeck.core.paging import Listing, Page
+from tapedeck.core.recording import (
+    ACTIVE,
+    Caller,
+    Dispatched,
+    Fail,
+    LogClosed,
+    Pause,
+    Recording,
+    RecordingChanged,
+    RecordingKind,
+    RecordingState,
+    Resume,
+    StartCause,
+    Stop,
+    StopCause,
+    WrongStateError,
+    advance,
+)
+from tapedeck.core.times import whole_ms
+from tapedeck.db import recordings as table
+from tapedeck.db import rooms
+from tapedeck.db.engine import Database, DbSession
+from tapedeck.db.recordings import RecordingFilter
+from tapedeck.ports.clock import Clock
+from tapedeck.ports.control import CaptureControl
+from tapedeck.ports.storage import ObjectStore
+from tapedeck.service.ledger import Ledger
+
+__all__ = ["Action", "RecordingFilter", "RecordingService", "RecordingView"]
+
+_log = logging.getLogger(__name__)
+
+
+class Action(StrEnum):
+    """What may be asked of a running recording."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingView:
+    """A recording as a face shows it: with its meeting, and with links made for this answer."""
+
+    recording: Recording
+    meeting: Meeting
+    video_url: str | None = None
+    audio_url: str | None = None
+
+
+class RecordingService:
+    """Use cases of one node's recordings."""
+
+    def __init__(self, db: Database, clock: Clock, ledger: Ledger, control: CaptureControl, store: ObjectStore) -> None:
+        self._db = db
+        self._clock = clock
+        self._ledger = ledger
+        self._control = control
+        self._store = store
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._unclosed: dict[str, Recording] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._draining = False
+
+    # Commands of callers
+
+    async def start(
+        self,
+        app: App,
+        principal: Principal,
+        meeting_id: str,
+        config: Mapping[str, Any],
+        allow_multiple: bool = False,
+    ) -> RecordingView:
+        """Start a composite recording; answered as it was accepted, before any media.
+
+        `config` has the validated options of the request. NotFoundError for the meeting, InvalidError when it is
+        INACTIVE, ConflictError when one is running and this one does not allow for it, DeniedError for a participant
+        of another meeting or without the permission, UnavailableError while draining.
+        """
+        _allow(principal, meeting_id)
+        if self._draining:
+            raise UnavailableError("The server is shutting down and starts no recordings", retry_after_s=5)
+        async with self._db.write() as session:
+            meeting = await rooms.find_meeting(session, meeting_id, app.id, lock=True)
+            if meeting is None:
+                raise NotFoundError(f"Meeting not found: {meeting_id}")
+            if meeting.status is MeetingStatus.INACTIVE:
+                raise InvalidError(f"Meeting {meeting_id} is INACTIVE and cannot be recorded")
+            if not allow_multiple and await self._running(session, meeting):
+                raise ConflictError(f"Meeting {meeting_id} already has an active recording")
+            recording, change = await self._open(session, meeting, config, StartCause.REQUEST, principal.caller(app))
+        self._ledger.publish(recording, change)
+        await self.dispatch(recording)
+        return await self._view(recording, meeting)
+
+    async def start_in(self, session: DbSession, meeting: Meeting) -> tuple[Recording, RecordingChanged] | None:
+        """Start the recording of a meeting that wants one from its first join, in a transaction of the caller's.
+
+        None when one is running. The caller publishes and dispatches after the commit.
+        """
+        if self._draining or await self._running(session, meeting):
+            return None
+        return await self._open(session, meeting, {}, StartCause.FIRST_JOIN, None)
+
+    async def control(self, app: App, principal: Principal, recording_id: str, action: Action) -> RecordingView:
+        """Pause, resume or stop; repeating one is harmless. NotFoundError, WrongStateError, DeniedError."""
+        async with self._lock(recording_id):
+            async with self._db.read() as session:
+                found = await table.find_with_meeting(session, app.id, recording_id)
+            if found is None:
+                raise NotFoundError(f"Recording not found: {recording_id}")
+            recording, meeting = found
+            _allow(principal, meeting.id)
+            if action is Action.STOP:
+                recording = await self._stop(recording.id, Stop(StopCause.REQUEST, principal.caller(app)))
+            else:
+                recording = await self._hold(recording, action)
+        return await self._view(recording, meeting)
+
+    # Questions of callers
+
+    async def get(self, app: App, recording_id: str) -> RecordingView:
+        """One recording; NotFoundError."""
+        async with self._db.read() as session:
+            found = await table.find_with_meeting(session, app.id, recording_id)
+        if found is None:
+            raise NotFoundError(f"Recording not found: {recording_id}")
+        return await self._view(*found)
+
+    async def active(self, app: App, principal: Principal, meeting_id: str) -> RecordingView:
+        """The newest recording of a meeting that is not stopped, composites before tracks. NotFoundError."""
+        _allow(principal, meeting_id)
+        async with self._db.read() as session:
+            meeting = await rooms.find_meeting(session, meeting_id, app.id)
+            if meeting is None:
+                raise NotFoundError(f"Meeting not found: {meeting_id}")
+            running = await table.of_meeting(session, app.id, meeting_id, ACTIVE)
+        if not running:
+            raise NotFoundError(f"No active recording found for meeting_id {meeting_id}")
+        chosen = next((r for r in running if r.kind is RecordingKind.COMPOSITE), running[0])
+        return await self._view(chosen, meeting)
+
+    async def list(self, app: App, wanted: RecordingFilter, page: Page) -> Listing[RecordingView]:
+        """One page of an app's recordings, by invocation."""
+        async with self._db.read() as session:
+            found = await table.list_recordings(session, app.id, wanted, page, self._clock.now())
+        views = [await self._view(recording, meeting) for recording, meeting in found.items]
+        return Listing(views, found.total_count, page)
+
+    # For the other services
+
+    async def dispatch(self, recording: Recording) -> None:
+        """Tell capture to record. When it cannot, the recording fails and UnavailableError is raised."""
+        async with self._lock(recording.id):
+            try:
+                await self._control.start(recording.meeting_id, recording.id)
+            except Exception as exc:
+                _log.exception("capture did not start", extra={"action": "start_failed", "recording_id": recording.id})
+                await self._ledger.apply(recording.id, Fail(f"Capture could not be started: {exc}"))
+                raise UnavailableError(f"Recording {recording.id} could not be started: {exc}") from exc
+            told = await self._ledger.apply(recording.id, Dispatched())
+        if told.state not in ACTIVE:  # it ended while capture was being told
+            self.close_soon(told)
+
+    async def stop(self, recording_id: str, command: Stop | Fail) -> Recording:
+        """End a recording for a reason of our own. NotFoundError, WrongStateError.
+
+        Waits for no command to capture, so capture itself may ask for it.
+        """
+        return await self._stop(recording_id, command)
+
+    def close_soon(self, recording: Recording) -> None:
+        """Have capture end a recording that is stopped, and note when its log is closed."""
+        self._unclosed[recording.id] = recording
+        if recording.id not in self._tasks:
+            task = asyncio.create_task(self._close(recording), name=f"close {recording.id}")
+            self._tasks[recording.id] = task
+            task.add_done_callback(lambda _: self._tasks.pop(recording.id, None))
+
+    def retry_closing(self) -> None:
+        """Try again to end what capture could not end before."""
+        for recording in tuple(self._unclosed.values()):
+            self.close_soon(recording)
+
+    def drain(self) -> None:
+        """Start nothing any more."""
+        self._draining = True
+
+    async def settle(self) -> None:
+        """Return when every stop asked for so far has been tried."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks.values()))
+
+    # Inside
+
+    async def _running(self, session: DbSession, meeting: Meeting) -> bool:
+        running = await table.of_meeting(session, meeting.app_id, meeting.id, ACTIVE)
+        return any(r.kind is RecordingKind.COMPOSITE for r in running)
+
+    async def _open(
+        self,
+        session: DbSession,
+        meeting: Meeting,
+        config: Mapping[str, Any],
+        cause: StartCause,
+        caller: Caller | None,
+    ) -> tuple[Recording, RecordingChanged]:
+        now = whole_ms(self._clock.now())
+        options = resolve_options(config, meeting.recording_config)
+        recording = Recording(
+            id=str(uuid4()),
+            app_id=meeting.app_id,
+            meeting_id=meeting.id,
+            file_name=output_file_name(options.file_name_prefix, meeting.id, now),
+            invoked_at=now,
+            options=options,
+            start_cause=cause,
+            started_by=caller,
+        )
+        return recording, await self._ledger.open(session, recording)
+
+    async def _hold(self, recording: Recording, action: Action) -> Recording:
+        """Pause or resume: capture first, so that the answer is true of the log; undone if it cannot be stored."""
+        pausing = action is Action.PAUSE
+        command = Pause() if pausing else Resume()
+        now = self._clock.now()
+        unchanged, changes = advance(recording, command, now)
+        if not changes:
+            return unchanged
+        do, undo = self._control.pause, self._control.resume
+        if not pausing:
+            do, undo = undo, do
+        await do(recording.meeting_id, recording.id)
+        try:
+            return await self._ledger.apply(recording.id, command, now)
+        except WrongStateError:
+            raise
+        except Exception:
+            await undo(recording.meeting_id, recording.id)
+            raise
+
+    async def _stop(self, recording_id: str, command: Stop | Fail) -> Recording:
+        async with self._db.write() as session:
+            recording, changes = await self._ledger.apply_in(session, recording_id, command)
+        for change in changes:
+            self._ledger.publish(recording, change)
+            if change.previous in ACTIVE:
+                self.close_soon(recording)
+        return recording
+
+    async def _close(self, recording: Recording) -> None:
+        try:
+            await self._control.stop(recording.meeting_id, recording.id)
+            if recording.state is RecordingState.CLOSING:
+                await self._ledger.apply(recording.id, LogClosed())
+        except Exception:
+            _log.exception("capture did not stop", extra={"action": "stop_failed", "recording_id": recording.id})
+        else:
+            self._unclosed.pop(recording.id, None)
+
+    async def _view(self, recording: Recording, meeting: Meeting) -> RecordingView:
+        links: dict[str, str] = {}
+        if recording.expires_at is not None:
+            for file in recording.files:
+                if file.key is not None and file.kind not in links:
+                    links[file.kind] = await self._store.presign(file.key, file.name, recording.expires_at)
+        return RecordingView(recording, meeting, links.get("video"), links.get("audio"))
+
+    def _lock(self, recording_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(recording_id, asyncio.Lock())
+
+
+def _allow(principal: Principal, meeting_id: str) -> None:
+    """Pass backends; of participants those of this meeting who may record."""
+    if isinstance(principal, ParticipantPrincipal):
+        if principal.meeting_id != meeting_id:
+            raise DeniedError("Forbidden: the token is for another meeting")
+        if not principal.preset.can_record:
+            raise DeniedError("Forbidden: the participant may not record")

@@ -1,0 +1,149 @@
+"""What capture reports: sessions, who is in them, first media. Implements `ports.control.CaptureEvents`.
+
+Each report is one transaction and may be repeated. Nothing here waits for a lock that a command to capture may hold,
+so capture can report in the middle of one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import datetime
+
+from tapedeck.core.errors import NotFoundError, TapedeckError
+from tapedeck.core.meeting import Session
+from tapedeck.core.recording import (
+    ACTIVE,
+    LIVE,
+    MediaStored,
+    Recording,
+    RecordingChanged,
+    Stop,
+    StopCause,
+)
+from tapedeck.core.times import whole_ms
+from tapedeck.db import presence, rooms
+from tapedeck.db import recordings as table
+from tapedeck.db.engine import Database, DbSession
+from tapedeck.service.ledger import Ledger
+from tapedeck.service.recordings import RecordingService
+
+__all__ = ["SessionService"]
+
+_log = logging.getLogger(__name__)
+_Change = tuple[Recording, RecordingChanged]
+
+
+class SessionService:
+    """Keeps the sessions of all meetings."""
+
+    def __init__(self, db: Database, ledger: Ledger, recordings: RecordingService) -> None:
+        self._db = db
+        self._ledger = ledger
+        self._recordings = recordings
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def on_session_started(self, meeting_id: str, session_id: str, at: datetime) -> None:
+        """The first participant joined; starts the recording of a meeting that wants one. NotFoundError.
+
+        A session that is known goes on. Another one of the meeting that was left open ends.
+        """
+        at = whole_ms(at)
+        ended: list[_Change] = []
+        opened: _Change | None = None
+        async with self._db.write() as session:
+            meeting = await rooms.find_meeting(session, meeting_id, lock=True)
+            if meeting is None:
+                raise NotFoundError(f"Meeting not found: {meeting_id}")
+            if await presence.find_session(session, session_id) is not None:
+                return
+            stale = await presence.live_session(session, meeting_id)
+            if stale is not None:
+                ended = await self._end(session, stale, at)
+            await presence.add_session(session, Session(session_id, meeting_id, at, empty_since=at))
+            if meeting.record_on_start:
+                opened = await self._recordings.start_in(session, meeting)
+        self._follow(ended)
+        if opened is not None:
+            self._ledger.publish(*opened)
+            # Not awaited here: capture is in the middle of reporting and may not take a command before we return.
+            task = asyncio.create_task(self._dispatch(opened[0]), name=f"dispatch {opened[0].id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def on_session_ended(self, meeting_id: str, session_id: str, at: datetime) -> None:
+        """The session is over: what still records it is stopped. NotFoundError."""
+        async with self._db.write() as session:
+            live = await _session(session, session_id)
+            ended = [] if live.ended_at is not None else await self._end(session, live, whole_ms(at))
+        self._follow(ended)
+
+    async def on_joined(self, session_id: str, participant_id: str, peer_id: str, name: str, at: datetime) -> None:
+        """A peer connected. Hidden participants are remembered, but the room stays empty. NotFoundError."""
+        at = whole_ms(at)
+        async with self._db.write() as session:
+            live = await _session(session, session_id)
+            hidden = False
+            participant = await rooms.find_participant(session, participant_id)
+            if participant is not None:
+                meeting = await rooms.find_meeting(session, participant.meeting_id)
+                preset = await rooms.find_preset(session, meeting.app_id, participant.preset_id) if meeting else None
+                hidden = preset is not None and preset.is_hidden
+            await presence.add_peer(session, peer_id, session_id, participant_id, name, hidden, at)
+            if not hidden and live.occupied_since is None:
+                live = replace(live, occupied_since=at, empty_since=None, outage_at=None)
+                await presence.save_session(session, live)
+
+    async def on_left(self, session_id: str, peer_id: str, at: datetime) -> None:
+        """A peer is gone. NotFoundError for the session."""
+        at = whole_ms(at)
+        async with self._db.write() as session:
+            live = await _session(session, session_id)
+            await presence.leave_peer(session, session_id, peer_id, at)
+            if live.occupied_since is not None and await presence.peer_count(session, session_id) == 0:
+                await presence.save_session(session, replace(live, occupied_since=None, empty_since=at))
+
+    async def on_capturing(self, recording_id: str, session_id: str, at: datetime) -> None:
+        """The first media of the recording is stored. NotFoundError."""
+        await self._ledger.apply(recording_id, MediaStored(session_id), at)
+
+    async def settle(self) -> None:
+        """Return when everything begun here is done."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    async def _end(self, session: DbSession, live: Session, at: datetime) -> list[_Change]:
+        """End a session and stop what records it: at once, or at the outage that nobody has come back from."""
+        await presence.leave_all(session, live.id, at)
+        empty_since = live.empty_since or at
+        await presence.save_session(session, replace(live, ended_at=at, occupied_since=None, empty_since=empty_since))
+        stop = Stop(StopCause.FAULT, at=live.outage_at) if live.outage_at else Stop(StopCause.EMPTY, at=at)
+        changes: list[_Change] = []
+        for recording in await table.of_session(session, live.id, LIVE):
+            stopped, made = await self._ledger.apply_in(session, recording.id, stop, at)
+            changes += [(stopped, change) for change in made]
+        return changes
+
+    def _follow(self, changes: list[_Change]) -> None:
+        """After the commit: tell the listeners, and have capture end what was stopped."""
+        for recording, change in changes:
+            self._ledger.publish(recording, change)
+            if change.previous in ACTIVE:
+                self._recordings.close_soon(recording)
+
+    async def _dispatch(self, recording: Recording) -> None:
+        try:
+            await self._recordings.dispatch(recording)
+        except TapedeckError:
+            _log.warning(
+                "the recording of a first join did not start",
+                extra={"action": "start_failed", "recording_id": recording.id},
+            )
+
+
+async def _session(session: DbSession, session_id: str) -> Session:
+    live = await presence.find_session(session, session_id)
+    if live is None:
+        raise NotFoundError(f"Session not found: {session_id}")
+    return live

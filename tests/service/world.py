@@ -1,0 +1,203 @@
+"""A whole service layer on a temporary database, with a clock that stands still and a capture that only notes.
+
+The capture double stands at the one seam where the next stage begins; everything on this side of it is real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+from uuid import uuid4
+
+from tapedeck.adapters.storage.local import LocalStore
+from tapedeck.core.access import AppPrincipal, Principal
+from tapedeck.core.meeting import App, Meeting, Participant
+from tapedeck.core.naming import object_key
+from tapedeck.core.recording import FilmFile, Recording
+from tapedeck.core.signing import derive_key
+from tapedeck.db import recordings as table
+from tapedeck.db.engine import Database
+from tapedeck.db.recordings import OutboxEntry
+from tapedeck.service.access import AccessService
+from tapedeck.service.ledger import Ledger
+from tapedeck.service.lifecycle import LifecycleService
+from tapedeck.service.meetings import MeetingService, MeetingValues, ParticipantValues
+from tapedeck.service.recordings import RecordingService
+from tapedeck.service.sessions import SessionService
+from tapedeck.shapes.realtimekit import status_change
+
+__all__ = ["START", "NotingCapture", "StillClock", "World", "make_world"]
+
+START = datetime(2026, 3, 2, 9, 15, 4, 120_000, tzinfo=UTC)
+SECRET = "a secret of the tests, long enough"
+
+
+class StillClock:
+    """Time passes when a test says so."""
+
+    def __init__(self, now: datetime = START) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def move(self, seconds: float) -> datetime:
+        self._now += timedelta(seconds=seconds)
+        return self._now
+
+
+class NotingCapture:
+    """`ports.control.CaptureControl` that notes what it is told; `before` may fail or report in the middle."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, str | None]] = []
+        self.before: Callable[[str], Awaitable[None]] | None = None
+
+    async def _note(self, word: str, meeting_id: str, other: str | None) -> None:
+        if self.before is not None:
+            await self.before(word)
+        self.calls.append((word, meeting_id, other))
+
+    async def start(self, meeting_id: str, recording_id: str) -> None:
+        await self._note("start", meeting_id, recording_id)
+
+    async def pause(self, meeting_id: str, recording_id: str) -> None:
+        await self._note("pause", meeting_id, recording_id)
+
+    async def resume(self, meeting_id: str, recording_id: str) -> None:
+        await self._note("resume", meeting_id, recording_id)
+
+    async def stop(self, meeting_id: str, recording_id: str) -> None:
+        await self._note("stop", meeting_id, recording_id)
+
+    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
+        await self._note("disconnect", meeting_id, participant_id)
+
+    def words(self, recording_id: str) -> list[str]:
+        return [word for word, _, other in self.calls if other == recording_id]
+
+
+@dataclass
+class World:
+    """Services and what stands around them."""
+
+    db: Database
+    clock: StillClock
+    capture: NotingCapture
+    store: LocalStore
+    link_key: bytes
+    access: AccessService
+    ledger: Ledger
+    meetings: MeetingService
+    recordings: RecordingService
+    sessions: SessionService
+    lifecycle: LifecycleService
+    account_id: str
+    app: App
+    token: str
+    backend: Principal
+    root: Path
+
+    async def meeting(self, **values: object) -> Meeting:
+        return await self.meetings.create(self.app, cast(MeetingValues, {"title": "Physics"} | values))
+
+    async def person(self, meeting: Meeting, preset: str = "group_call_host", name: str = "Ada") -> Participant:
+        values: ParticipantValues = {"preset_name": preset, "name": name}
+        return await self.meetings.add_participant(self.app, meeting.id, f"custom-{name}", values)
+
+    async def live(self, meeting: Meeting, people: int = 1) -> str:
+        """Let a session begin with so many people in it; its id."""
+        session_id = str(uuid4())
+        now = self.clock.now()
+        await self.sessions.on_session_started(meeting.id, session_id, now)
+        for number in range(people):
+            person = await self.person(meeting, name=f"P{number}")
+            await self.sessions.on_joined(session_id, person.id, f"{session_id}/{number}", "P", now)
+        return session_id
+
+    async def start(self, meeting: Meeting, **config: object) -> Recording:
+        view = await self.recordings.start(self.app, self.backend, meeting.id, config)
+        return view.recording
+
+    async def capturing(self, meeting: Meeting, session_id: str) -> Recording:
+        """A recording with media."""
+        recording = await self.start(meeting)
+        await self.sessions.on_capturing(recording.id, session_id, self.clock.now())
+        return await self.now_of(recording)
+
+    async def now_of(self, recording: Recording) -> Recording:
+        async with self.db.read() as session:
+            found = await table.find_recording(session, recording.id)
+        assert found is not None
+        return found
+
+    async def finish(self, recording: Recording, content: bytes = b"film") -> Recording:
+        """Render and deliver a stopped recording: a real file in the real store."""
+        await self.recordings.settle()
+        path = self.root / f"{recording.id}.mp4"
+        path.write_bytes(content)
+        film = FilmFile("video", recording.file_name, len(content), 4_000, "00000000", local_path=str(path))
+        await self.lifecycle.on_rendered(recording.id, [film])
+        key = object_key(recording.id, recording.invoked_at, film.name)
+        await self.store.put_file(key, path, "video/mp4", film.name)
+        stored = FilmFile("video", film.name, film.size_bytes, film.duration_ms, film.crc32c, key=key)
+        return await self.lifecycle.on_uploaded(recording.id, [stored])
+
+    async def outbox(self) -> list[OutboxEntry]:
+        async with self.db.read() as session:
+            return list(await table.outbox(session, limit=10_000))
+
+    async def events(self, recording: Recording) -> list[str]:
+        """What a webhook would have said about a recording."""
+        said = [
+            status_change(entry.change.previous, entry.change.state)
+            for entry in await self.outbox()
+            if entry.change.recording_id == recording.id
+        ]
+        return [word for word in said if word is not None]
+
+
+@asynccontextmanager
+async def make_world(root: Path, public_url: str = "http://127.0.0.1:1") -> AsyncIterator[World]:
+    """Everything, on a database that is made for this test."""
+    root.mkdir(parents=True, exist_ok=True)
+    db = Database(f"sqlite:///{root}/tapedeck.db")
+    clock, capture = StillClock(), NotingCapture()
+    link_key = derive_key(SECRET, "file-link")
+    store = LocalStore(root / "bucket", public_url, link_key)
+    access = AccessService(db, clock, SECRET)
+    ledger = Ledger(db, clock)
+    recordings = RecordingService(db, clock, ledger, capture, store)
+    sessions = SessionService(db, ledger, recordings)
+    try:
+        await db.migrate()
+        first = await access.bootstrap(account_id="acme", app_id="campus")
+        assert first.token is not None
+        backend = await access.authenticate(first.token)
+        assert isinstance(backend, AppPrincipal)
+        yield World(
+            db=db,
+            clock=clock,
+            capture=capture,
+            store=store,
+            link_key=link_key,
+            access=access,
+            ledger=ledger,
+            meetings=MeetingService(db, clock, capture),
+            recordings=recordings,
+            sessions=sessions,
+            lifecycle=LifecycleService(db, clock, ledger, recordings),
+            account_id=first.account_id,
+            app=first.app,
+            token=first.token,
+            backend=backend,
+            root=root,
+        )
+        await asyncio.gather(sessions.settle(), recordings.settle())
+    finally:
+        await db.aclose()
