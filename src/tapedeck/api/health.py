@@ -1,0 +1,43 @@
+"""Whether this process lives, and whether it can do its work. No token needed, nothing private told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from tapedeck.api.http import Reply
+from tapedeck.core.errors import TapedeckError
+
+__all__ = ["Check", "router"]
+
+Check = Callable[[], Awaitable[None]]
+"""Returns when a part works; raises TapedeckError when it does not."""
+
+_log = logging.getLogger(__name__)
+
+
+def router(checks: Mapping[str, Check]) -> APIRouter:
+    """`/health/live` answers always; `/health/ready` asks every named part."""
+    routes = APIRouter(prefix="/health")
+
+    @routes.get("/live")
+    async def live() -> Response:
+        return Reply({"status": "ok"})
+
+    @routes.get("/ready")
+    async def ready() -> Response:
+        results: dict[str, str] = {}
+        for name, check in checks.items():
+            try:
+                await check()
+                results[name] = "ok"
+            except TapedeckError:
+                _log.warning("a part is not ready", exc_info=True, extra={"action": "not_ready", "part": name})
+                results[name] = "failed"
+        ok = all(result == "ok" for result in results.values())
+        return Reply({"status": "ok" if ok else "failed", "checks": results}, 200 if ok else 503)
+
+    return routes

@@ -1,0 +1,73 @@
+"""Meetings of the RealtimeKit face."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tapedeck.api.auth import Gate
+from tapedeck.api.http import Reply, read_json
+from tapedeck.api.realtimekit.queries import Query
+from tapedeck.core.ids import parse_uuid
+from tapedeck.core.meeting import MeetingStatus
+from tapedeck.service.meetings import MeetingFilter, MeetingService, MeetingValues
+from tapedeck.shapes import bodies
+from tapedeck.shapes.realtimekit import listing, meeting_body, single
+
+__all__ = ["PREFIX", "router"]
+
+PREFIX = "BAD_REQUEST: "
+"""What messages about wrong fields begin with, everywhere but on recordings."""
+
+
+def router(gate: Gate, meetings: MeetingService) -> APIRouter:
+    """Routes below an app, for backends."""
+    routes = APIRouter()
+
+    @routes.post("/meetings")
+    async def create(account_id: str, app_id: str, request: Request) -> Response:
+        entry = await gate.enter(request, account_id, app_id)
+        return Reply(single(meeting_body(await meetings.create(entry.app, await _values(request)))), 201)
+
+    @routes.get("/meetings")
+    async def list_meetings(account_id: str, app_id: str, request: Request) -> Response:
+        entry = await gate.enter(request, account_id, app_id)
+        query = Query(request.query_params, PREFIX)
+        status = query.choice("status", ("ACTIVE", "INACTIVE"))
+        wanted = MeetingFilter(
+            search=query.search(),
+            status=None if status is None else MeetingStatus(status.lower()),
+            start=query.time("start_time"),
+            end=query.time("end_time"),
+        )
+        page = query.page()
+        query.done()
+        found = await meetings.list(entry.app, wanted, page)
+        return Reply(listing([meeting_body(meeting, listed=True) for meeting in found.items], found))
+
+    @routes.get("/meetings/{meeting_id}")
+    async def get(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
+        entry = await gate.enter(request, account_id, app_id)
+        return Reply(single(meeting_body(await meetings.get(entry.app, parse_uuid(meeting_id, "meeting_id")))))
+
+    @routes.patch("/meetings/{meeting_id}")
+    async def update(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
+        entry = await gate.enter(request, account_id, app_id)
+        meeting_id = parse_uuid(meeting_id, "meeting_id")
+        return Reply(single(meeting_body(await meetings.update(entry.app, meeting_id, await _values(request)))))
+
+    @routes.put("/meetings/{meeting_id}")
+    async def replace(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
+        entry = await gate.enter(request, account_id, app_id)
+        meeting_id = parse_uuid(meeting_id, "meeting_id")
+        return Reply(single(meeting_body(await meetings.replace(entry.app, meeting_id, await _values(request)))))
+
+    return routes
+
+
+async def _values(request: Request) -> MeetingValues:
+    body = bodies.parse(bodies.MeetingBody, await read_json(request), PREFIX)
+    return cast(MeetingValues, body.values())

@@ -1,0 +1,73 @@
+"""Participants of the RealtimeKit face, and their tokens."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tapedeck.api.auth import Gate
+from tapedeck.api.http import Reply, read_json
+from tapedeck.api.realtimekit.meetings import PREFIX
+from tapedeck.api.realtimekit.queries import Query
+from tapedeck.core.ids import parse_uuid
+from tapedeck.service.access import AccessService
+from tapedeck.service.meetings import MeetingService, ParticipantValues
+from tapedeck.shapes import bodies
+from tapedeck.shapes.realtimekit import listing, participant_body, removed_participant, single
+
+__all__ = ["router"]
+
+
+def router(gate: Gate, access: AccessService, meetings: MeetingService) -> APIRouter:
+    """Routes below an app, for backends."""
+    routes = APIRouter(prefix="/meetings/{meeting_id}/participants")
+
+    @routes.post("")
+    async def add(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
+        entry = await gate.enter(request, account_id, app_id)
+        meeting_id = parse_uuid(meeting_id, "meeting_id")
+        body = bodies.parse(bodies.ParticipantBody, await read_json(request), PREFIX)
+        values: ParticipantValues = {"name": body.name, "picture": body.picture, "preset_name": body.preset_name}
+        person = await meetings.add_participant(entry.app, meeting_id, body.custom_participant_id, values)
+        return Reply(single(participant_body(person, access.participant_token(entry.app, person))), 201)
+
+    @routes.get("")
+    async def list_participants(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
+        entry = await gate.enter(request, account_id, app_id)
+        query = Query(request.query_params, PREFIX)
+        page = query.page()
+        query.done()
+        found = await meetings.list_participants(entry.app, parse_uuid(meeting_id, "meeting_id"), page)
+        return Reply(listing([participant_body(person) for person in found.items], found))
+
+    @routes.get("/{participant_id}")
+    async def get(account_id: str, app_id: str, meeting_id: str, participant_id: str, request: Request) -> Response:
+        entry = await gate.enter(request, account_id, app_id)
+        ids = parse_uuid(meeting_id, "meeting_id"), parse_uuid(participant_id, "participant_id")
+        return Reply(single(participant_body(await meetings.get_participant(entry.app, *ids))))
+
+    @routes.patch("/{participant_id}")
+    async def edit(account_id: str, app_id: str, meeting_id: str, participant_id: str, request: Request) -> Response:
+        entry = await gate.enter(request, account_id, app_id)
+        ids = parse_uuid(meeting_id, "meeting_id"), parse_uuid(participant_id, "participant_id")
+        body = bodies.parse(bodies.EditParticipantBody, await read_json(request), PREFIX)
+        person = await meetings.edit_participant(entry.app, *ids, cast(ParticipantValues, body.values()))
+        return Reply(single(participant_body(person, access.participant_token(entry.app, person))))
+
+    @routes.delete("/{participant_id}")
+    async def delete(account_id: str, app_id: str, meeting_id: str, participant_id: str, request: Request) -> Response:
+        entry = await gate.enter(request, account_id, app_id)
+        ids = parse_uuid(meeting_id, "meeting_id"), parse_uuid(participant_id, "participant_id")
+        return Reply(single(removed_participant(await meetings.delete_participant(entry.app, *ids))))
+
+    @routes.post("/{participant_id}/token")
+    async def refresh(account_id: str, app_id: str, meeting_id: str, participant_id: str, request: Request) -> Response:
+        entry = await gate.enter(request, account_id, app_id)
+        ids = parse_uuid(meeting_id, "meeting_id"), parse_uuid(participant_id, "participant_id")
+        person = await meetings.get_participant(entry.app, *ids)
+        return Reply(single({"token": access.participant_token(entry.app, person)}))
+
+    return routes

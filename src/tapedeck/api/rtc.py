@@ -1,0 +1,123 @@
+"""Publishing into a meeting over WHIP (RFC 9725): routes, tokens and headers; offers are answered behind the port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+from fastapi import APIRouter
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tapedeck.api.auth import Gate
+from tapedeck.api.errors import FIELD_STATUS
+from tapedeck.api.http import SDP_LIMIT, read_text
+from tapedeck.core.access import ParticipantPrincipal
+from tapedeck.core.errors import ConflictError, DeniedError, FieldProblem, InvalidError, NotFoundError
+from tapedeck.core.frames import Origin
+from tapedeck.core.ids import parse_uuid
+from tapedeck.core.meeting import Participant
+from tapedeck.ports.sources import PeerInfo
+from tapedeck.ports.whip import WhipServer
+from tapedeck.service.meetings import MeetingService
+
+__all__ = ["router"]
+
+_SDP = "application/sdp"
+_FRAGMENT = "application/trickle-ice-sdpfrag"
+_NAME_LIMIT = 256
+
+
+def router(gate: Gate, meetings: MeetingService, whip: WhipServer, ice_servers: Sequence[str] = ()) -> APIRouter:
+    """The publish routes. `ice_servers` are URLs of STUN servers that clients are told of."""
+    routes = APIRouter(prefix="/rtc")
+    links = [f'<{url}>; rel="ice-server"' for url in ice_servers]
+
+    @routes.post("/{meeting_id}/whip")
+    async def publish(meeting_id: str, request: Request) -> Response:
+        principal = await gate.identify(request)
+        meeting_id = parse_uuid(meeting_id, "meeting_id")
+        origin, name = _options(request)
+        participant = await meetings.admit_publisher(principal, meeting_id, origin is Origin.SCREEN)
+        _require(request, _SDP)
+        offer = await read_text(request, SDP_LIMIT)
+        setattr(request.state, FIELD_STATUS, 422)
+        peer = _peer(meeting_id, participant, origin, name)
+        try:
+            answer = await whip.offer(peer, offer)
+        except InvalidError as exc:
+            problem = FieldProblem("", str(exc))
+            raise InvalidError(str(exc), (problem,)) from exc
+        response = Response(answer.sdp, 201, media_type=_SDP)
+        response.headers["location"] = f"/rtc/{meeting_id}/whip/{answer.session_id}"
+        response.headers["etag"] = f'"{answer.etag}"'
+        response.headers["accept-patch"] = _FRAGMENT
+        for link in links:
+            response.headers.append("link", link)
+        return response
+
+    @routes.patch("/{meeting_id}/whip/{session_id}")
+    async def patch(meeting_id: str, session_id: str, request: Request) -> Response:
+        await _own(request, meeting_id, session_id)
+        _require(request, _FRAGMENT)
+        fragment = await read_text(request, SDP_LIMIT)
+        try:
+            patched = await whip.patch(session_id, fragment, _tag(request.headers.get("if-match")))
+        except ConflictError as exc:
+            raise HTTPException(412, str(exc)) from exc
+        headers = {"etag": f'"{patched.etag}"'}
+        if patched.sdp is None:
+            return Response(status_code=204, headers=headers)
+        return Response(patched.sdp, 200, headers, media_type=_FRAGMENT)
+
+    @routes.delete("/{meeting_id}/whip/{session_id}")
+    async def delete(meeting_id: str, session_id: str, request: Request) -> Response:
+        await _own(request, meeting_id, session_id)
+        await whip.delete(session_id)
+        return Response(status_code=200)
+
+    async def _own(request: Request, meeting_id: str, session_id: str) -> None:
+        """Pass whoever made the session; to all others it is not there."""
+        principal = await gate.identify(request)
+        if not isinstance(principal, ParticipantPrincipal):
+            raise DeniedError("Forbidden: publishing needs a participant token")
+        if principal.meeting_id != meeting_id.lower():
+            raise DeniedError("Forbidden: the token is for another meeting")
+        peer = whip.peer(session_id)
+        if peer.participant_id != principal.participant.id or peer.meeting_id != principal.meeting_id:
+            raise NotFoundError("No such WHIP session")
+
+    return routes
+
+
+def _options(request: Request) -> tuple[Origin, str | None]:
+    source = request.query_params.get("source", Origin.CAMERA.value)
+    if source not in list(Origin):
+        raise InvalidError('BAD_REQUEST: "source" must be camera or screen')
+    name = request.query_params.get("name", "").strip()
+    if len(name) > _NAME_LIMIT or not name.isprintable():
+        raise InvalidError(f'BAD_REQUEST: "name" must have at most {_NAME_LIMIT} printable characters')
+    return Origin(source), name or None
+
+
+def _peer(meeting_id: str, participant: Participant, origin: Origin, name: str | None) -> PeerInfo:
+    return PeerInfo(
+        meeting_id=meeting_id,
+        participant_id=participant.id,
+        peer_id=str(uuid4()),
+        name=name or participant.display_name,
+        custom_id=participant.custom_id,
+        origin=origin,
+    )
+
+
+def _require(request: Request, media_type: str) -> None:
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != media_type:
+        raise HTTPException(415, f"The content type must be {media_type}")
+
+
+def _tag(header: str | None) -> str | None:
+    """An entity tag without its quotes; `*` as it is."""
+    return None if header is None else header.strip().strip('"')

@@ -1,0 +1,293 @@
+"""What the RealtimeKit face takes: request bodies, validated field by field. Pure; decides nothing about state.
+
+Unknown keys are ignored, as the API promises. A documented option that this version does not have is refused by name:
+nothing is accepted and then ignored. `null` stands for an optional field that is not given.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from tapedeck.core.errors import FieldProblem, InvalidError
+from tapedeck.core.meeting import MeetingStatus
+from tapedeck.core.naming import PREFIX_LIMIT, is_prefix
+
+__all__ = [
+    "ActionBody",
+    "AppBody",
+    "EditParticipantBody",
+    "MeetingBody",
+    "ParticipantBody",
+    "StartBody",
+    "parse",
+]
+
+_MOST = 20
+"""Problems named in one answer."""
+_LATER = "is not supported by this server yet"
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+
+M = TypeVar("M", bound=_Body)
+
+
+def parse(model: type[M], body: Any, prefix: str = "") -> M:
+    """The body as `model`; InvalidError with one problem per failed field, its text begun with `prefix`."""
+    if not isinstance(body, dict):
+        raise InvalidError(f"{prefix}The body must be a JSON object", (FieldProblem("", "must be a JSON object"),))
+    try:
+        return model.model_validate(body)
+    except ValidationError as exc:
+        problems = tuple(_problem(error, prefix) for error in exc.errors(include_url=False)[:_MOST])
+        raise InvalidError("; ".join(p.message for p in problems), problems) from exc
+
+
+def _problem(error: ErrorDetails, prefix: str) -> FieldProblem:
+    path = [str(part) for part in error["loc"]]
+    pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
+    return FieldProblem(pointer, f'{prefix}"{".".join(path)}" {_reason(error)}')
+
+
+def _reason(error: ErrorDetails) -> str:
+    limits = error.get("ctx", {})
+    match error["type"]:
+        case "missing":
+            return "is required"
+        case "string_type":
+            return "must be a string"
+        case "bool_type":
+            return "must be a boolean"
+        case "list_type":
+            return "must be a list"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return "must be an object"
+        case "literal_error":
+            return f"must be one of {limits['expected']}"
+        case "greater_than_equal":
+            return f"must be at least {limits['ge']}"
+        case "less_than_equal":
+            return f"must be at most {limits['le']}"
+        case "string_too_short":
+            return f"must have at least {limits['min_length']} characters"
+        case "string_too_long":
+            return f"must have at most {limits['max_length']} characters"
+        case _:
+            return error["msg"]
+
+
+def _refuse(why: str) -> PydanticCustomError:
+    return PydanticCustomError("refused", "{why}", {"why": why})
+
+
+def _whole(value: Any) -> Any:
+    """Integers, and floats that are whole: JSON has only one kind of number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _refuse("must be a whole number")
+    if not math.isfinite(value) or value != int(value):
+        raise _refuse("must be a whole number")
+    return int(value)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e15 or not math.isfinite(value):
+        raise _refuse("must be a number")
+    return float(value)
+
+
+def _later(value: Any) -> None:
+    if value is not None:
+        raise _refuse(_LATER)
+
+
+def _not_true(value: bool | None) -> bool | None:
+    if value:
+        raise _refuse(_LATER)
+    return value
+
+
+def _only_h264(value: str) -> str:
+    if value != "H264":
+        raise _refuse(f"{value} {_LATER}; use H264")
+    return value
+
+
+def _exported(value: bool) -> bool:
+    if not value:
+        raise _refuse(f"false {_LATER}")
+    return value
+
+
+def _bucket(value: bool) -> bool:
+    if not value:
+        raise _refuse("must be true: there is no other storage, and the recording would be kept nowhere")
+    return value
+
+
+def _prefix(value: str) -> str:
+    if not is_prefix(value):
+        raise _refuse(f"must be 1 to {PREFIX_LIMIT} letters, digits or underscores")
+    return value
+
+
+def _web_address(value: str) -> str:
+    if not value.lower().startswith(("http://", "https://")) or any(c.isspace() for c in value):
+        raise _refuse("must be an http or https URL")
+    return value
+
+
+_Whole = Annotated[int, BeforeValidator(_whole)]
+_Side = Annotated[_Whole, Field(ge=1, le=1920)]
+_Later = Annotated[None, BeforeValidator(_later)]
+_NotTrue = Annotated[bool | None, AfterValidator(_not_true)]
+_Picture = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)]
+
+
+class _VideoConfig(_Body):
+    codec: Annotated[Literal["H264", "VP8", "VP9"], AfterValidator(_only_h264)] | None = None
+    width: _Side | None = None
+    height: _Side | None = None
+    export_file: Annotated[bool, AfterValidator(_exported)] | None = None
+    watermark: _Later = None
+
+
+class _BucketConfig(_Body):
+    enabled: Annotated[bool, AfterValidator(_bucket)]
+
+
+class _FilmConfig(_Body):
+    """What a start request and a meeting's `recording_config` share."""
+
+    max_seconds: Annotated[_Whole, Field(ge=60, le=86_400)] | None = None
+    file_name_prefix: Annotated[str, AfterValidator(_prefix)] | None = None
+    video_config: _VideoConfig | None = None
+    realtimekit_bucket_config: _BucketConfig | None = None
+    dyte_bucket_config: _BucketConfig | None = None
+    audio_config: _Later = None
+    storage_config: _Later = None
+
+    def config(self) -> dict[str, Any]:
+        """What was given, as JSON values: a level of wishes for `core.options`."""
+        given = self.model_dump(include=set(_FilmConfig.model_fields), exclude_none=True)
+        old_name = given.pop("dyte_bucket_config", None)
+        if old_name is not None:
+            given.setdefault("realtimekit_bucket_config", old_name)
+        return given
+
+
+class StartBody(_FilmConfig):
+    """POST recordings."""
+
+    meeting_id: str
+    allow_multiple_recordings: bool | None = None
+    interactive_config: _Later = None
+    rtmp_out_config: _Later = None
+    url: _Later = None
+
+
+class ActionBody(_Body):
+    """PUT recordings/{id}."""
+
+    action: Literal["stop", "pause", "resume"]
+
+
+class _RecordingConfig(_FilmConfig):
+    live_streaming_config: _Later = None
+
+
+class _Summarization(_Body):
+    summary_type: (
+        Literal[
+            "general",
+            "team_meeting",
+            "sales_call",
+            "client_check_in",
+            "interview",
+            "daily_standup",
+            "one_on_one_meeting",
+            "lecture",
+            "code_review",
+        ]
+        | None
+    ) = None
+    text_format: Literal["plain_text", "markdown"] | None = None
+    word_limit: Annotated[_Whole, Field(ge=150, le=1000)] | None = None
+
+
+class _Transcription(_Body):
+    keywords: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=500)] | None = None
+    language: Literal["en-US", "en-IN", "de", "hi", "sv", "ru", "pl", "el", "fr", "nl"] | None = None
+    profanity_filter: bool | None = None
+
+
+class _AiConfig(_Body):
+    summarization: _Summarization | None = None
+    transcription: _Transcription | None = None
+
+
+class MeetingBody(_Body):
+    """POST meetings, and PATCH and PUT meetings/{id}: every field may be missing."""
+
+    title: Annotated[str, Field(max_length=500)] | None = None
+    status: Literal["ACTIVE", "INACTIVE"] | None = None
+    record_on_start: bool | None = None
+    session_keep_alive_time_in_secs: Annotated[float, BeforeValidator(_number), Field(ge=60, le=600)] | None = None
+    recording_config: _RecordingConfig | None = None
+    ai_config: _AiConfig | None = None
+    live_stream_on_start: _NotTrue = None
+    persist_chat: _NotTrue = None
+    summarize_on_end: _NotTrue = None
+    transcribe_on_end: _NotTrue = None
+
+    def values(self) -> dict[str, Any]:
+        """What was given, under the names of `core.meeting.Meeting`; `null` clears what can be empty."""
+        given: dict[str, Any] = {}
+        if "title" in self.model_fields_set:
+            given["title"] = self.title
+        if self.status is not None:
+            given["status"] = MeetingStatus(self.status.lower())
+        if "record_on_start" in self.model_fields_set:
+            given["record_on_start"] = bool(self.record_on_start)
+        if self.session_keep_alive_time_in_secs is not None:
+            given["keep_alive_s"] = self.session_keep_alive_time_in_secs
+        if "recording_config" in self.model_fields_set:
+            given["recording_config"] = None if self.recording_config is None else self.recording_config.config()
+        if "ai_config" in self.model_fields_set:
+            given["ai_config"] = None if self.ai_config is None else self.ai_config.model_dump(exclude_none=True)
+        return given
+
+
+class ParticipantBody(_Body):
+    """POST participants."""
+
+    custom_participant_id: Annotated[str, Field(min_length=1, max_length=256)]
+    preset_name: Annotated[str, Field(min_length=1, max_length=256)]
+    name: Annotated[str, Field(max_length=256)] | None = None
+    picture: _Picture | None = None
+
+
+class EditParticipantBody(_Body):
+    """PATCH participants/{id}."""
+
+    preset_name: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    name: Annotated[str, Field(max_length=256)] | None = None
+    picture: _Picture | None = None
+
+    def values(self) -> dict[str, Any]:
+        """What was given; `null` clears name and picture, and leaves the preset as it is."""
+        given = self.model_dump(include=self.model_fields_set)
+        if self.preset_name is None:
+            given.pop("preset_name", None)
+        return given
+
+
+class AppBody(_Body):
+    """POST apps."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256)]
