@@ -22,7 +22,7 @@ __all__ = [
     "RtpPacket",
     "SenderReport",
     "build_bye",
-    "build_nack",
+    "build_nacks",
     "build_pli",
     "build_receiver_report",
     "build_remb",
@@ -312,9 +312,8 @@ def build_sender_report(report: SenderReport) -> bytes:
 
 
 def build_receiver_report(ssrc: int, blocks: Sequence[ReportBlock] = ()) -> bytes:
-    """RR; more than 31 blocks make several packets."""
-    groups = [blocks[i : i + 31] for i in range(0, len(blocks), 31)] or [()]
-    return b"".join(_rtcp(_RR, len(group), _WORD.pack(ssrc) + _pack_blocks(group)) for group in groups)
+    """RR with up to 31 report blocks."""
+    return _rtcp(_RR, len(blocks), _WORD.pack(ssrc) + _pack_blocks(blocks))
 
 
 def build_sdes(ssrc: int, cname: str) -> bytes:
@@ -329,8 +328,8 @@ def build_bye(ssrcs: Sequence[int]) -> bytes:
     return _rtcp(_BYE, len(ssrcs), struct.pack(f"!{len(ssrcs)}I", *ssrcs))
 
 
-def build_nack(sender: int, ssrc: int, sequences: Sequence[int]) -> bytes:
-    """Generic NACK (RFC 4585 6.2.1) for sequence numbers in sending order; long lists make several packets."""
+def build_nacks(sender: int, ssrc: int, sequences: Sequence[int]) -> list[bytes]:
+    """Generic NACKs (RFC 4585 6.2.1) for sequence numbers in sending order, each at most 1012 bytes long."""
     items: list[int] = []
     for sequence in sequences:
         ahead = (sequence - (items[-1] >> 16)) & 0xFFFF if items else 0
@@ -340,7 +339,7 @@ def build_nack(sender: int, ssrc: int, sequences: Sequence[int]) -> bytes:
             items.append((sequence & 0xFFFF) << 16)
     head = _PAIR.pack(sender, ssrc)
     groups = [items[i : i + _NACK_ITEMS] for i in range(0, len(items), _NACK_ITEMS)]
-    return b"".join(_rtcp(_RTPFB, 1, head + struct.pack(f"!{len(group)}I", *group)) for group in groups)
+    return [_rtcp(_RTPFB, 1, head + struct.pack(f"!{len(group)}I", *group)) for group in groups]
 
 
 def build_pli(sender: int, ssrc: int) -> bytes:

@@ -37,16 +37,17 @@ class IceLink:
         controlling: bool = False,
         on_media: Callable[[bytes], None],
         on_fault: Callable[[Exception], None],
+        on_lost: Callable[[], None],
     ) -> None:
-        """`on_media` gets each datagram that may be SRTP or SRTCP; `on_fault` what a datagram made go wrong."""
+        """`on_media` gets each datagram that may be SRTP or SRTCP; `on_fault` what a datagram made go wrong; `on_lost`
+        is called when consent has expired (RFC 7675) and no restart is under way: the link will not come back."""
         self.network = network
         self.heard_at = 0
         self.rtt_ns = 0
-        self.lost = asyncio.Event()
-        "Consent has expired or the sockets are gone: the link will not come back."
         # instance attributes on purpose: one call less per packet
         self.on_media = on_media
         self.on_fault = on_fault
+        self._on_lost = on_lost
         self._controlling = controlling
         self._dtls: asyncio.Queue[bytes | None] = asyncio.Queue(_DTLS_QUEUE)
         self._connection = IceConnection(self, controlling=controlling)
@@ -165,7 +166,10 @@ class IceLink:
             self._lose()
 
     def _lose(self) -> None:
-        self.lost.set()
+        self._on_lost()
+        self._end_dtls()
+
+    def _end_dtls(self) -> None:
         if self._dtls.full():
             self._dtls.get_nowait()
         self._dtls.put_nowait(None)
@@ -186,7 +190,7 @@ class IceLink:
         for connection in (self._connection, self._next, *self._old):
             if connection is not None:
                 await connection.close()
-        self._lose()
+        self._end_dtls()
 
     def vanish(self) -> None:
         """Close the sockets as a crashed machine would: nothing is said to the peer."""

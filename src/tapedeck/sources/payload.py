@@ -12,7 +12,7 @@ from tapedeck.core.frames import Codec
 
 __all__ = ["split_annex_b", "split_frame"]
 
-_START = re.compile(rb"\0\0\0?\1")
+_START = re.compile(rb"\x00\x00\x00?\x01")
 
 
 def split_frame(codec: Codec, frame: bytes, limit: int, picture: int = 0) -> list[bytes]:

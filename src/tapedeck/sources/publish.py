@@ -73,6 +73,7 @@ class Publisher:
         self._wallclock_ns = wallclock_ns
         self._send_hook = send_hook
         self._cname = f"{self._random.getrandbits(64):016x}"
+        self._over = asyncio.Event()
         on_media = self._receive
         if receive_hook is not None:
             hook = receive_hook
@@ -81,9 +82,13 @@ class Publisher:
                 hook(data, self._receive)
 
         self._link = IceLink(
-            NetworkSettings(hosts=tuple(hosts)), controlling=True, on_media=on_media, on_fault=self.faults.append
+            NetworkSettings(hosts=tuple(hosts)),
+            controlling=True,
+            on_media=on_media,
+            on_fault=self.faults.append,
+            on_lost=self._over.set,
         )
-        self._dtls = DtlsTransport(self._link)
+        self._dtls = DtlsTransport(self._link, self._over.set)
         self._sections: list[Section] = []
         self._tracks: list[OutgoingTrack] = []
         self._reporter: asyncio.Task[None] | None = None
@@ -214,7 +219,7 @@ class Publisher:
     @property
     def connected(self) -> bool:
         """Media can be sent."""
-        return self._dtls.reader is not None and not (self._closed or self._dtls.closed.is_set())
+        return self._dtls.reader is not None and not (self._closed or self._over.is_set())
 
     async def restart_ice(self, patch: Callable[[str], Awaitable[str]], *, timeout_s: float = 10.0) -> None:
         """Move to new ICE credentials and sockets (RFC 9725 4.3.3); `patch` sends the fragment and returns the body
@@ -229,12 +234,7 @@ class Publisher:
 
     async def wait_closed(self) -> None:
         """Return when the connection is over, whoever ended it."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (self._dtls.closed, self._link.lost)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await self._over.wait()
 
     async def close(self, *, bye: bool = True) -> None:
         """End politely: RTCP BYE (unless `bye` is false), DTLS close, sockets closed. The HTTP DELETE is yours."""

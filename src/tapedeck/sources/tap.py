@@ -13,7 +13,7 @@ import contextlib
 import random
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from aioice import Candidate, Connection
@@ -287,16 +287,16 @@ class SrtpReader:
 class DtlsTransport(RTCDtlsTransport):
     """DTLS-SRTP over anything that has `role`, `_recv` and `_send` as aiortc's ICE transport does."""
 
-    def __init__(self, link: object) -> None:
+    def __init__(self, link: object, on_closed: Callable[[], None]) -> None:
+        """`on_closed` is called when the peer has closed the connection, or it failed."""
         super().__init__(cast(Any, link), [RTCCertificate.generateCertificate()])
         self.reader: SrtpReader | None = None
-        self.closed = asyncio.Event()
-        "Set when the peer closed the connection, or it failed."
+        self._on_closed = on_closed
         self.on("statechange", self._on_state)
 
     def _on_state(self) -> None:
         if self.state in ("closed", "failed"):
-            self.closed.set()
+            self._on_closed()
 
     @property
     def fingerprints(self) -> list[tuple[str, str]]:
