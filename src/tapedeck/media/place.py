@@ -156,10 +156,14 @@ def insert_space(fd: int, size: int) -> bool:
 
 
 def copy_range(source: int, target: int, source_at: int, target_at: int, size: int) -> None:
-    """Copy `size` bytes between two open files, inside the kernel where it can. OSError; EIO when bytes are missing."""
+    """Copy `size` bytes between two open files, inside the kernel where it can. OSError; EIO when bytes are missing.
+
+    The first step ends at a block, so that a file system that can share blocks between files may do so from there.
+    """
     inside = hasattr(os, "copy_file_range")
+    block = os.fstatvfs(source).f_bsize
     while size:
-        step = min(size, _COPY_STEP)
+        step = min(size, -source_at % block or _COPY_STEP)
         if inside:
             try:
                 done = os.copy_file_range(source, target, step, source_at, target_at)
