@@ -1,0 +1,175 @@
+"""The least delay of a track: how far arrivals lie behind media time when the network was at its best.
+
+Owns the minimum-delay filter: the lower envelope of `arrival - media time` over a sliding window, which falls at once
+and rises no faster than real clocks drift, so that jitter, queues and retransmissions do not move a film. Two forms:
+the exact one, which depends on what arrived and never on the order or the calls in which it was fed, and a cheap one
+for capture. Refuses sender reports and everything else that makes a capture time of it (`core/sync.py`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+__all__ = ["BIN_NS", "FREEZE_NS", "DelayFloor", "RecentDelay", "rise", "stood_still"]
+
+FREEZE_NS = 400_000_000
+"""Shortest silence after which it is asked whether the track's clock stood still meanwhile."""
+
+BIN_NS = 250_000_000
+"""Arrivals are kept as one minimum per so much time."""
+
+_WINDOW_BINS = 60
+"""15 s: longer than a burst of congestion lasts, short enough that 100 ppm of drift costs 1.5 ms."""
+
+_RISE_PPM = 500
+"""Oscillators are within 100 ppm, cheap sound cards within 300: a faster rise is a queue, not a clock."""
+
+_FAR_NS = 100_000_000
+_FAR_RISE_PPM = 5_000
+"""A rise that stayed for the whole window and is this large is a new path: followed, at the speed of a slow tape."""
+
+
+def rise(value_ns: int, least_ns: int, elapsed_ns: int, ppm: int) -> int:
+    """The envelope `elapsed_ns` after it was at `value_ns`: `least_ns` if that is lower, else on its way up to it."""
+    if least_ns - value_ns > _FAR_NS:
+        ppm = _FAR_RISE_PPM
+    return min(least_ns, value_ns + elapsed_ns * ppm // 1_000_000)
+
+
+def stood_still(moved_ns: int, silence_ns: int) -> bool:
+    """Whether a delay that rose by `moved_ns` for a second after a silence tells of a clock that stood still in it.
+
+    A network that stood still catches up within that second, and the delay is what it was.
+    """
+    return moved_ns > silence_ns - max(60_000_000, silence_ns // 8)
+
+
+class DelayFloor:
+    """Lower envelope of one track's delays, exact. `observe` in any order, `advance` in steps of whole bins."""
+
+    def __init__(self, delay_ns: int) -> None:
+        """`delay_ns`: the first frame's, to start with."""
+        self.value_ns = delay_ns
+        "The envelope at the last `advance`."
+        self.least_ns = delay_ns
+        "The least delay of the window at the last `advance`."
+        self._bins: dict[int, int] = {}
+        self._next_bin: int | None = None
+        self._window: deque[tuple[int, int]] = deque()
+        self._value_bin: int | None = None
+
+    def observe(self, arrival_ns: int, delay_ns: int) -> None:
+        """One frame. What arrived before the last `advance` is ignored."""
+        index = arrival_ns // BIN_NS
+        least = self._bins.get(index)
+        if least is None:
+            if self._next_bin is None or index >= self._next_bin:
+                self._bins[index] = delay_ns
+        elif delay_ns < least:
+            self._bins[index] = delay_ns
+
+    def least_before(self, until_ns: int) -> int | None:
+        """The least delay not yet taken in, of arrivals before `until_ns` (a multiple of BIN_NS)."""
+        until = until_ns // BIN_NS
+        return min((delay for index, delay in self._bins.items() if index < until), default=None)
+
+    def inherit(self, earlier: DelayFloor) -> None:
+        """Go on where another envelope of the same clock ended; call before the first `advance`."""
+        self.value_ns = earlier.value_ns
+        self.least_ns = earlier.least_ns
+        self._value_bin = earlier._value_bin
+        self._window = deque(earlier._window)
+
+    def advance(self, until_ns: int) -> None:
+        """Take in everything that arrived before `until_ns` (a multiple of BIN_NS)."""
+        until = until_ns // BIN_NS
+        first = self._next_bin
+        if first is None:
+            first = min(self._bins, default=until)
+        window = self._window
+        for index in range(first, until):
+            delay = self._bins.pop(index, None)
+            if delay is not None:
+                while window and window[-1][1] >= delay:
+                    window.pop()
+                window.append((index, delay))
+        self._next_bin = until
+        while window and window[0][0] < until - _WINDOW_BINS:
+            window.popleft()
+        if not window:
+            return
+        self.least_ns = window[0][1]
+        if self._value_bin is None:
+            self.value_ns = self.least_ns
+        else:
+            elapsed = (until - self._value_bin) * BIN_NS
+            self.value_ns = rise(self.value_ns, self.least_ns, elapsed, _RISE_PPM)
+        self._value_bin = until
+
+
+class RecentDelay:
+    """Least delay of the last 10 to 20 s, for deciding at once: a few comparisons per frame, no memory.
+
+    Until packets with little delay were seen it is too late, never too early: capture uses it to tell what was captured
+    before a command, and an error towards "later" keeps nothing that was not to be kept.
+    """
+
+    __slots__ = ("_arrival_ns", "_current_ns", "_last_ns", "_probe", "_turn_ns", "value_ns")
+
+    TURN_NS = 10_000_000_000
+    JUMP_NS = 3_000_000_000
+    "No packet is that late: the track's clock was reset."
+    PROBE_NS = 1_000_000_000
+
+    def __init__(self) -> None:
+        self.value_ns = 0
+        "The least delay; 0 before the first observation."
+        self._current_ns: int | None = None
+        self._last_ns = 0
+        self._turn_ns = 0
+        self._arrival_ns = 0
+        self._probe: tuple[int, int, int] | None = None
+        "End of looking, silence and least delay since, while the clock may have stood still."
+
+    def observe(self, arrival_ns: int, delay_ns: int) -> int:
+        """One frame, in order; returns the least delay including it."""
+        above = delay_ns - self.value_ns
+        current = self._current_ns
+        if current is None or not -self.JUMP_NS < above < self.JUMP_NS:
+            return self._restart(arrival_ns, delay_ns)
+        if self._probe is not None or above > FREEZE_NS:
+            least = self._look(arrival_ns, delay_ns, above)
+            if least is not None:
+                return self._restart(arrival_ns, least)
+        self._arrival_ns = arrival_ns
+        if delay_ns < current:
+            self._current_ns = current = delay_ns
+            if above < 0:
+                self.value_ns = delay_ns
+        if arrival_ns >= self._turn_ns:
+            self._last_ns = current
+            self._current_ns = delay_ns
+            self._turn_ns = arrival_ns + self.TURN_NS
+            self.value_ns = current
+        return self.value_ns
+
+    def _restart(self, arrival_ns: int, delay_ns: int) -> int:
+        self.value_ns = self._current_ns = self._last_ns = delay_ns
+        self._turn_ns = arrival_ns + self.TURN_NS
+        self._arrival_ns = arrival_ns
+        self._probe = None
+        return delay_ns
+
+    def _look(self, arrival_ns: int, delay_ns: int, above_ns: int) -> int | None:
+        """Whether the clock stood still in a silence: the delay since, once that is certain."""
+        if self._probe is None:
+            silence = arrival_ns - self._arrival_ns
+            if silence > FREEZE_NS and above_ns > silence // 2:
+                self._probe = (arrival_ns + self.PROBE_NS, silence, delay_ns)
+            return None
+        until, silence, least = self._probe
+        self._probe = (until, silence, min(least, delay_ns))
+        if arrival_ns < until:
+            return None
+        self._probe = None
+        return least if stood_still(least - self.value_ns, silence) else None

@@ -1,0 +1,378 @@
+"""Where each frame belongs on the capture clock: media time of a peer's tracks to capture time.
+
+Owns the mapping: tracks of a peer are locked to each other by their sender reports, the peer to the capture clock by
+its least delayed arrivals. The mapping is a chain of knots per track, one per second of capture time, straight in
+between, so drift is a slope and never a jump; only a reset of a track's RTP clock and a silence of seconds begin a new
+chain. A knot is made of what arrived before it and of nothing else, so a live render and a later one see one mapping.
+Capture time here is the true time of capture plus the least network delay of the peer, which nobody here can know.
+Assumes that media order is order of capture: VP8 and WebRTC's constrained baseline H264 have no B-frames (RFC 7742).
+Refuses wall clocks across peers: two connections of a participant may be two devices; each is placed by its arrivals.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+from dataclasses import dataclass, field
+
+from tapedeck.core.delay import BIN_NS, FREEZE_NS, DelayFloor, rise, stood_still
+from tapedeck.core.frames import EncodedFrame, FrameFlags
+from tapedeck.core.timeline import ClockReport, Progress
+from tapedeck.core.wallclock import PeerWallclock, TrackWallclock
+
+__all__ = ["PeerClock"]
+
+_S = 1_000_000_000
+_KNOT_NS = 4 * BIN_NS
+_SILENCE_NS = 5 * _S
+"""After so long without a frame a track's chain ends; the next frame begins another."""
+
+_JUMP_NS = 3 * _S
+"""No frame is that late: its clock was reset, whatever its flags say."""
+
+_SUSPECT_NS = 500_000_000
+"""A second impossible frame as near as this to the first makes it a reset; one alone is a slip of the sender."""
+
+_FLAGGED_JUMP_NS = 400_000_000
+_SAME_NS = 30_000_000
+"""Delays before and after a supposed reset that differ by less are of one clock."""
+
+_MAX_EXCESS_NS = 200_000_000
+_WALLCLOCK_PPM = 150
+"""The wall clocks of two computers drift apart by less: a faster rise of the delay is a queue or a longer path."""
+
+_NEAR_PPM, _FAR_PPM = 10_000, 20_000
+"""Fastest correction, up to 100 ms off and beyond it: 1 % is hard to hear, and no error lasts."""
+
+_FAR_NS = 100_000_000
+
+
+def _slew(value_ns: int, target_ns: int, step_ns: int) -> int:
+    """`value_ns` moved towards `target_ns`: half of the way per second, but not faster than a tape may run."""
+    error = target_ns - value_ns
+    limit = step_ns * (_FAR_PPM if abs(error) > _FAR_NS else _NEAR_PPM) // 1_000_000
+    return value_ns + max(-limit, min(limit, error * min(step_ns, 2 * _S) // (2 * _S)))
+
+
+@dataclass(slots=True)
+class _Chain:
+    """A stretch of one track's media with one clock and without long silence."""
+
+    start_ns: int
+    "Arrival of its first frame."
+    first_x: int
+    "Media time of the first frame in ns."
+    suspected: bool
+    "The clock may have been reset before it: decided at the first knot."
+    frozen_ns: int
+    "Silence before it during which the clock stood still, if that is the suspicion."
+    first_knot_ns: int
+    floor: DelayFloor
+    xs: list[int] = field(default_factory=list)
+    "Media time of the knots in ns, rising."
+    ats: list[int] = field(default_factory=list)
+    "Capture time of the knots, rising."
+    offset_ns: int = 0
+    "Capture time minus media time at the last knot."
+    last_arrival_ns: int = 0
+    last_x: int = 0
+    least_at_ns: int = 0
+    "Where the chain before this one ended on the capture clock: nothing is placed before it."
+    ended_ns: int | None = None
+    "Arrival from which the next chain takes over."
+
+    @property
+    def next_knot_ns(self) -> int:
+        """Capture time of the knot to be made next."""
+        return self.ats[-1] + _KNOT_NS if self.ats else self.first_knot_ns
+
+    @property
+    def until_ns(self) -> int:
+        """Knots are made up to here; there is at least one."""
+        until = self.last_arrival_ns + _SILENCE_NS
+        return max(self.first_knot_ns, until if self.ended_ns is None else min(until, self.ended_ns))
+
+    def at(self, x: int) -> int:
+        """Capture time of a media time, straight on beyond the ends."""
+        xs, ats = self.xs, self.ats
+        index = bisect.bisect_right(xs, x)
+        if index == 0:
+            return ats[0] + x - xs[0]
+        if index == len(xs):
+            return ats[-1] + x - xs[-1]
+        x0, at0 = xs[index - 1], ats[index - 1]
+        return at0 + (x - x0) * (ats[index] - at0) // (xs[index] - x0)
+
+
+class _Track:
+    """State of one track. Chains get their frames as these are fed, and their knots one chain after the other."""
+
+    def __init__(self, clock_rate: int) -> None:
+        self.clock_rate = clock_rate
+        self.chains: list[_Chain] = []
+        self.head = 0
+        "Chains before this one have all their knots."
+        self.current: _Chain | None = None
+        "The chain that got a knot last."
+        self.wallclock = TrackWallclock()
+        self.sigma_ns: int | None = None
+        "Wall clock minus media time as applied; None while the track is placed by its own arrivals."
+        self.excess_ns = 0
+        "How much later than the peer's least delayed track this one arrives."
+        self.flagged_ns: list[int] = []
+        "Arrivals, in order, of frames that said that the clock may have been reset."
+        self.reports: list[tuple[int, int, ClockReport]] = []
+        "Heap of those not judged yet, by arrival and order."
+        self.n_reports = 0
+        self.reference_ns = 0
+        "Delay to expect of the next frame: falls at once, rises slowly."
+        self.suspect_ns: int | None = None
+        "Delay of the last frame, if it did not fit."
+
+
+class PeerClock:
+    """Maps media time of one peer's tracks to the capture clock.
+
+    Feed `frame` in each track's own order and `report` in the timeline's; how tracks are interleaved does not matter.
+    Then call `progress` (or `advance`): it promises that everything that arrived before has been fed, and makes the
+    mapping final up to `ready_until_ns`. What is final never changes, whatever is fed later.
+    """
+
+    def __init__(self) -> None:
+        self._tracks: dict[str, _Track] = {}
+        self._wallclock = PeerWallclock()
+        self._theta_ns: int | None = None
+        "Capture clock minus wall clock, as applied."
+        self._theta_at_ns = 0
+        self._least_theta_ns = 0
+        "The same by the least delayed arrivals, to which the applied one is moved."
+        self._until_ns = -1
+        self._passed_at: list[int] = []
+        self._passed_until: list[int] = []
+
+    @property
+    def ready_until_ns(self) -> int:
+        """Capture time up to which the mapping is final and no further frame will be placed.
+
+        Never more than what `progress` said, and at most a second less while media flows.
+        """
+        ready = self._until_ns
+        for track in self._tracks.values():
+            for chain in track.chains[track.head :]:
+                first = chain.ats[-1] if chain.ats else max(self._passed(chain.start_ns), chain.start_ns - _JUMP_NS)
+                ready = min(ready, first - 1)
+        return ready
+
+    def add_track(self, track_id: str, clock_rate: int) -> None:
+        """Make a track known, once; `clock_rate` in Hz. Knowing it twice is no error."""
+        if track_id not in self._tracks:
+            self._tracks[track_id] = _Track(clock_rate)
+
+    def frame(self, track_id: str, frame: EncodedFrame) -> None:
+        """A frame of a known track was stored. KeyError: `add_track` was not called."""
+        track = self._tracks[track_id]
+        arrival_ns = frame.arrival_ns
+        discontinuity = bool(frame.flags & FrameFlags.DISCONTINUITY)
+        x = frame.media_time * _S // track.clock_rate
+        delay = arrival_ns - x
+        if discontinuity:
+            bisect.insort(track.flagged_ns, arrival_ns)
+        if not track.chains:
+            self._begin(track, x, arrival_ns)
+        else:
+            chain = track.chains[-1]
+            off = delay - track.reference_ns
+            gap = arrival_ns - chain.last_arrival_ns
+            if -_FLAGGED_JUMP_NS < off < _FLAGGED_JUMP_NS:
+                if gap > _SILENCE_NS:
+                    self._begin(track, x, arrival_ns)
+            elif discontinuity or gap > _SILENCE_NS:
+                self._begin(track, x, arrival_ns, suspected=True)
+            elif gap > FREEZE_NS and x - chain.last_x < gap // 2:
+                self._begin(track, x, arrival_ns, suspected=True, frozen_ns=gap)
+            elif not -_JUMP_NS < off < _JUMP_NS:
+                if track.suspect_ns is None or abs(delay - track.suspect_ns) > _SUSPECT_NS:
+                    track.suspect_ns = delay
+                    return
+                self._begin(track, x, arrival_ns, suspected=True)
+        track.suspect_ns = None
+        chain = track.chains[-1]
+        track.reference_ns = min(delay, track.reference_ns + ((delay - track.reference_ns) >> 6))
+        chain.last_arrival_ns = max(chain.last_arrival_ns, arrival_ns)
+        chain.last_x = max(chain.last_x, x)
+        chain.floor.observe(arrival_ns, delay)
+
+    def report(self, report: ClockReport) -> None:
+        """A sender report. One of an unknown track is ignored."""
+        track = self._tracks.get(report.track_id)
+        if track is not None:
+            track.n_reports += 1
+            heapq.heappush(track.reports, (report.at_ns, track.n_reports, report))
+
+    def progress(self, progress: Progress) -> None:
+        """The log is complete up to `progress.until_ns`: what arrives after `progress.at_ns` is placed behind it."""
+        if not self._passed_at or progress.at_ns > self._passed_at[-1]:
+            self._passed_at.append(progress.at_ns)
+            self._passed_until.append(progress.until_ns)
+        self.advance(progress.until_ns)
+
+    def advance(self, until_ns: int) -> None:
+        """Everything that arrived before `until_ns` has been fed; going back is no error and does nothing."""
+        self._until_ns = max(self._until_ns, until_ns)
+        while True:
+            due: tuple[int, _Track, _Chain] | None = None
+            for track in self._tracks.values():
+                chain = self._head(track)
+                if (
+                    chain is not None
+                    and chain.next_knot_ns <= self._until_ns
+                    and (due is None or chain.next_knot_ns < due[0])
+                ):
+                    due = (chain.next_knot_ns, track, chain)
+            if due is None:
+                return
+            self._make_knot(*due)
+
+    def _head(self, track: _Track) -> _Chain | None:
+        """The chain whose knot comes next; None while the track is silent."""
+        while track.head < len(track.chains):
+            chain = track.chains[track.head]
+            if chain.next_knot_ns <= chain.until_ns or chain.until_ns >= self._until_ns:
+                return chain
+            track.head += 1
+        return None
+
+    def finish(self) -> None:
+        """Nothing more will be fed: the whole mapping is final."""
+        self.advance(1 << 62)
+
+    def capture_ns(self, track_id: str, media_time: int, arrival_ns: int) -> int:
+        """Capture time of a fed frame. Final if it is not greater than `ready_until_ns`; else an estimate.
+
+        KeyError: unknown track. A frame that does not fit its track's clock is placed near its arrival.
+        """
+        track = self._tracks[track_id]
+        x = media_time * _S // track.clock_rate
+        passed = self._passed(arrival_ns)
+        chain = self._chain(track, x, arrival_ns)
+        if chain is None or not chain.ats:
+            return max(passed, arrival_ns)
+        at = chain.at(x)
+        if not -_JUMP_NS < arrival_ns - at < _JUMP_NS:
+            at = arrival_ns
+        return max(at, chain.least_at_ns, passed)
+
+    def _passed(self, arrival_ns: int) -> int:
+        """The earliest place for a frame that arrived then: the film may have been made up to the last progress."""
+        index = bisect.bisect_right(self._passed_at, arrival_ns)
+        return self._passed_until[index - 1] + 1 if index else 0
+
+    @staticmethod
+    def _begin(track: _Track, x: int, arrival_ns: int, *, suspected: bool = False, frozen_ns: int = 0) -> None:
+        start = arrival_ns
+        if track.chains:
+            start = max(start, track.chains[-1].start_ns)
+            track.chains[-1].ended_ns = start
+        first_knot = start // BIN_NS * BIN_NS + _KNOT_NS
+        floor = DelayFloor(arrival_ns - x)
+        chain = _Chain(start, x, suspected, frozen_ns, first_knot, floor, last_arrival_ns=arrival_ns, last_x=x)
+        track.chains.append(chain)
+        track.reference_ns = arrival_ns - x
+
+    @staticmethod
+    def _chain(track: _Track, x: int, arrival_ns: int) -> _Chain | None:
+        """The chain of a frame: the last that had begun, unless the frame is a straggler of the one before."""
+        index = bisect.bisect_right(track.chains, arrival_ns, key=lambda chain: chain.start_ns) - 1
+        if index < 0:
+            return track.chains[0] if track.chains else None
+        chain = track.chains[index]
+        if index and arrival_ns - chain.start_ns < _JUMP_NS:
+            before = track.chains[index - 1]
+            delay, old = arrival_ns - x, before.last_arrival_ns - before.last_x
+            new = chain.start_ns - chain.first_x
+            if chain.start_ns - before.last_arrival_ns < _JUMP_NS and abs(delay - old) < abs(delay - new):
+                return before
+        return chain
+
+    def _make_knot(self, at_ns: int, track: _Track, chain: _Chain) -> None:
+        before = None if chain.ats else track.current
+        step = at_ns - chain.ats[-1] if chain.ats else _KNOT_NS
+        fresh = not chain.ats if before is None else self._join(track, before, chain, at_ns)
+        chain.floor.advance(at_ns)
+        self._take_reports(track, at_ns, chain.floor.value_ns)
+        previous = None if fresh else chain.offset_ns
+        after_silence = before is not None and not chain.suspected
+        chain.offset_ns = self._place(track, chain.floor, at_ns, step, previous, after_silence)
+        chain.xs.append(at_ns - chain.offset_ns)
+        chain.ats.append(at_ns)
+        track.current = chain
+
+    def _join(self, track: _Track, before: _Chain, chain: _Chain, at_ns: int) -> bool:
+        """Connect a new chain to the one before it; True if the clock was reset and the chain stands on its own."""
+        chain.least_at_ns = max(before.least_at_ns, before.at(before.last_x) + 1)
+        chain.offset_ns = before.offset_ns
+        old, new = before.floor.value_ns, chain.floor.least_before(at_ns)
+        if chain.suspected and new is not None:
+            reset = stood_still(new - old, chain.frozen_ns) if chain.frozen_ns else abs(new - old) > _SAME_NS
+            if reset:
+                track.wallclock.clear()
+                track.sigma_ns = None
+                return True
+        chain.floor.inherit(before.floor)
+        return False
+
+    def _take_reports(self, track: _Track, at_ns: int, floor_ns: int) -> None:
+        """Judge the track's reports that arrived before a knot."""
+        while track.reports and track.reports[0][0] < at_ns:
+            report = heapq.heappop(track.reports)[2]
+            flagged = bisect.bisect_right(track.flagged_ns, report.at_ns)
+            self._wallclock.report(
+                track.wallclock,
+                report.at_ns,
+                report.wallclock_ns,
+                report.media_time * _S // track.clock_rate,
+                floor_ns=floor_ns,
+                theta_ns=self._theta_ns,
+                reset_at_ns=track.flagged_ns[flagged - 1] if flagged else None,
+            )
+
+    def _place(
+        self, track: _Track, floor: DelayFloor, at_ns: int, step_ns: int, previous_ns: int | None, after_silence: bool
+    ) -> int:
+        """The offset to apply at a knot, given that at the last one (None: there is none)."""
+        wallclock = track.wallclock.offset_at(at_ns)
+        if wallclock is None:
+            track.sigma_ns = None
+            target = floor.value_ns - track.excess_ns
+            return target if after_silence or previous_ns is None else _slew(previous_ns, target, step_ns)
+        first = (floor.value_ns if previous_ns is None else previous_ns) - wallclock
+        theta = self._move_theta(track, at_ns, floor.least_ns - wallclock, first, after_silence)
+        if track.sigma_ns is None and previous_ns is not None:
+            track.sigma_ns = previous_ns - theta
+        elif track.sigma_ns is None or after_silence:
+            track.sigma_ns = wallclock
+        track.sigma_ns = _slew(track.sigma_ns, wallclock, step_ns)
+        track.excess_ns = max(0, min(_MAX_EXCESS_NS, floor.value_ns - wallclock - self._least_theta_ns))
+        return track.sigma_ns + theta
+
+    def _move_theta(self, track: _Track, at_ns: int, least_ns: int, first_ns: int, after_silence: bool) -> int:
+        """Capture clock minus wall clock to apply, by the least delayed of the tracks that flow."""
+        alone = True
+        for other in self._tracks.values():
+            chain, offset = other.current, other.wallclock.offset_at(at_ns)
+            if other is not track and chain is not None and chain.until_ns >= at_ns:
+                alone = False
+                if offset is not None:
+                    least_ns = min(least_ns, chain.floor.least_ns - offset)
+        if self._theta_ns is None:
+            self._theta_ns = first_ns
+            self._least_theta_ns = least_ns
+        else:
+            elapsed = at_ns - self._theta_at_ns
+            self._least_theta_ns = rise(self._least_theta_ns, least_ns, elapsed, _WALLCLOCK_PPM)
+            if after_silence and alone:
+                self._theta_ns = self._least_theta_ns
+            else:
+                self._theta_ns = _slew(self._theta_ns, self._least_theta_ns, elapsed)
+        self._theta_at_ns = at_ns
+        return self._theta_ns
