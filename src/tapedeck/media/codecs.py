@@ -13,7 +13,7 @@ NEEDED: tuple[tuple[str, Literal["r", "w"]], ...] = (
     ("aac", "w"),
     ("h264", "r"),
     ("vp8", "r"),
-    ("opus", "r"),
+    ("libopus", "r"),
 )
 """(FFmpeg codec name, "r" to decode or "w" to encode) of what a composite needs."""
 
