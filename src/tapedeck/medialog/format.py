@@ -111,10 +111,11 @@ class RecordKind(IntEnum):
 
 
 _SIGNATURES: dict[LogKind, re.Pattern[bytes]] = {
-    LogKind.TIMELINE: re.compile(rb"\x02\x00\x00\x00"),
-    LogKind.TRACK: re.compile(rb"\x01[\x00-\xff][\x01-\x07]\x00", re.DOTALL),
+    LogKind.TIMELINE: re.compile(rb"\x02(?=\x00\x00\x00)"),
+    LogKind.TRACK: re.compile(rb"\x01(?=[\x00-\xff][\x01-\x07]\x00)"),
 }
-"""Bytes 8..11 of a record, by which the next record is looked for in a damaged file."""
+"""Bytes 8..11 of a record, by which the next record is looked for in a damaged file. They look ahead, since what looks
+like a record may begin inside the header of one."""
 
 
 @dataclass(frozen=True, slots=True)
