@@ -37,6 +37,7 @@ __all__ = [
     "SoundPacket",
     "SyntheticCamera",
     "SyntheticMicrophone",
+    "beep",
     "frame_ticks",
     "paint",
 ]
