@@ -1,0 +1,118 @@
+"""Encoded video frames of one track to pictures, whatever the sender does in between.
+
+Owns: the decoder and its restarts (codec change, error, gap), and the rule that nothing is decoded without its
+references: after a discontinuity or an error, frames are dropped until the next key frame. Size and parameter sets may
+change at any key frame. Refuses to raise for bad media: faults are counted in `VideoDecoder.stats`, the film goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.codec.context import Flags
+from av.video.codeccontext import VideoCodecContext
+
+from tapedeck.core.frames import Codec, EncodedFrame, FrameFlags
+from tapedeck.core.geometry import Size
+
+__all__ = ["DecodeStats", "Picture", "VideoDecoder"]
+
+_NAMES = {Codec.H264: "h264", Codec.VP8: "vp8"}
+_TICKS = Fraction(1, 90_000)
+_MAX_PIXELS = 8192 * 4320
+"""Larger pictures are refused: a forged header must not make us allocate gigabytes."""
+
+
+@dataclass(slots=True)
+class DecodeStats:
+    """What happened so far on one track."""
+
+    decoded: int = 0
+    skipped: int = 0
+    "Frames not decoded because a frame they need is missing."
+    errors: int = 0
+    "Frames the decoder refused or found damaged."
+    unsupported: int = 0
+    "Frames in a codec that cannot be decoded here."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One decoded picture. Compare by identity."""
+
+    frame: av.VideoFrame
+    media_time: int
+    "Of the encoded frame it came from, in ticks of its track."
+
+    @property
+    def size(self) -> Size:
+        return Size(self.frame.width, self.frame.height)
+
+
+class VideoDecoder:
+    """Decodes one track. Feed every frame in order of the log, beginning at a key frame."""
+
+    def __init__(self) -> None:
+        self.stats = DecodeStats()
+        self._context: VideoCodecContext | None = None
+        self._codec: Codec | None = None
+        self._waiting = True
+
+    @property
+    def waiting(self) -> bool:
+        """Whether frames are being dropped until a key frame comes."""
+        return self._waiting
+
+    def reset(self) -> None:
+        """The next frames do not follow the last ones: wait for a key frame."""
+        self._waiting = True
+
+    def decode(self, frame: EncodedFrame) -> Picture | None:
+        """The picture of a frame; None when it cannot be shown. Never raises for the content of the frame."""
+        if frame.flags & FrameFlags.DISCONTINUITY:
+            self._waiting = True
+        if self._waiting and not frame.is_key:
+            self.stats.skipped += 1
+            return None
+        if frame.codec not in _NAMES:
+            self.stats.unsupported += 1
+            self._waiting = True
+            return None
+        try:
+            if self._context is None or frame.codec is not self._codec:
+                self._context, self._codec = _open(frame.codec), frame.codec
+            elif self._waiting:
+                self._context.flush_buffers()
+            packet = av.Packet(frame.payload)
+            packet.pts, packet.time_base = frame.media_time, _TICKS
+            pictures = self._context.decode(packet)
+        except (av.FFmpegError, ValueError, MemoryError):
+            self._fail()
+            return None
+        if not pictures:
+            self.stats.skipped += 1
+            return None
+        picture = pictures[-1]
+        if picture.is_corrupt:
+            self._fail()
+            return None
+        self._waiting = False
+        self.stats.decoded += 1
+        return Picture(picture, frame.media_time if picture.pts is None else picture.pts)
+
+    def _fail(self) -> None:
+        self.stats.errors += 1
+        self._waiting = True
+        self._context = None
+
+
+def _open(codec: Codec) -> VideoCodecContext:
+    context = av.CodecContext.create(_NAMES[codec], "r")
+    assert isinstance(context, VideoCodecContext)
+    context.thread_count = 1  # frame threads cost a third more CPU and a frame of delay each
+    context.flags |= Flags.low_delay
+    context.options = {"max_pixels": str(_MAX_PIXELS)}
+    context.open()
+    return context

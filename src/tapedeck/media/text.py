@@ -1,0 +1,211 @@
+"""Names and initials as small images, in any script, drawn once per change.
+
+Owns the writing: font choice per stretch of text, ellipsis, right-to-left order, the pill behind a name, the disc of a
+tile without camera. Labels are kept in a bounded cache. Refuses to know where they go (`media/picture.py`).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from PIL import Image, ImageDraw, ImageFont
+
+from tapedeck.core.geometry import Size
+from tapedeck.core.look import (
+    AVATAR_INK,
+    LABEL_INK,
+    LABEL_SHADE,
+    PLAIN_TILE,
+    Colour,
+    clean,
+    clusters,
+    colour_of,
+    initials,
+    label_px,
+    mix,
+)
+from tapedeck.media.fonts import FontFile, Fonts
+
+__all__ = ["TextPainter"]
+
+_BITMAP_PX = 109
+"""The one size of the pictures in Noto Color Emoji."""
+_CACHE = 128
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_Run = tuple[_Font, str, float]
+"""Font, text, and the factor by which what the font draws is scaled."""
+
+
+class TextPainter:
+    """Draws labels and avatars. Not thread-safe."""
+
+    def __init__(self, fonts: Fonts | None = None) -> None:
+        self._fonts = Fonts() if fonts is None else fonts
+        self._opened: dict[tuple[FontFile | None, int], tuple[_Font, float]] = {}
+        self._labels: dict[tuple[str, Size], Image.Image | None] = {}
+
+    def label(self, name: str, tile: Size) -> Image.Image | None:
+        """The name in a pill for the lower left of a tile (RGBA); None for no name or a tile too small for one."""
+        key = (name, tile)
+        if key in self._labels:
+            self._labels[key] = self._labels.pop(key)  # the last used stay
+        else:
+            if len(self._labels) >= _CACHE:
+                del self._labels[next(iter(self._labels))]
+            self._labels[key] = self._label(clean(name), tile)
+        return self._labels[key]
+
+    def _label(self, name: str, tile: Size) -> Image.Image | None:
+        px = label_px(tile)
+        if not px or not name:
+            return None
+        pad = round(px * 0.62)
+        height = round(px * 1.7)
+        widest = tile.width - 2 * px - 2 * pad
+        runs, width = self._fitted(clusters(name), px, widest)
+        if not runs:
+            return None
+        image = Image.new("RGBA", (round(width) + 2 * pad, height), (*LABEL_SHADE[:3], 0))
+        scale = 4
+        mask = Image.new("L", (image.width * scale, height * scale), 0)
+        ImageDraw.Draw(mask).rounded_rectangle((0, 0, mask.width - 1, mask.height - 1), px * 0.42 * scale, fill=255)
+        mask = mask.resize(image.size, Image.Resampling.BOX)
+        image.putalpha(mask.point([value * LABEL_SHADE[3] // 255 for value in range(256)]))
+        self._write(image, runs, pad, round(height / 2 + px * 0.36), LABEL_INK)
+        return image
+
+    def avatar(self, name: str, participant_id: str, tile: Size) -> Image.Image:
+        """A whole tile (RGB) for a person without picture: a disc in their colour with their initials."""
+        colour = colour_of(participant_id)
+        image = Image.new("RGB", (tile.width, tile.height), mix(PLAIN_TILE, colour, 0.16))
+        across = round(min(tile.width * 0.62, tile.height * 0.46))
+        if across < 6:
+            return image
+        left, top = (tile.width - across) // 2, (tile.height - across) // 2
+        disc = _disc(across)
+        image.paste(colour, (left, top), disc)
+        letters = initials(name)
+        if letters and across >= 14:
+            self._centred(
+                image, clusters(letters), round(across * (0.42 if len(clusters(letters)) > 1 else 0.48)), AVATAR_INK
+            )
+        elif not letters:
+            _silhouette(image, disc, left, top, mix(colour, AVATAR_INK, 0.72))
+        return image
+
+    def note(self, text: str, tile: Size) -> Image.Image:
+        """A whole tile (RGB) with a few letters in its middle, such as "+7"; empty for none."""
+        image = Image.new("RGB", (tile.width, tile.height), PLAIN_TILE)
+        px = round(min(tile.height * 0.2, tile.width * 0.16))
+        if px >= 6:
+            self._centred(image, clusters(clean(text)), px, mix(PLAIN_TILE, AVATAR_INK, 0.82))
+        return image
+
+    def _centred(self, image: Image.Image, text: list[str], px: int, ink: Colour) -> None:
+        runs, width = self._fitted(text, px, image.width)
+        layer = Image.new("RGBA", (round(width) + 2 * px, 3 * px), (*ink, 0))
+        self._write(layer, runs, px, 2 * px, ink)
+        box = layer.getchannel("A").getbbox()
+        if box is not None:
+            layer = layer.crop(box)
+            image.paste(layer, ((image.width - layer.width) // 2, (image.height - layer.height) // 2), layer)
+
+    def _fitted(self, text: list[str], px: int, widest: float) -> tuple[list[_Run], float]:
+        """Runs of as much of `text` as fits, with an ellipsis when that is not all, and their width in pixels."""
+        runs = self._runs(text, px)
+        width = _width(runs)
+        if width <= widest:
+            return runs, width
+        low, high = 0, len(text) - 1
+        best: tuple[list[_Run], float] = ([], 0.0)
+        while low <= high:
+            middle = (low + high) // 2
+            kept = text[:middle]
+            while kept and kept[-1].isspace():
+                kept = kept[:-1]
+            runs = self._runs([*kept, "…"], px)
+            width = _width(runs)
+            if width <= widest:
+                best, low = (runs, width), middle + 1
+            else:
+                high = middle - 1
+        return best
+
+    def _runs(self, text: list[str], px: int) -> list[_Run]:
+        runs: list[_Run] = []
+        for file, part in self._fonts.runs(text):
+            font, scale = self._font(file, px)
+            runs.append((font, part, scale))
+        if len(runs) > 1 and _right_to_left(text):
+            runs.reverse()
+        return runs
+
+    def _font(self, file: FontFile | None, px: int) -> tuple[_Font, float]:
+        key = (file, px)
+        if key not in self._opened:
+            if len(self._opened) >= _CACHE:
+                self._opened.clear()
+            usable = file or self._fonts.any
+            if usable is None:
+                self._opened[key] = (ImageFont.load_default(px), 1.0)
+            elif usable.has_colour_bitmaps:
+                font = ImageFont.truetype(str(usable.path), _BITMAP_PX, usable.index)
+                self._opened[key] = (font, px * 1.15 / _BITMAP_PX)
+            else:
+                self._opened[key] = (ImageFont.truetype(str(usable.path), px, usable.index), 1.0)
+        return self._opened[key]
+
+    def _write(self, image: Image.Image, runs: list[_Run], left: float, baseline: int, ink: Colour) -> None:
+        """Write onto an RGBA image."""
+        for font, text, scale in runs:
+            if scale == 1.0:
+                layer = Image.new("RGBA", image.size, (*ink, 0))
+                ImageDraw.Draw(layer).text((left, baseline), text, (*ink, 255), font, anchor="ls")
+                image.alpha_composite(layer)
+            else:
+                glyphs = _bitmap_glyphs(font, text)
+                size = (max(1, round(glyphs.width * scale)), max(1, round(glyphs.height * scale)))
+                glyphs = glyphs.resize(size, Image.Resampling.LANCZOS)
+                top = round(baseline - size[1] * 0.8)
+                whole = Image.new("RGBA", image.size, (0, 0, 0, 0))
+                whole.paste(glyphs, (round(left), top))
+                image.alpha_composite(whole)
+            left += _width([(font, text, scale)])
+
+
+def _width(runs: list[_Run]) -> float:
+    return sum(font.getlength(text) * scale for font, text, scale in runs)
+
+
+def _bitmap_glyphs(font: _Font, text: str) -> Image.Image:
+    width = max(1, round(font.getlength(text)))
+    image = Image.new("RGBA", (width, round(_BITMAP_PX * 1.18)), (0, 0, 0, 0))
+    ImageDraw.Draw(image).text((0, 0), text, (255, 255, 255, 255), font, embedded_color=True)
+    return image
+
+
+def _right_to_left(text: list[str]) -> bool:
+    for cluster in text:
+        direction = unicodedata.bidirectional(cluster[0])
+        if direction in ("L", "R", "AL"):
+            return direction != "L"
+    return False
+
+
+def _disc(across: int) -> Image.Image:
+    large = Image.new("L", (across * 4, across * 4), 0)
+    ImageDraw.Draw(large).ellipse((0, 0, across * 4 - 1, across * 4 - 1), fill=255)
+    return large.resize((across, across), Image.Resampling.BOX)
+
+
+def _silhouette(image: Image.Image, disc: Image.Image, left: int, top: int, colour: Colour) -> None:
+    """Head and shoulders inside the disc, for somebody without a name."""
+    side = disc.width * 4
+    shape = Image.new("L", (side, side), 0)
+    draw = ImageDraw.Draw(shape)
+    draw.ellipse((side * 0.34, side * 0.2, side * 0.66, side * 0.52), fill=255)
+    draw.ellipse((side * 0.2, side * 0.6, side * 0.8, side * 1.2), fill=255)
+    small = shape.resize(disc.size, Image.Resampling.BOX)
+    clipped = Image.new("L", disc.size, 0)
+    clipped.paste(small, (0, 0), disc)
+    image.paste(colour, (left, top), clipped)

@@ -1,0 +1,230 @@
+"""Follows a media log: events out in order, and for each track the frames with their place on the capture clock.
+
+Owns reading in step: the timeline leads, tracks are read as far as the last Progress event speaks of, and each peer's
+clock is told. `LogFeed.ready_until_ns` is how far a film can be made now; everything before it is known for good, which
+is why a live film and a later one of the same log are the same. Refuses to decode and to wait.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tapedeck.core.film import FilmClock
+from tapedeck.core.frames import EncodedFrame, TrackInfo
+from tapedeck.core.sync import PeerClock
+from tapedeck.core.timeline import (
+    ClockReport,
+    Progress,
+    RecordingStarted,
+    TimelineEvent,
+    TrackClosed,
+    TrackOpened,
+)
+from tapedeck.medialog.reader import LogReader, TrackReader
+
+__all__ = ["LogFeed", "TimedFrame", "TrackFeed"]
+
+_LEAD_NS = 20_000_000_000
+"""A film that begins late in a log reads it from so long before: the clocks have settled by then."""
+_FOREVER = 1 << 62
+_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TimedFrame:
+    """An encoded frame and when it was captured."""
+
+    capture_ns: int
+    frame: EncodedFrame
+
+
+class TrackFeed:
+    """The frames of one track, in order, as far as they are known."""
+
+    def __init__(self, info: TrackInfo, log: LogReader, clock: PeerClock) -> None:
+        self.info = info
+        self.is_closing = False
+        "The timeline says that no further frame was written from here on."
+        self.is_closed = False
+        "No further frame will be read."
+        self._log = log
+        self._reader: TrackReader = log.track(info.track_id)
+        self._clock = clock
+        self._queue: deque[EncodedFrame] = deque()
+        self._read_to_ns = -1
+        self._last_ns = -_FOREVER
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is closed and everything was taken."""
+        return self.is_closed and not self._queue
+
+    def next(self, before_ns: int) -> TimedFrame | None:
+        """The next frame, left where it is, if it was captured before `before_ns` (at most what is known for good)."""
+        if not self._queue:
+            return None
+        frame = self._queue[0]
+        at_ns = self._clock.capture_ns(self.info.track_id, frame.media_time, frame.arrival_ns)
+        at_ns = max(at_ns, self._last_ns)  # time never goes back
+        return TimedFrame(at_ns, frame) if at_ns < before_ns else None
+
+    def take(self, before_ns: int) -> TimedFrame | None:
+        """The next frame, if it was captured before `before_ns`."""
+        timed = self.next(before_ns)
+        if timed is not None:
+            self._queue.popleft()
+            self._last_ns = timed.capture_ns
+        return timed
+
+    def read(self, arrival_ns: int) -> None:
+        """Read on until a frame that arrived after `arrival_ns`, or as far as there is anything."""
+        while self._read_to_ns <= arrival_ns:
+            frames = self._reader.poll(_BATCH)
+            if not frames:
+                return
+            for frame in frames:
+                self._clock.frame(self.info.track_id, frame)
+                self._read_to_ns = max(self._read_to_ns, frame.arrival_ns)
+            self._queue.extend(frames)
+
+    def skip_to(self, arrival_ns: int) -> None:
+        """Begin reading at the last key frame before `arrival_ns`."""
+        self._reader.seek_key(arrival_ns)
+
+    def again_from(self, key: EncodedFrame, until: EncodedFrame) -> Iterator[EncodedFrame]:
+        """The frames from one that was taken up to another that was taken, both included, read once more."""
+        with self._log.track(self.info.track_id) as reader:
+            reader.seek_key(key.arrival_ns)
+            begun = False
+            while frames := reader.poll(_BATCH):
+                for frame in frames:
+                    begun = begun or _same(frame, key)
+                    if begun:
+                        yield frame
+                    if _same(frame, until):
+                        return
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._reader.close()
+
+
+def _same(first: EncodedFrame, second: EncodedFrame) -> bool:
+    return first.media_time == second.media_time and first.arrival_ns == second.arrival_ns
+
+
+class LogFeed:
+    """A log directory, read in step with the film that is made of it."""
+
+    def __init__(self, log: LogReader, recording_id: str | None) -> None:
+        """`recording_id` None: everything in the log as one film; the log must be complete then.
+
+        UnavailableError: the disk cannot be read.
+        """
+        self.tracks: dict[str, TrackFeed] = {}
+        "Tracks of which frames may still be taken, in order of their opening."
+        self.film = FilmClock(recording_id)
+        self.until_ns = 0
+        "The log is complete up to here, as far as it was read."
+        self.is_complete = False
+        "Nothing that belongs to the film is still to come."
+        self._log = log
+        self._whole = recording_id is None
+        self._timeline = log.timeline()
+        self._pending: deque[TimelineEvent] = deque()
+        self._clocks: dict[str, PeerClock] = {}
+        self._recording_id = recording_id
+        self._start_ns: int | None = None
+        "When the film begins, as soon as the log says so; nothing is handed out before."
+        if self._whole:
+            with log.timeline() as timeline:
+                self.film.feed(timeline.poll())
+            self.film.cut_off()
+            self._start_ns = self.film.cuts[0].start_ns if self.film.cuts else 0
+
+    @property
+    def ready_until_ns(self) -> int:
+        """Capture time before which every frame is read and has its final place."""
+        if self.is_complete:
+            return _FOREVER
+        return min([self.until_ns, *(clock.ready_until_ns for clock in self._clocks.values())])
+
+    def poll(self) -> bool:
+        """Look whether the log has grown; True if it has."""
+        events = self._timeline.poll()
+        self._pending.extend(events)
+        if self._start_ns is None:
+            for event in events:
+                if isinstance(event, RecordingStarted) and event.recording_id == self._recording_id:
+                    self._start_ns = event.at_ns
+                    break
+        return bool(events)
+
+    def advance(self, target_ns: int) -> list[TimelineEvent]:
+        """Read on until the log is known up to `target_ns`, or to its end; the events on the way, in order."""
+        events: list[TimelineEvent] = []
+        while self._start_ns is not None and self._pending and self.until_ns < target_ns and not self.is_complete:
+            event = self._pending.popleft()
+            events.append(event)
+            if not self._whole:
+                self.film.feed((event,))
+            if isinstance(event, TrackOpened):
+                self._open(event.track)
+            elif isinstance(event, TrackClosed):
+                if event.track_id in self.tracks:
+                    self.tracks[event.track_id].is_closing = True
+            elif isinstance(event, ClockReport):
+                for clock in self._clocks.values():
+                    clock.report(event)
+            elif isinstance(event, Progress):
+                self._progress(event)
+        return events
+
+    def finish(self) -> None:
+        """The log will not grow any more: what is there is all there is. Call when `advance` has nothing left."""
+        if self.is_complete:
+            return
+        self.film.cut_off()
+        for track in self.tracks.values():
+            track.read(_FOREVER)
+        for clock in self._clocks.values():
+            clock.finish()
+        self.is_complete = True
+
+    def forget(self, track_id: str) -> None:
+        """Nothing more is wanted of a track."""
+        track = self.tracks.pop(track_id, None)
+        if track is not None:
+            track.close()
+
+    def close(self) -> None:
+        """Give the files back."""
+        self._timeline.close()
+        for track in self.tracks.values():
+            track.close()
+
+    def _open(self, info: TrackInfo) -> None:
+        if info.track_id in self.tracks:
+            return
+        clock = self._clocks.setdefault(info.peer_id, PeerClock())
+        clock.add_track(info.track_id, info.clock_rate)
+        track = TrackFeed(info, self._log, clock)
+        if self._start_ns is not None and self._start_ns > _LEAD_NS:
+            track.skip_to(self._start_ns - _LEAD_NS)
+        self.tracks[info.track_id] = track
+
+    def _progress(self, event: Progress) -> None:
+        if event.until_ns <= self.until_ns:
+            return
+        self.until_ns = event.until_ns
+        end_ns = self.film.end_ns
+        for track in self.tracks.values():
+            track.read(event.at_ns)
+            track.is_closed = track.is_closing
+        if end_ns is None or event.until_ns <= end_ns:
+            for clock in self._clocks.values():
+                clock.progress(event)
+        if end_ns is not None and event.until_ns >= end_ns:
+            self.is_complete = True  # frames near the end have the place that the last knot before it gives them

@@ -1,0 +1,251 @@
+"""Makes the film of one recording from its log, as far as the log goes, picture by picture and sample by sample.
+
+Owns the loop: which moment comes next, whether everything about it is known, who is shown and heard then. `work` goes
+as far as it can and returns; called again when the log has grown it goes on, so a live film and a later one are the
+same (tests/render/test_film.py). Refuses to wait, to read clocks, and to know processes (`render/child.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tapedeck.core.choose import TileKind
+from tapedeck.core.errors import MediaError
+from tapedeck.core.film import Cut
+from tapedeck.core.frames import Codec, Kind
+from tapedeck.core.geometry import Size
+from tapedeck.core.output import VideoOutput
+from tapedeck.core.scene import OPENING_NS, Director, Scene
+from tapedeck.media.decode import DecodeStats, Picture
+from tapedeck.media.mux import FilmWriter
+from tapedeck.medialog.reader import LogReader
+from tapedeck.render.audio import AudioMixer
+from tapedeck.render.feed import LogFeed
+from tapedeck.render.pictures import TrackPictures
+from tapedeck.render.video import Painter
+
+__all__ = ["Film", "FilmStats", "Shown"]
+
+_S = 1_000_000_000
+_RATE = 48_000
+_READ_AHEAD_NS = 3 * _S
+_PREROLL_NS = 120_000_000
+"""A packet of sound is at most so long (RFC 6716): one that begins this much before a span may reach into it."""
+_SOUND_BATCH_NS = 500_000_000
+
+Shown = tuple[int, str, int | None]
+"""Film frame, tile key, media time of the picture in it (None: no picture)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilmStats:
+    """What happened while a film was made."""
+
+    pictures: int
+    "In the film."
+    scaled: int
+    decoded: int
+    skipped: int
+    "Frames not decoded because one that they need is missing."
+    errors: int
+    unsupported: int
+    "Frames and packets in a codec that cannot be decoded here."
+
+
+class Film:
+    """One film in the making. Not thread-safe."""
+
+    def __init__(
+        self,
+        log: LogReader,
+        recording_id: str | None,
+        video: VideoOutput,
+        writer: FilmWriter,
+        *,
+        on_shown: Callable[[Shown], None] | None = None,
+    ) -> None:
+        """`recording_id` None: everything in the log. `on_shown` hears what every tile of every picture shows."""
+        self._feed = LogFeed(log, recording_id)
+        self._director = Director()
+        self._painter = Painter(Size(video.width, video.height))
+        self._mixer = AudioMixer()
+        self._writer = writer
+        self._on_shown = on_shown
+        self._fps = video.fps
+        self._frame_ns = video.frame_ns
+        self._next = 0
+        self._mixed = 0
+        "Samples written."
+        self._sound_cut = 0
+        "The span whose sound is being fed."
+        self._reels: dict[str, TrackPictures] = {}
+        self._lost = DecodeStats()
+        "Of tracks that are over."
+
+    @property
+    def made_ns(self) -> int:
+        """Film time up to which there are pictures."""
+        return self._next * _S // self._fps
+
+    @property
+    def behind_ns(self) -> int:
+        """How much of the film the log holds that is not made yet."""
+        return max(0, self._feed.film.ready_film_ns(self._feed.until_ns) - self.made_ns)
+
+    @property
+    def known_ns(self) -> int:
+        """Length of the film as far as the log was read."""
+        return self._feed.film.ready_film_ns(self._feed.until_ns)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the recording was stopped, as far as the log was read."""
+        return self._feed.film.ended
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every picture and sample is written: the writer may finish."""
+        duration_ns = self._feed.film.duration_ns
+        return self._feed.is_complete and duration_ns is not None and self.made_ns >= duration_ns
+
+    @property
+    def stats(self) -> FilmStats:
+        all_stats = [self._lost, *(reel.stats for reel in self._reels.values())]
+        return FilmStats(
+            pictures=self._next,
+            scaled=self._painter.scaled,
+            decoded=sum(s.decoded for s in all_stats),
+            skipped=sum(s.skipped for s in all_stats),
+            errors=sum(s.errors for s in all_stats) + self._painter.faults,
+            unsupported=sum(s.unsupported for s in all_stats),
+        )
+
+    def work(self, most: int = 30) -> int:
+        """Make up to `most` pictures and the sound that goes with them; how many were made.
+
+        0: the log must grow first, or the film is done. UnavailableError: a disk refuses; MediaError: an encoder does.
+        """
+        self._feed.poll()
+        made = 0
+        while made < most:
+            if self._next_is_known():
+                self._make_picture()
+                made += 1
+            elif not self._read_on():
+                break
+        self._make_sound()
+        return made
+
+    def finish(self) -> None:
+        """The log will not grow any more, and `work` makes nothing more of it: let it make what is left.
+
+        MediaError: there is nothing to make.
+        """
+        while self._read_on():
+            pass
+        self._feed.finish()
+        if not self._feed.film.duration_ns:
+            raise MediaError("Nothing was recorded: the log has no media in the recorded time.")
+
+    def close(self) -> None:
+        """Give the log's files back."""
+        self._feed.close()
+
+    def _moment(self) -> tuple[int, Cut] | None:
+        """Capture time of the next picture, and its span; None while unknown or when there is none."""
+        film_ns = self.made_ns
+        cut = self._feed.film.cut_at_film(film_ns)
+        return None if cut is None else (cut.to_capture(film_ns), cut)
+
+    def _next_is_known(self) -> bool:
+        moment = self._moment()
+        return moment is not None and moment[0] + OPENING_NS < self._feed.ready_until_ns
+
+    def _read_on(self) -> bool:
+        """Read a stretch of the log; False when there is nothing to read."""
+        moment = self._moment()
+        reach_ns = self._feed.until_ns + _S if moment is None else moment[0] + _READ_AHEAD_NS
+        before = self._feed.until_ns
+        events = self._feed.advance(max(reach_ns, before + 1))
+        self._director.feed(events)
+        for track_id, track in self._feed.tracks.items():
+            if track.info.kind is Kind.VIDEO and track_id not in self._reels:
+                self._reels[track_id] = TrackPictures(track, self._frame_ns)
+        return bool(events)
+
+    def _make_picture(self) -> None:
+        moment = self._moment()
+        assert moment is not None
+        t_ns, cut = moment
+        scene = self._director.scene_at(t_ns)
+        pictures = self._pictures(scene, t_ns, cut)
+        self._painter.paint(scene, pictures)
+        if self._on_shown is not None:
+            for tile, picture in zip(scene.tiles, pictures, strict=True):
+                self._on_shown((self._next, tile.key, None if picture is None else picture.media_time))
+        self._writer.write_picture(self._painter.canvas.frame, self._next)
+        self._next += 1
+        if self.made_ns - self._mixer.position_ns > _SOUND_BATCH_NS:
+            self._make_sound()
+
+    def _pictures(self, scene: Scene, t_ns: int, cut: Cut) -> list[Picture | None]:
+        shown = {tile.track_id for tile in scene.tiles}
+        crowded = any(tile.kind is TileKind.MORE for tile in scene.tiles)
+        for track_id, reel in list(self._reels.items()):
+            if track_id in shown:
+                continue
+            reel.pass_by(t_ns, watched=not crowded)
+            if reel.feed.is_done:
+                self._forget(track_id)
+        return [
+            self._reels[tile.track_id].at(t_ns, cut) if tile.track_id in self._reels else None for tile in scene.tiles
+        ]
+
+    def _forget(self, track_id: str) -> None:
+        stats = self._reels.pop(track_id).stats
+        self._lost.decoded += stats.decoded
+        self._lost.skipped += stats.skipped
+        self._lost.errors += stats.errors
+        self._lost.unsupported += stats.unsupported
+        self._feed.forget(track_id)
+
+    def _make_sound(self) -> None:
+        """Mix what goes with the pictures that are made, as far as every packet of it is known."""
+        ready_ns = self._feed.ready_until_ns
+        self._feed_sound(ready_ns)
+        film = self._feed.film
+        if self.is_done:
+            end_ns = film.duration_ns or 0
+        else:
+            end_ns = min(self.made_ns, film.ready_film_ns(ready_ns) - AudioMixer.LOOKAHEAD_NS)
+        # Whole samples from film time zero: rounding is not carried from batch to batch.
+        count = end_ns * _RATE // _S - self._mixed
+        if count > 0:
+            self._writer.write_sound(self._mixer.mix(count))
+            self._mixed += count
+
+    def _feed_sound(self, ready_ns: int) -> None:
+        """Hand all packets captured before `ready_ns` to the mixer, span by span."""
+        tracks = [track for track in self._feed.tracks.values() if track.info.kind is Kind.AUDIO]
+        cuts = self._feed.film.cuts
+        while True:
+            cut = cuts[self._sound_cut] if self._sound_cut < len(cuts) else None
+            start_ns = ready_ns if cut is None else cut.start_ns
+            until_ns = ready_ns if cut is None or cut.end_ns is None else min(cut.end_ns, ready_ns)
+            for track in tracks:
+                while track.take(start_ns - _PREROLL_NS):
+                    pass
+                while cut is not None and (timed := track.take(until_ns)):
+                    if timed.frame.codec is Codec.OPUS:
+                        self._mixer.feed(track.info.track_id, cut.to_film(timed.capture_ns), timed.frame.payload)
+                    else:
+                        self._lost.unsupported += 1
+            if cut is None or cut.end_ns is None or cut.end_ns > ready_ns:
+                break
+            self._mixer.cut(cut.to_film(cut.end_ns))
+            self._sound_cut += 1
+        for track in tracks:
+            if track.is_done:
+                self._mixer.close(track.info.track_id)
+                self._feed.forget(track.info.track_id)

@@ -1,0 +1,157 @@
+"""One render from start to finish: a job in, a film file out.
+
+Owns what a job is, where its files lie, following the tail of a log that grows, and giving up cleanly. Refuses to know
+processes and signals (`render/child.py`) and how a film is made (`render/film.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from tapedeck.core.errors import InvalidError, NotFoundError, UnavailableError
+from tapedeck.core.output import AudioOutput, VideoOutput
+from tapedeck.media.mux import FilmFile, FilmWriter
+from tapedeck.medialog.reader import LogReader
+from tapedeck.render.film import Film, FilmStats
+
+__all__ = ["Abandoned", "Job", "Progress", "run"]
+
+POLL_S = 0.1
+"""How often the tail of a log is looked at."""
+_PROGRESS_S = 0.5
+_STEP = 15
+"""Pictures between two looks at the log and at whether to stop."""
+_PATIENCE_S = 5.0
+"""A live log that says "stopped" and then nothing more for so long is taken as complete."""
+_BIRTH_S = 30.0
+"""A live log may come into being so much later than its render."""
+_MOST_SIDE = 8192
+_VIDEO, _AUDIO = VideoOutput(), AudioOutput()
+
+
+class Abandoned(Exception):
+    """The job was told to stop; nothing is left behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to render. `recording_id` None: everything in the log as one film."""
+
+    log_dir: Path
+    recording_id: str | None
+    out_dir: Path
+    file_name: str
+    live: bool = False
+    video: VideoOutput = _VIDEO
+    audio: AudioOutput = _AUDIO
+    threads: int = 1
+    "Of the picture encoder; 0: as many as it likes."
+
+    @classmethod
+    def from_dict(cls, body: Mapping[str, Any]) -> Job:
+        """The job in a JSON object. InvalidError says what is wrong with it."""
+        try:
+            video = body.get("video") or {}
+            job = cls(
+                log_dir=Path(body["log_dir"]),
+                recording_id=None if body.get("recording_id") is None else str(body["recording_id"]),
+                out_dir=Path(body["out_dir"]),
+                file_name=str(body["file_name"]),
+                live=bool(body.get("live", False)),
+                video=replace(_VIDEO, **{str(key): value for key, value in video.items()}),
+                audio=replace(_AUDIO, **{str(key): value for key, value in (body.get("audio") or {}).items()}),
+                threads=int(body.get("threads", 1)),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            raise InvalidError(f"The render job is malformed: {exc!r}.") from exc
+        job.check()
+        return job
+
+    def check(self) -> None:
+        """InvalidError when it cannot be done by anybody."""
+        video = self.video
+        if not self.file_name or Path(self.file_name).name != self.file_name:
+            raise InvalidError(f"{self.file_name!r} is not a file name.")
+        for side in (video.width, video.height):
+            if type(side) is not int or side % 2 or not 2 <= side <= _MOST_SIDE:
+                raise InvalidError(f"A film cannot be {video.width}x{video.height}: sides are even, 2 to {_MOST_SIDE}.")
+        if type(video.fps) is not int or not 1 <= video.fps <= 120:
+            raise InvalidError(f"A film cannot have {video.fps} pictures per second: 1 to 120.")
+        if self.live and self.recording_id is None:
+            raise InvalidError("A live render needs the id of its recording.")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a render is, in film time."""
+
+    film_ns: int
+    behind_ns: int
+    "What the log holds beyond that."
+
+
+def run(
+    job: Job,
+    stop: Event,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> tuple[FilmFile, FilmStats]:
+    """Render to `out_dir/file_name`, which is there whole or not at all. Blocks; follows a live log to its stop.
+
+    Abandoned: `stop` was set. NotFoundError: no log. MediaError: nothing to show, or an encoder refuses.
+    UnavailableError: a disk refuses.
+    """
+    log = _open(job, stop)
+    try:
+        job.out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise UnavailableError(f"The directory for the film cannot be made: {exc.strerror or exc}.") from exc
+    part = job.out_dir / f".{job.file_name}.part"
+    writer = FilmWriter(part, job.video, job.audio, created_at=log.meta.started_utc, threads=job.threads)
+    film = Film(log, job.recording_id, job.video, writer)
+    try:
+        _make(job, film, stop, on_progress)
+        file = writer.finish(job.out_dir / job.file_name)
+        on_progress(Progress(film.made_ns, 0))
+        return file, film.stats
+    finally:
+        film.close()
+        writer.abort()
+
+
+def _open(job: Job, stop: Event) -> LogReader:
+    """The log, which in a live render may not be there yet."""
+    deadline = time.monotonic() + (_BIRTH_S if job.live else 0.0)
+    while True:
+        try:
+            return LogReader(job.log_dir)
+        except NotFoundError:
+            if time.monotonic() >= deadline:
+                raise
+        if stop.wait(POLL_S):
+            raise Abandoned
+
+
+def _make(job: Job, film: Film, stop: Event, on_progress: Callable[[Progress], None]) -> None:
+    told = moved = time.monotonic()
+    known_ns = -1
+    while not film.is_done:
+        made = film.work(_STEP)
+        now = time.monotonic()
+        if made or film.known_ns != known_ns:
+            moved, known_ns = now, film.known_ns
+        if now - told >= _PROGRESS_S:
+            on_progress(Progress(film.made_ns, film.behind_ns))
+            told = now
+        if stop.is_set():
+            raise Abandoned
+        if made or film.is_done:
+            continue
+        if not job.live or (film.is_stopped and now - moved > _PATIENCE_S):
+            film.finish()
+        elif stop.wait(POLL_S):
+            raise Abandoned
