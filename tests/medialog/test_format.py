@@ -67,10 +67,17 @@ def test_record_layout_is_as_documented() -> None:
 
 
 def test_event_layout_is_as_documented() -> None:
-    payload = '{"e":"named","at_ns":9,"participant_id":"p","name":"Zoë"}'.encode()
+    payload = b'{"e":"named","at_ns":9,"participant_id":"p","name":"Zo\\u00eb"}'
     body = bytes([2, 0, 0, 0]) + bytes(8) + struct.pack("<Q", 9)
     expected = struct.pack("<II", len(payload), crc32c(body + payload, SALT)) + body + payload
     assert pack_event(SALT, NameChanged(9, "p", "Zoë")) == expected
+
+
+def test_name_that_is_no_valid_unicode_is_kept() -> None:
+    """JSON bodies can carry half a surrogate pair; a participant must not vanish for it."""
+    event = NameChanged(9, "p", "a\ud83dz")
+    records, _, _ = parse_all(pack_event(SALT, event))
+    assert event_of(records[0]) == event
 
 
 def test_file_header_layout_is_as_documented() -> None:

@@ -30,7 +30,7 @@ Record, 28 bytes and the payload::
         11    1  zero
         12    8  i64 media time of a frame in ticks, unwrapped; 0 in an event
         20    8  u64 ns on the capture clock: arrival of a frame, `at_ns` of an event
-        28    -  payload: the encoded frame as sent, or the event's JSON object in UTF-8
+        28    -  payload: the encoded frame as sent, or the event's JSON object in ASCII
 
 The checksum (Castagnoli polynomial, RFC 3720 appendix B.4) starts from a salt instead of zero, so that a record is only
 valid in the file it was written to. Without it, a frame whose payload contains the bytes of a log, or old disk blocks
@@ -213,7 +213,7 @@ def pack_frame(salt: int, frame: EncodedFrame, extra_flags: int = 0) -> bytes:
 
 def pack_event(salt: int, event: TimelineEvent) -> bytes:
     """The whole record of a timeline event. ValueError: it is too long."""
-    payload = json.dumps(to_dict(event), ensure_ascii=False, separators=(",", ":")).encode()
+    payload = json.dumps(to_dict(event), separators=(",", ":")).encode("ascii")
     if len(payload) > MAX_PAYLOAD:
         raise ValueError(f"an event of {len(payload)} bytes is too long for a log")
     body = _BODY.pack(2, 0, 0, 0, 0, event.at_ns)
