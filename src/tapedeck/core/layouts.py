@@ -68,7 +68,7 @@ def _tile(columns: int, count: int, canvas: Size, gap: int) -> Size:
         width = round(height * _WIDE)
     elif width < height * narrowest:
         height = round(width / narrowest)
-    return Size(even(width), even(height))
+    return Size(max(2, even(width)), max(2, even(height)))
 
 
 def _rows(count: int, columns: int, tile: Size, canvas: Size, gap: int) -> tuple[Rect, ...]:
