@@ -198,7 +198,7 @@ def timeline_of(script: list[Step]) -> list[TimelineEvent]:
             joined(at, who),
             ParticipantLeft(at, who, f"{who}-peer"),
             camera(at, who),
-            TrackMuted(max(0, at - 300 * MS), f"{who}-cam"),
+            TrackMuted(max(0, at - 1500 * MS), f"{who}-cam"),
             TrackUnmuted(at, f"{who}-cam"),
             voice(at, who),
             AudioLevel(at, f"{who}-mic", 20 + 40 * (step.after_ns % 2)),
