@@ -183,13 +183,13 @@ class Step:
 
 
 steps = st.lists(
-    st.builds(Step, st.integers(0, 8), st.integers(0, 4), st.integers(0, 400 * MS)), min_size=1, max_size=60
+    st.builds(Step, st.integers(0, 7), st.integers(0, 4), st.integers(0, 400 * MS)), min_size=1, max_size=60
 )
 
 
 def timeline_of(script: list[Step]) -> list[TimelineEvent]:
     """A log as capture would write it: Progress in between, each event at its time or (mute) a little back."""
-    events: list[TimelineEvent] = []
+    events: list[TimelineEvent] = [make(0, f"p{n}") for n in range(5) for make in (joined, camera, voice)]
     at = 0
     for step in script:
         at += step.after_ns
@@ -203,9 +203,8 @@ def timeline_of(script: list[Step]) -> list[TimelineEvent]:
             voice(at, who),
             AudioLevel(at, f"{who}-mic", 20 + 40 * (step.after_ns % 2)),
             NameChanged(at, who, f"name {at}"),
-            Progress(at, max(0, at - 100 * MS)),
         ]
-        events.append(table[step.kind])
+        events += [table[step.kind], Progress(at, max(0, at - 100 * MS))]
     end = at + 3 * S
     return [*events, Progress(end, end)]
 
