@@ -209,16 +209,15 @@ EVENT_TYPES: dict[str, type[Any]] = {
     "progress": Progress,
 }
 _NAMES = {cls: name for name, cls in EVENT_TYPES.items()}
+_FIELDS = {cls: tuple(field.name for field in fields(cls)) for cls in EVENT_TYPES.values()}
 
 
 def to_dict(event: TimelineEvent) -> dict[str, Any]:
     """The JSON object of an event."""
-    body = asdict(event)
-    track = body.pop("track", None)
-    if track is not None:
-        body.update(track)
-        body["codec"] = Codec(track["codec"]).name
-    return {"e": _NAMES[type(event)], **body}
+    cls = type(event)
+    if isinstance(event, TrackOpened):
+        return {"e": _NAMES[cls], "at_ns": event.at_ns, **asdict(event.track), "codec": event.track.codec.name}
+    return {"e": _NAMES[cls], **{name: getattr(event, name) for name in _FIELDS[cls]}}
 
 
 def from_dict(body: Mapping[str, Any]) -> TimelineEvent | None:
@@ -238,8 +237,7 @@ def from_dict(body: Mapping[str, Any]) -> TimelineEvent | None:
                 channels=int(body.get("channels", 1)),
             )
             return TrackOpened(int(body["at_ns"]), track)
-        known = {f.name for f in fields(cls)}
-        values = {k: v for k, v in body.items() if k in known}
+        values = {name: body[name] for name in _FIELDS[cls] if name in body}
         if "origin" in values:
             values["origin"] = Origin(values["origin"])
         event: TimelineEvent = cls(**values)

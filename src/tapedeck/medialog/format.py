@@ -93,6 +93,7 @@ _RECORD = Struct("<IIBBBBqQ")
 _ORIGINS: dict[Origin, int] = {Origin.CAMERA: 1, Origin.SCREEN: 2}
 _CODECS: dict[int, Codec] = {int(codec): codec for codec in Codec}
 _FLAGS: tuple[FrameFlags, ...] = tuple(FrameFlags(bits & 3) for bits in range(256))
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 _LOG_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,43}")
 
 
@@ -213,7 +214,7 @@ def pack_frame(salt: int, frame: EncodedFrame, extra_flags: int = 0) -> bytes:
 
 def pack_event(salt: int, event: TimelineEvent) -> bytes:
     """The whole record of a timeline event. ValueError: it is too long."""
-    payload = json.dumps(to_dict(event), separators=(",", ":")).encode("ascii")
+    payload = _ENCODE(to_dict(event)).encode("ascii")
     if len(payload) > MAX_PAYLOAD:
         raise ValueError(f"an event of {len(payload)} bytes is too long for a log")
     body = _BODY.pack(2, 0, 0, 0, 0, event.at_ns)
@@ -232,7 +233,7 @@ def event_of(record: Record) -> TimelineEvent | None:
     """The event of a record; None when it is no event or one of a newer version, ValueError when it is malformed."""
     if record.kind != 2:
         return None
-    body = json.loads(record.payload)
+    body = json.loads(record.payload.decode())
     if not isinstance(body, dict):
         raise ValueError("a timeline record must hold a JSON object")
     return from_dict(body)
