@@ -87,12 +87,13 @@ class JitterBuffer:
         self._parameter_sets = tuple(parameter_sets)
         self._depayloaders: dict[Codec, Depayloader] = {}
         self._rtt = 0
-        # sequence numbers, extended; everything before _head is handed on or given up
+        self.missing: dict[int, _Loss] = {}
+        "Packets waited for, by extended sequence number; the same object for ever, to be read only."
+        # _top: highest extended sequence number seen; _head: the next to hand on, kept up while something is missing
         self._head = -1
         self._top = -1
         self._waiting: dict[int, Packet] = {}
         self._waiting_bytes = 0
-        self._missing: dict[int, _Loss] = {}
         self._suspect: tuple[int, Packet, int] | None = None
         # the frame being put together
         self._parts: list[bytes] = []
@@ -117,17 +118,24 @@ class JitterBuffer:
         top = self._top
         if (sequence - top) & 0xFFFF == 1 and top >= 0:
             self._top = top = top + 1
-            if not self._missing:
-                self._head = top + 1
-                return self._consume(timestamp, marker, codec, payload, now)
-            self._hold(top, (timestamp, marker, codec, payload, now))
-            return self._bound(now)
+            if self.missing:
+                self._hold(top, (timestamp, marker, codec, payload, now))
+                return self._bound()
+            if not marker and timestamp == self._timestamp and self._parts and codec is self._codec and payload:
+                # the middle of a frame: most packets of a video track end here
+                self._parts.append(payload)
+                self._size += len(payload)
+                self._arrival = now
+                if self._size <= _MAX_FRAME_BYTES and len(self._parts) <= _MAX_FRAME_PACKETS:
+                    return _NOTHING
+                self._damage()
+                return _NOTHING
+            return self._consume(timestamp, marker, codec, payload, now)
         return self._push_unordered(sequence, (timestamp, marker, codec, payload, now), now)
 
     def _push_unordered(self, sequence: int, packet: Packet, now: int) -> Sequence[EncodedFrame]:
         if self._top < 0:
             self._top = sequence
-            self._head = sequence + 1
             self._fresh = self._resync = self._video
             return self._consume(*packet)
         ahead = (sequence - self._top) & 0xFFFF
@@ -141,17 +149,18 @@ class JitterBuffer:
                 frames = list(self.flush())
                 self.stats.packets_lost += ahead - 1
                 self._top = number
-                self._head = number + 1
                 self._damage()
                 frames += self._consume(*packet)
                 return frames
+            if not self.missing:
+                self._head = self._top + 1
             for lost in range(self._top + 1, number):
-                self._missing[lost] = _Loss(now)
+                self.missing[lost] = _Loss(now)
             self._top = number
             self._hold(number, packet)
-            return self._bound(now)
+            return self._bound()
         number = self._top - behind if ahead else self._top
-        loss = self._missing.pop(number, None)
+        loss = self.missing.pop(number, None)
         if loss is None:
             self.stats.packets_refused += 1
             return _NOTHING
@@ -175,7 +184,7 @@ class JitterBuffer:
     def restart(self, now: int, *, new_clock: bool = False) -> Sequence[EncodedFrame]:
         """The sender began anew (sequence numbers, SSRC; `new_clock`: timestamps too). Returns what could be saved."""
         frames = self.flush()
-        self._top = self._head = -1
+        self._top = -1
         self._suspect = None
         self.stats.resets += 1
         if new_clock:
@@ -187,7 +196,7 @@ class JitterBuffer:
     def flush(self) -> Sequence[EncodedFrame]:
         """Wait for nothing any more: give up what is missing and hand on every whole frame."""
         frames: list[EncodedFrame] = []
-        while self._missing:
+        while self.missing:
             frames += self._give_up_first()
         if self._parts:
             self._drop_frame()
@@ -198,17 +207,17 @@ class JitterBuffer:
     def poll(self, now: int) -> Sequence[EncodedFrame]:
         """Give up what has been missing for too long; returns the frames that waited for it."""
         frames: list[EncodedFrame] = []
-        while self._missing and now - next(iter(self._missing.values())).noticed >= self._patience:
+        while self.missing and now - next(iter(self.missing.values())).noticed >= self._patience:
             frames += self._give_up_first()
         return frames
 
     def nacks(self, now: int) -> list[int]:
         """Sequence numbers (16 bits, in order) to ask for now."""
-        if not self._nack or not self._missing:
+        if not self._nack or not self.missing:
             return []
         asked: list[int] = []
         wait = max((self._rtt or 100 * _MS) * 5 // 4 + 10 * _MS, 50 * _MS)
-        for number, loss in self._missing.items():
+        for number, loss in self.missing.items():
             if loss.ask_at <= now:
                 asked.append(number & 0xFFFF)
                 loss.tries += 1
@@ -224,8 +233,8 @@ class JitterBuffer:
 
     def take_keyframe_request(self, now: int) -> bool:
         """A key frame should be asked for now. Says so once per interval until one comes."""
-        if self._missing and self._video and not self._keyframe_wanted:
-            missing_for = now - next(iter(self._missing.values())).noticed
+        if self.missing and self._video and not self._keyframe_wanted:
+            missing_for = now - next(iter(self.missing.values())).noticed
             if missing_for >= (max(KEYFRAME_AFTER_NS, 4 * self._rtt) if self._nack else REORDER_NS):
                 self._keyframe_wanted = True
         if not self._keyframe_wanted or now - self._keyframe_asked < KEYFRAME_INTERVAL_NS:
@@ -244,7 +253,7 @@ class JitterBuffer:
     @property
     def held_since(self) -> int | None:
         """When the first packet arrived that is held back for a missing one; None when nothing is."""
-        for loss in self._missing.values():
+        for loss in self.missing.values():
             return loss.noticed
         return None
 
@@ -254,11 +263,11 @@ class JitterBuffer:
         self._waiting[number] = packet
         self._waiting_bytes += len(packet[3])
 
-    def _bound(self, now: int) -> Sequence[EncodedFrame]:
+    def _bound(self) -> Sequence[EncodedFrame]:
         """Give up the oldest losses while more is missing or held than we are ready to keep."""
         frames: list[EncodedFrame] = []
-        while self._missing and (
-            len(self._missing) > _MAX_MISSING
+        while self.missing and (
+            len(self.missing) > _MAX_MISSING
             or self._waiting_bytes > _MAX_WAITING_BYTES
             or len(self._waiting) > _MAX_WAITING
         ):
@@ -277,8 +286,8 @@ class JitterBuffer:
 
     def _give_up_first(self) -> Sequence[EncodedFrame]:
         """Give up the first run of missing packets."""
-        number = next(iter(self._missing))
-        while self._missing.pop(number, None) is not None:
+        number = next(iter(self.missing))
+        while self.missing.pop(number, None) is not None:
             self.stats.packets_lost += 1
             number += 1
         self._head = number
@@ -323,8 +332,6 @@ class JitterBuffer:
             if ended is None:
                 return _NOTHING if frame is None else (frame,)
             return (ended,) if frame is None else (ended, frame)
-        if self._size > _MAX_FRAME_BYTES or len(self._parts) > _MAX_FRAME_PACKETS:
-            self._damage()
         return _NOTHING if ended is None else (ended,)
 
     def _skip(self, timestamp: int, marker: bool, codec: Codec, payload: bytes) -> bool:

@@ -123,7 +123,12 @@ class IceLink:
         """
         connection = IceConnection(self, controlling=self._controlling)
         await self._gather(connection)
-        abandoned, self._next = self._next, connection
+        await self.cancel_restart()
+        self._next = connection
+
+    async def cancel_restart(self) -> None:
+        """Give up an ICE session that `restart` began and that is not in use yet."""
+        abandoned, self._next = self._next, None
         if abandoned is not None:
             await abandoned.close()
 

@@ -89,17 +89,20 @@ class IncomingTrack:
         self._mute_after = mute_after_ns
         self._video = line.kind is Kind.VIDEO
         self._active: Stream | None = None
+        self._ready: Stream | None = None
+        "The active stream while the track is open and not muted."
         self._sink: TrackSink | None = None
         self._control: _Control | None = None
-        self._media_at = 0
         self._muted = False
         self._held: int | None = None
         self._closed_until = 0
-        self._jitter = self._new_jitter()
+        self._renew_jitter()
 
-    def _new_jitter(self) -> JitterBuffer:
+    def _renew_jitter(self) -> None:
         codec = next(iter(self.line.codecs.values()))
-        return JitterBuffer(self.line.kind, codec, nack=self.line.nack, parameter_sets=self.line.parameter_sets)
+        self._jitter = JitterBuffer(self.line.kind, codec, nack=self.line.nack, parameter_sets=self.line.parameter_sets)
+        self._push = self._jitter.push
+        self._missing = self._jitter.missing
 
     @property
     def ssrc(self) -> int | None:
@@ -125,19 +128,27 @@ class IncomingTrack:
         self, stream: Stream, sequence: int, timestamp: int, marker: bool, codec: Codec, payload: bytes, now: int
     ) -> None:
         """A media packet of one of our SSRCs; an empty payload is padding."""
-        if stream is not self._active and not (payload and self._activate(stream, now)):
-            return
-        if payload:
-            self._media_at = now
-            if self._muted:
-                self._set_muted(False, now)
-        if self._sink is None and not (payload and self._open(codec, now)):
-            return
-        frames = self._jitter.push(sequence, timestamp, marker, codec, payload, now)
+        if stream is not self._ready:
+            if not self._make_ready(stream, codec, payload, now):
+                return
+        frames = self._push(sequence, timestamp, marker, codec, payload, now)
         if frames:
             self._deliver(frames)
-        if self._held is not None or self._jitter.held_since is not None:
+        if self._missing or self._held is not None:
             self._note_held()
+
+    def _make_ready(self, stream: Stream, codec: Codec, payload: bytes, now: int) -> bool:
+        """Before the first packet, and after a change: is this packet to be taken? Padding changes nothing."""
+        if not payload:
+            return stream is self._active and self._sink is not None
+        if stream is not self._active and not self._activate(stream, now):
+            return False
+        if self._sink is None:
+            self._open(codec, now)
+        if self._muted:
+            self._set_muted(False, now)
+        self._ready = stream
+        return True
 
     def repair(self, stream: Stream, timestamp: int, marker: bool, codec: Codec, payload: bytes, now: int) -> None:
         """A packet of one of our RTX SSRCs."""
@@ -179,7 +190,7 @@ class IncomingTrack:
             self._deliver(frames)
         if self._held is not None:
             self._note_held()
-        if self._video and self._sink is not None and not self._muted and now - self._media_at >= self._mute_after:
+        if self._video and self._ready is not None and now - self._ready.last_ns >= self._mute_after:
             self._set_muted(True, now)
 
     def feedback(self, sender: int, now: int) -> list[bytes]:
@@ -210,7 +221,8 @@ class IncomingTrack:
         if self._control is not None:
             self._control.release()
             self._control = None
-        self._jitter = self._new_jitter()
+        self._renew_jitter()
+        self._ready = None
         self._muted = False
 
     # inside
@@ -229,9 +241,7 @@ class IncomingTrack:
         self._active = stream
         return True
 
-    def _open(self, codec: Codec, now: int) -> bool:
-        if now < self._closed_until:
-            return False
+    def _open(self, codec: Codec, now: int) -> None:
         info = TrackInfo(
             track_id=self._new_id(),
             peer_id=self._peer.peer_id,
@@ -243,7 +253,6 @@ class IncomingTrack:
         )
         self._control = _Control(self)
         self._sink = self._open_track(info, self._control, now)
-        return True
 
     def _deliver(self, frames: Sequence[EncodedFrame]) -> None:
         sink = self._sink
@@ -265,7 +274,7 @@ class IncomingTrack:
         if media_time is not None:
             stream.report = None
             self._sink.clock_report(at, ns_from_ntp(report.ntp), media_time)
-        elif self._media_at - at > _REPORT_WAIT_NS:
+        elif stream.last_ns - at > _REPORT_WAIT_NS:
             stream.report = None
 
     def _note_held(self) -> None:
@@ -279,5 +288,6 @@ class IncomingTrack:
 
     def _set_muted(self, muted: bool, now: int) -> None:
         self._muted = muted
+        self._ready = None
         if self._sink is not None:
             self._sink.muted(now, muted)

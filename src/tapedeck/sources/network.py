@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tapedeck.core.errors import InvalidError
 
@@ -29,10 +29,7 @@ class IceServer:
     tls: bool = False
     transport: str = "udp"
     username: str = ""
-    password: str = ""
-
-    def __repr__(self) -> str:
-        return f"IceServer({self.host!r}, {self.port}, turn={self.turn}, tls={self.tls}, {self.transport})"
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +40,14 @@ class NetworkSettings:
     "Addresses to bind and offer; empty takes those of the machine, loopback only if there is no other."
     ports: tuple[int, int] | None = None
     "Lowest and highest UDP port; None takes any free one."
-    ice_servers: tuple[IceServer, ...] = ()
-    "Contacted only if named here."
+    ice_servers: tuple[str, ...] = field(default=(), repr=False)
+    "STUN and TURN URLs; none is contacted unless named here."
+    servers: tuple[IceServer, ...] = field(init=False)
+    "The same, parsed."
+
+    def __post_init__(self) -> None:
+        """InvalidError for a URL that is none."""
+        object.__setattr__(self, "servers", parse_ice_servers(self.ice_servers))
 
 
 def parse_ice_servers(urls: Sequence[str]) -> tuple[IceServer, ...]:

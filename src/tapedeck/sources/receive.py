@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import struct
 import uuid
 from collections.abc import Callable, Sequence
 
@@ -63,6 +64,8 @@ class MediaReceiver:
         "Datagrams that were not authentic, malformed or of no track."
         self._dtls = dtls
         self._reader = reader
+        self._unprotect = reader.rtp
+        self._buffer = reader.buffer
         self._send = send
         self._clock = clock
         self._on_fault = on_fault
@@ -119,11 +122,12 @@ class MediaReceiver:
 
     def on_media(self, data: bytes, at: int = 0) -> None:
         """A datagram that arrived now (or at `at`). It is the way of every packet: written out, not divided up."""
-        if len(data) < 12 or self._closed:
+        try:
+            first, second, sequence, timestamp, ssrc = _unpack_header(data)
+        except struct.error:
             self.refused += 1
             return
         now = at or self._clock()
-        first, second, sequence, timestamp, ssrc = _unpack_header(data)
         if 192 <= second < 224:  # RFC 5761 4
             self._on_rtcp(data, now)
             return
@@ -131,8 +135,7 @@ class MediaReceiver:
         if stream is None and not self._room(now):
             self.refused += 1
             return
-        reader = self._reader
-        end = reader.rtp(data)
+        end = self._unprotect(data)
         if end < 0:
             self.refused += 1
             return
@@ -141,7 +144,7 @@ class MediaReceiver:
             start += (first & 15) << 2
             if first & 16 and end >= start + 4:
                 start += 4 + (data[start + 2] << 10) + (data[start + 3] << 2)
-        buffer = reader.buffer
+        buffer = self._buffer
         if first & 32:
             end -= buffer[end - 1][0]
         if end < start:

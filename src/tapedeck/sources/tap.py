@@ -70,13 +70,12 @@ class _Socket(_ice.StunProtocol):
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         owner = self._owner
-        data = cast(bytes, data)
         try:
-            first = data[0] if data else 0
+            first: int = data[0] if data else 0  # type: ignore[assignment]
             if 127 < first < 192:
-                owner.on_media(data)
+                owner.on_media(data)  # type: ignore[arg-type]
             elif 19 < first < 64:
-                owner.on_dtls(data)
+                owner.on_dtls(data)  # type: ignore[arg-type]
             else:
                 super().datagram_received(data, addr)
                 owner.heard_at = time.monotonic_ns()
@@ -135,7 +134,7 @@ class IceConnection(Connection):
                 )
                 self._protocols.append(opened)
                 candidates.append(opened.local_candidate)
-        if network.ice_servers:
+        if network.servers:
             tasks = [asyncio.ensure_future(ask) for ask in self._ask_servers(component)]
             done, late = await asyncio.wait(tasks, timeout=timeout)
             for task in late:
@@ -159,7 +158,7 @@ class IceConnection(Connection):
     def _ask_servers(self, component: int) -> list[Any]:
         """Coroutines that each get a candidate from a configured server."""
         asks: list[Any] = []
-        for server in self.owner.network.ice_servers:
+        for server in self.owner.network.servers:
             address = (server.host, server.port)
             if server.turn:
                 asks.append(
@@ -252,7 +251,7 @@ def _host_addresses() -> list[str]:
 class SrtpReader:
     """Unprotects into one buffer, without an allocation or an exception per packet."""
 
-    __slots__ = ("_cdata", "_length", "_session", "_srtp", "buffer", "size")
+    __slots__ = ("_cdata", "_length", "_session", "_srtp", "buffer", "rtp", "size")
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -261,16 +260,25 @@ class SrtpReader:
         self._length = ffi.new("int *")
         self.buffer = session._buffer
         self.size = len(session._cdata)
+        self.rtp: Callable[[bytes], int] = self._rtp_reader()
 
-    def rtp(self, data: bytes) -> int:
-        """Length of the RTP packet now in `buffer`; -1 when the datagram is not authentic, a replay or too long."""
-        size = len(data)
-        if size > self.size:
-            return -1
-        self.buffer[0:size] = data
-        length = self._length
-        length[0] = size
-        return -1 if lib.srtp_unprotect(self._srtp, self._cdata, length) else cast(int, length[0])
+    def _rtp_reader(self) -> Callable[[bytes], int]:
+        """A function on local names only: it runs for every packet."""
+        srtp, cdata, length, buffer, limit = self._srtp, self._cdata, self._length, self.buffer, self.size
+        unprotect = lib.srtp_unprotect
+
+        def rtp(data: bytes) -> int:
+            """Length of the RTP packet now in `buffer`; -1: the datagram is not authentic, a replay, or too long."""
+            size = len(data)
+            if size > limit:
+                return -1
+            buffer[0:size] = data
+            length[0] = size
+            if unprotect(srtp, cdata, length):
+                return -1
+            return length[0]  # type: ignore[no-any-return]
+
+        return rtp
 
     def rtcp(self, data: bytes) -> bytes | None:
         """The compound packet in clear, or None."""

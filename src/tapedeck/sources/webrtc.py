@@ -123,7 +123,11 @@ class WebRtcPeer:
         """The peer has new credentials: ours in return. Raises InvalidError, UnavailableError; the connection carries
         on as it was until the new way works."""
         await self._link.restart()
-        await self._link.add_candidates(fragment.candidates, end=fragment.end_of_candidates)
+        try:
+            await self._link.add_candidates(fragment.candidates, end=fragment.end_of_candidates)
+        except BaseException:
+            await self._link.cancel_restart()
+            raise
         self._link.move(remote, timeout_s=self._settings.connect_timeout_s, lite=self._offer.transport.ice_lite)
         return Fragment(self._link.credentials, self._link.candidates, end_of_candidates=True)
 

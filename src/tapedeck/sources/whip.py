@@ -10,11 +10,11 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from tapedeck.core.errors import ConflictError, InvalidError, LimitError, NotFoundError, UnavailableError
 from tapedeck.ports.sources import Ingest, PeerInfo
+from tapedeck.ports.whip import WhipAnswer, WhipPatched
 from tapedeck.sources.sdp import (
     IceCredentials,
     parse_description,
@@ -24,18 +24,11 @@ from tapedeck.sources.sdp import (
 )
 from tapedeck.sources.webrtc import PeerSettings, WebRtcPeer
 
-__all__ = [
-    "EntityTagMissingError",
-    "EntityTagStaleError",
-    "PatchAnswer",
-    "Published",
-    "WhipServer",
-    "WhipSettings",
-]
+__all__ = ["EntityTagMissingError", "EntityTagStaleError", "WhipLimits", "WhipServer"]
 
 
 class EntityTagMissingError(ConflictError):
-    """A PATCH without If-Match (HTTP 428)."""
+    """A PATCH without If-Match (RFC 9725 4.3.1 asks for HTTP 428)."""
 
 
 class EntityTagStaleError(ConflictError):
@@ -43,32 +36,18 @@ class EntityTagStaleError(ConflictError):
 
 
 @dataclass(frozen=True, slots=True)
-class WhipSettings:
-    """Limits of the WHIP endpoint."""
+class WhipLimits:
+    """How much the WHIP endpoint takes."""
 
-    peers: PeerSettings = field(default_factory=PeerSettings)
-    max_offer_bytes: int = 65_536
-    max_fragment_bytes: int = 16_384
-    max_sessions: int = 1_000
+    offer_length: int = 65_536
+    fragment_length: int = 16_384
+    sessions: int = 1_000
     drain_retry_after_s: int = 10
     "What a publisher is told to wait while the server drains."
 
 
-class Published(NamedTuple):
-    """Answer to an offer: 201 with `Location` made of the session id."""
-
-    session_id: str
-    answer_sdp: str
-    etag: str
-    "With its quotes, as in the ETag header."
-
-
-class PatchAnswer(NamedTuple):
-    """Answer to a PATCH: 204 without a body (trickle), or 200 with a fragment (ICE restart) and a new entity tag."""
-
-    status: int
-    body: str | None
-    etag: str
+_DEFAULT_PEERS = PeerSettings()
+_DEFAULT_LIMITS = WhipLimits()
 
 
 class _Session:
@@ -83,22 +62,24 @@ class _Session:
 
 
 def _new_etag() -> str:
-    return f'"{secrets.token_hex(8)}"'
+    return secrets.token_hex(8)
 
 
 class WhipServer:
-    """All publications of this process."""
+    """All publications of this process. Implements ports.whip.WhipServer."""
 
     def __init__(
         self,
         ingest: Ingest,
-        settings: WhipSettings | None = None,
+        peers: PeerSettings = _DEFAULT_PEERS,
         *,
+        limits: WhipLimits = _DEFAULT_LIMITS,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """`clock` gives monotonic ns."""
         self._ingest = ingest
-        self._settings = settings or WhipSettings()
+        self._peers = peers
+        self._limits = limits
         self._clock = clock
         self._sessions: dict[str, _Session] = {}
         self._draining = False
@@ -107,21 +88,21 @@ class WhipServer:
         """Publications, connected or about to."""
         return len(self._sessions)
 
-    async def offer(self, peer: PeerInfo, offer_sdp: str) -> Published:
+    async def offer(self, peer: PeerInfo, sdp: str) -> WhipAnswer:
         """Answer an offer and start receiving.
 
         Raises InvalidError with the reason for an offer that cannot be answered (the face says 422), UnavailableError
         while draining or without a free port, LimitError for too many publications. Nothing is left of a refused one.
         """
         self._admit()
-        if len(offer_sdp.encode()) > self._settings.max_offer_bytes:
-            raise InvalidError(f"the offer is larger than {self._settings.max_offer_bytes} bytes")
-        offer = parse_description(offer_sdp)
+        if len(sdp) > self._limits.offer_length:
+            raise InvalidError(f"the offer is longer than {self._limits.offer_length} characters")
+        offer = parse_description(sdp)
         session_id = secrets.token_urlsafe(24)
         connection = WebRtcPeer(
             peer,
             self._ingest,
-            self._settings.peers,
+            self._peers,
             clock=self._clock,
             on_connected=lambda: self._supersede(session_id),
         )
@@ -135,16 +116,16 @@ class WhipServer:
         first = next(section for section in answer.sections if section.port)
         session = self._sessions[session_id] = _Session(connection, first.kind, first.mid, remote)
         session.task = asyncio.create_task(self._run(session_id, session), name=f"peer {peer.peer_id}")
-        return Published(session_id, write_description(answer), session.etag)
+        return WhipAnswer(session_id, write_description(answer), session.etag)
 
     def _admit(self) -> None:
         if self._draining:
             raise UnavailableError(
                 "the server is shutting down and takes no new publications",
-                retry_after_s=self._settings.drain_retry_after_s,
+                retry_after_s=self._limits.drain_retry_after_s,
             )
-        if len(self._sessions) >= self._settings.max_sessions:
-            raise LimitError(f"this server takes at most {self._settings.max_sessions} publications", retry_after_s=30)
+        if len(self._sessions) >= self._limits.sessions:
+            raise LimitError(f"this server takes at most {self._limits.sessions} publications", retry_after_s=30)
 
     async def _run(self, session_id: str, session: _Session) -> None:
         try:
@@ -160,35 +141,35 @@ class WhipServer:
             if old is not new and old.connected and _publication(old.info) == _publication(new.info):
                 old.superseded = True
 
-    def owner(self, session_id: str) -> PeerInfo:
-        """Who published a session, for the caller to compare with who asks. Raises NotFoundError."""
+    def peer(self, session_id: str) -> PeerInfo:
+        """Whose session it is, for the caller to compare with who asks. Raises NotFoundError."""
         return self._find(session_id).peer.info
 
-    async def patch(self, session_id: str, sdpfrag: str, if_match: str | None) -> PatchAnswer:
+    async def patch(self, session_id: str, fragment: str, if_match: str | None) -> WhipPatched:
         """Trickle candidates, or restart ICE when the fragment has new credentials (RFC 9725 4.3).
 
-        Raises NotFoundError, EntityTagMissingError (428), EntityTagStaleError (412), InvalidError, UnavailableError,
-        and ConflictError for a restart before the first connection. The session lives on after each of them.
+        `if_match`: the entity tag without quotes, or `*`. Raises NotFoundError, EntityTagMissingError,
+        EntityTagStaleError, InvalidError, and UnavailableError for a restart that is not possible now. The session
+        lives on after each of them.
         """
         session = self._find(session_id)
         if if_match is None:
             raise EntityTagMissingError("a PATCH needs If-Match with the session's entity tag, or * to restart ICE")
-        if len(sdpfrag.encode()) > self._settings.max_fragment_bytes:
-            raise InvalidError(f"the SDP fragment is larger than {self._settings.max_fragment_bytes} bytes")
-        fragment = parse_fragment(sdpfrag)
-        tags = [tag.strip() for tag in if_match.split(",")]
+        if len(fragment) > self._limits.fragment_length:
+            raise InvalidError(f"the SDP fragment is longer than {self._limits.fragment_length} characters")
+        theirs = parse_fragment(fragment)
         async with session.lock:
-            if "*" not in tags and session.etag not in tags:
+            if if_match not in ("*", session.etag):
                 raise EntityTagStaleError("If-Match does not name the present ICE session")
-            if fragment.ice is None or fragment.ice == session.remote:
-                await session.peer.trickle(fragment)
-                return PatchAnswer(204, None, session.etag)
+            if theirs.ice is None or theirs.ice == session.remote:
+                await session.peer.trickle(theirs)
+                return WhipPatched(session.etag)
             if not session.peer.connected:
-                raise ConflictError("ICE cannot be restarted before the session was connected")
-            ours = await session.peer.restart_ice(fragment.ice, fragment)
-            session.remote = fragment.ice
+                raise UnavailableError("ICE cannot be restarted before the session has connected", retry_after_s=1)
+            ours = await session.peer.restart_ice(theirs.ice, theirs)
+            session.remote = theirs.ice
             session.etag = _new_etag()
-            return PatchAnswer(200, write_fragment(ours, session.kind, session.mid), session.etag)
+            return WhipPatched(session.etag, write_fragment(ours, session.kind, session.mid))
 
     async def delete(self, session_id: str) -> None:
         """End a session; returns when it is over. Raises NotFoundError."""
@@ -213,7 +194,7 @@ class WhipServer:
         """Refuse new publications from now on; those that run go on."""
         self._draining = True
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Drain, end all publications and return when they are over."""
         self.drain()
         await self._end(list(self._sessions.values()), "the server is shutting down")
