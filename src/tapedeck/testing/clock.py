@@ -19,6 +19,10 @@ class SharedClock:
 
     def __init__(self, epoch_ns: int | None = None) -> None:
         """`epoch_ns`: a reading of `time.monotonic_ns` that is to be zero; default now."""
+        self.begin(epoch_ns)
+
+    def begin(self, epoch_ns: int | None = None) -> None:
+        """Make this instant zero: only before anybody has looked at the clock."""
         self.epoch_ns = time.monotonic_ns() if epoch_ns is None else epoch_ns
         self.origin_ns = time.time_ns() + _NTP_OFFSET_NS - (time.monotonic_ns() - self.epoch_ns)
         "What the wall clock (ns since 1900) read at the epoch; it is not asked again, so it never jumps."

@@ -15,7 +15,7 @@ from enum import StrEnum
 from tapedeck.core.errors import TapedeckError, UnavailableError
 from tapedeck.core.frames import Codec
 from tapedeck.sources.publish import DatagramHook, OutgoingTrack, Publisher
-from tapedeck.sources.synthetic import Look, SyntheticCamera, SyntheticMicrophone
+from tapedeck.sources.synthetic import LOOP_S, Look, SyntheticCamera, SyntheticMicrophone, frame_ticks
 from tapedeck.testing.clock import SharedClock
 from tapedeck.testing.door import Door
 from tapedeck.testing.expect import Attendance, Interval
@@ -199,8 +199,13 @@ class Performer:
         who = self.person
         return SyntheticCamera(who.look, width=size[0], height=size[1], fps=who.fps, codec=who.codec)
 
+    @property
+    def pictures(self) -> int:
+        """How many pictures `prepare` encodes."""
+        return len(frame_ticks(self.person.fps)) * LOOP_S
+
     def prepare(self) -> Iterator[int]:
-        """Encode a loop of the camera ahead of time; yields the frames made so far."""
+        """Encode a loop of the camera ahead of time; yields the pictures made so far."""
         assert isinstance(self._camera.source, SyntheticCamera)
         yield from self._camera.source.prepare()
 
