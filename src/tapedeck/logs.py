@@ -19,7 +19,7 @@ __all__ = ["configure_logs", "redact"]
 _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]+"), r"\1 ***"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), "***jwt***"),
-    (re.compile(r"\btd_[A-Za-z0-9_-]{8,}"), "***token***"),
+    (re.compile(r"\btdk_[A-Za-z0-9_-]{8,}"), "***token***"),
     (
         re.compile(
             r"(?i)\b(token|secret|password|signature|sig|access_key|private_key|api_key)(\"?\s*[=:]\s*\"?)[^\s&\",}]+"

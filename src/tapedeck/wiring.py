@@ -1,1 +1,237 @@
-"""Composition root."""
+"""The composition root: the only file that names adapters, and the order in which a node starts and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from fastapi import FastAPI
+
+from tapedeck import config, logs
+from tapedeck.adapters.clock import SystemClock
+from tapedeck.adapters.storage.local import LocalStore
+from tapedeck.api.app import create_app
+from tapedeck.config import Settings, load_settings
+from tapedeck.core.deadlines import Limits
+from tapedeck.core.errors import UnavailableError
+from tapedeck.core.signing import derive_key
+from tapedeck.db.engine import Database
+from tapedeck.media.codecs import missing_codecs
+from tapedeck.service.access import AccessService, Bootstrap
+from tapedeck.service.ledger import Ledger
+from tapedeck.service.lifecycle import LifecycleService
+from tapedeck.service.meetings import MeetingService
+from tapedeck.service.recordings import RecordingService
+from tapedeck.service.sessions import SessionService
+from tapedeck.sources.network import NetworkSettings
+from tapedeck.sources.webrtc import PeerSettings
+from tapedeck.sources.whip import WhipServer
+from tapedeck.workers.capture import CaptureHost
+from tapedeck.workers.films import FilmWorker
+from tapedeck.workers.sweep import LogKeeper, run_deadlines
+
+__all__ = ["Node", "Settings", "build", "configure_logs", "issue_token", "load_settings", "owned_data_dir"]
+
+log = structlog.get_logger(__name__)
+
+
+def configure_logs(settings: Settings) -> None:
+    """Set up logging, and name misspelt settings."""
+    logs.configure_logs(settings.log_format, settings.log_level)
+    for name in config.unknown_names(os.environ):
+        log.warning("settings.unknown", name=name, text="no setting has this name; it changes nothing")
+
+
+@contextlib.contextmanager
+def owned_data_dir(settings: Settings) -> Iterator[None]:
+    """Make the data directory and hold it for this process. UnavailableError when it cannot be, or another has it."""
+    directory = settings.data_dir
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as exc:
+        raise UnavailableError(
+            f"{directory} cannot be used ({exc.strerror}): make it writable, or choose another with --data-dir"
+        ) from exc
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnavailableError(
+                f"{directory} is used by another Tapedeck: stop it, or choose another with --data-dir"
+            ) from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def _secret(settings: Settings) -> str:
+    """SECRET_KEY, or the key that was made at the first start."""
+    if settings.secret_key is not None:
+        return settings.secret_key.get_secret_value()
+    path = settings.data_dir / "secret.key"
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text().strip()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    text = secrets.token_urlsafe(48)
+    part = path.with_suffix(".part")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+    return text
+
+
+async def issue_token(settings: Settings, name: str) -> tuple[str, str, str]:
+    """Account, app and text of a new token. Works beside a running server."""
+    db = Database(settings.effective_database_url)
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        await db.migrate()
+        access = AccessService(db, SystemClock(), _secret(settings))
+        boot = await access.bootstrap(settings.account_id or None, settings.app_id or None)
+        text = boot.token or (await access.issue_token(boot.account_id, name=name))[0]
+        return boot.account_id, boot.app.id, text
+    finally:
+        await db.aclose()
+
+
+@dataclass(slots=True)
+class Node:
+    """One process with everything in it. `start`, serve `app`, `drain`, `aclose`."""
+
+    app: FastAPI
+    public_url: str
+    bootstrap: Bootstrap
+    db: Database
+    lifecycle: LifecycleService
+    sessions: SessionService
+    host: CaptureHost
+    whip: WhipServer
+    films: FilmWorker
+    keeper: LogKeeper
+    clock: SystemClock
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _abandoned: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def start(self) -> None:
+        """Take up what an earlier process left, then run the clocks."""
+        recovery = await self.lifecycle.recover(await self.host.log_ends(await self.lifecycle.live_sessions()))
+        await self.host.recover(recovery)
+        self.films.recover(recovery)
+        self._tasks += [
+            asyncio.create_task(self.host.run(), name="capture"),
+            asyncio.create_task(run_deadlines(self.lifecycle, self.clock), name="deadlines"),
+            asyncio.create_task(self.keeper.run(), name="logs"),
+        ]
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take nobody new, stop what records, finish the films; returns early when abandoned."""
+        self.whip.drain()
+        await self.lifecycle.shutdown()
+        await self.whip.aclose()
+        finish = asyncio.create_task(self.films.aclose(timeout_s), name="films")
+        give_up = asyncio.create_task(self._abandoned.wait(), name="abandon")
+        await asyncio.wait({finish, give_up}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (finish, give_up):
+            task.cancel()
+        await asyncio.gather(finish, give_up, return_exceptions=True)
+
+    def abandon(self) -> None:
+        """Stop waiting for films: they are made after the next start."""
+        self._abandoned.set()
+
+    async def aclose(self) -> None:
+        """End everything that still runs. Nothing on disk is lost by it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.whip.aclose()
+        await self.films.aclose(0)
+        await self.host.aclose()
+        await self.sessions.settle()
+        await self.db.aclose()
+
+
+async def build(settings: Settings, port: int) -> Node:
+    """A node that is not running yet. UnavailableError or InvalidError with one sentence when it cannot be."""
+    if missing := missing_codecs():
+        raise UnavailableError(f"PyAV lacks {', '.join(missing)}: install its wheel from PyPI, which has them")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    public_url = settings.public_url or f"http://{host}:{port}"
+    secret = _secret(settings)
+    clock = SystemClock()
+    db = Database(settings.effective_database_url)
+    await db.migrate()
+    access = AccessService(db, clock, secret, timedelta(seconds=settings.participant_token_ttl_s))
+    token = settings.api_token.get_secret_value() if settings.api_token else None
+    bootstrap = await access.bootstrap(settings.account_id or None, settings.app_id or None, token)
+
+    link_key = derive_key(secret, "links")
+    store = LocalStore(settings.bucket_dir, public_url, link_key)
+    ledger = Ledger(db, clock)
+    capture = CaptureHost(settings.captures_dir, clock)
+    meetings = MeetingService(db, clock, capture)
+    recordings = RecordingService(db, clock, ledger, capture, store)
+    sessions = SessionService(db, ledger, recordings)
+    limits = Limits(empty_timeout_s=settings.empty_meeting_timeout_s)
+    lifecycle = LifecycleService(db, clock, ledger, recordings, limits)
+    loopback = settings.host in ("127.0.0.1", "::1", "localhost")
+    network = NetworkSettings(
+        hosts=settings.rtc_hosts or ((settings.host,) if loopback else ()),
+        ports=settings.rtc_port_range,
+        ice_servers=settings.ice_servers,
+    )
+    whip = WhipServer(capture, PeerSettings(network=network))
+    capture.bind(events=sessions, meetings=meetings, publishers=whip)
+    films = FilmWorker(
+        lifecycle=lifecycle,
+        ledger=ledger,
+        store=store,
+        captures_dir=settings.captures_dir,
+        films_dir=settings.films_dir,
+        concurrency=settings.render_concurrency,
+        live=settings.render_mode == "live",
+    )
+    keeper = LogKeeper(
+        lifecycle=lifecycle,
+        clock=clock,
+        captures_dir=settings.captures_dir,
+        keep_days=settings.keep_logs_days,
+        in_use=capture.session_ids,
+    )
+    app = create_app(
+        access=access,
+        meetings_service=meetings,
+        recordings_service=recordings,
+        whip=whip,
+        store=store,
+        link_key=link_key,
+        clock=clock,
+        ice_servers=settings.ice_servers,
+        checks={"database": db.ping, "disk": _DiskCheck(settings.data_dir)},
+    )
+    return Node(app, public_url, bootstrap, db, lifecycle, sessions, capture, whip, films, keeper, clock)
+
+
+@dataclass(frozen=True, slots=True)
+class _DiskCheck:
+    """Whether the data directory has room for another hour or so."""
+
+    directory: Path
+    least_bytes: int = 512 << 20
+
+    async def __call__(self) -> None:
+        free = (await asyncio.to_thread(shutil.disk_usage, self.directory)).free
+        if free < self.least_bytes:
+            raise UnavailableError(f"only {free >> 20} MiB are free in the data directory")

@@ -21,12 +21,12 @@ import structlog
 
 from tapedeck.core.errors import MediaError
 
-__all__ = ["FilmFile", "RenderHost", "RenderJob"]
+__all__ = ["FilmFile", "NothingToRenderError", "RenderHost", "RenderJob"]
 
 log = structlog.get_logger(__name__)
 
-RETRY_DELAYS_S = (0.5, 2.0, 10.0, 60.0, 300.0)
-"""Pauses between attempts of one film; after the last the film is given up, its log is kept."""
+RETRY_DELAYS_S = (0.5, 2.0, 10.0, 60.0, 300.0, *(600.0,) * 36)
+"""Pauses between attempts of one film: six hours in all, then it is given up; its log is kept."""
 _LINE_LIMIT = 1 << 20
 
 
@@ -48,6 +48,10 @@ class FilmFile:
     size_bytes: int
     duration_ns: int
     checksum: str
+
+
+class NothingToRenderError(MediaError):
+    """The log holds nothing of this recording that could be seen or heard; another attempt would find no more."""
 
 
 @dataclass(slots=True)
@@ -115,6 +119,9 @@ class RenderHost:
             try:
                 async with self._slots:
                     files = await self._attempt(job)
+            except NothingToRenderError as exc:
+                reason = str(exc)
+                break
             except (MediaError, OSError) as exc:
                 reason = str(exc)
                 log.warning("render.failed", recording_id=job.recording_id, attempt=attempt + 1, reason=reason)
@@ -150,7 +157,8 @@ class RenderHost:
             last = run.tail[-1] if run.tail else "no message"
             raise MediaError(f"the render process ended with code {process.returncode}: {last}")
         if answer["event"] == "failed":
-            raise MediaError(str(answer.get("error", "the render failed without a reason")))
+            reason = str(answer.get("error", "the render failed without a reason"))
+            raise NothingToRenderError(reason) if answer.get("final") else MediaError(reason)
         return [_film_file(item) for item in answer["files"]]
 
     async def _read_answer(self, run: _Running, stdout: asyncio.StreamReader) -> dict[str, Any] | None:

@@ -1,0 +1,114 @@
+"""The command line: arguments in, exit code out. Errors become one sentence on standard error, and exit code 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tapedeck import __version__, wiring
+from tapedeck.core.errors import TapedeckError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Tapedeck records WebRTC meetings on your own machines.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_DataDir = Annotated[Path | None, typer.Option(help="Where everything is kept (TAPEDECK_DATA_DIR).")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        Console().print(f"tapedeck {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Tapedeck records WebRTC meetings on your own machines."""
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address of the HTTP server (TAPEDECK_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Its port; 0 takes a free one (TAPEDECK_PORT).")] = None,
+    data_dir: _DataDir = None,
+) -> None:
+    """Run the recorder: API, WebRTC and capture in this process, films in child processes."""
+    from tapedeck.cli import serve as command
+
+    raise typer.Exit(command.run(wiring.load_settings(host=host, port=port, data_dir=data_dir), Console()))
+
+
+@app.command()
+def token(
+    data_dir: _DataDir = None,
+    name: Annotated[str, typer.Option(help="What the token is for.")] = "token",
+) -> None:
+    """Make another API token of the first account and print it."""
+    import asyncio
+
+    account_id, app_id, text = asyncio.run(wiring.issue_token(wiring.load_settings(data_dir=data_dir), name))
+    console = Console()
+    console.print(f"account  {account_id}\napp      {app_id}\ntoken    {text}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def show(
+    logdir: Annotated[Path, typer.Argument(help="A directory of captures/.", exists=True, file_okay=False)],
+) -> None:
+    """Print a media log in words."""
+    from tapedeck.cli.show import show as command
+
+    command(logdir, Console())
+
+
+@app.command()
+def replay(
+    logdir: Annotated[Path, typer.Argument(help="A directory of captures/.", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The film to write.")] = Path("film.mp4"),
+    recording: Annotated[
+        str | None, typer.Option(help="Only the spans of this recording; default the whole log.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="Width and height in pixels.")] = "1280x720",
+) -> None:
+    """Make a film of a media log, with no server running."""
+    from tapedeck.cli.replay import parse_size
+    from tapedeck.cli.replay import replay as command
+
+    width, height = parse_size(size)
+    raise typer.Exit(command(logdir, out, recording_id=recording, width=width, height=height, console=Console()))
+
+
+@app.command()
+def doctor(data_dir: _DataDir = None) -> None:
+    """Look at this machine and say what a recorder would miss."""
+    from tapedeck.cli.doctor import doctor as command
+
+    settings = wiring.load_settings(data_dir=data_dir)
+    code = command(
+        Console(),
+        data_dir=settings.data_dir,
+        host=settings.host,
+        port=settings.port,
+        rtc_ports=settings.rtc_port_range,
+    )
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of the `tapedeck` command."""
+    try:
+        app()
+    except TapedeckError as exc:
+        Console(stderr=True).print(f"[red]tapedeck:[/] {exc}", highlight=False, soft_wrap=True)
+        raise SystemExit(1) from None

@@ -1,0 +1,340 @@
+"""Hosts the live sessions of this process: which meeting is captured where, who is in it, and when it is over.
+
+The edge between sources (`ports.sources.Ingest`), the service (`ports.control.CaptureControl`) and `capture`. Owns the
+map from meetings to sessions, the recordings that wait for a session, and the order in which the service hears of
+things. What is written, and when, is `capture`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+import structlog
+
+from tapedeck.capture.recover import log_end, new_session, resumed_session
+from tapedeck.capture.session import TICK_S, CaptureSession
+from tapedeck.core.errors import NotFoundError, TapedeckError, UnavailableError
+from tapedeck.core.frames import TrackInfo
+from tapedeck.core.meeting import Session
+from tapedeck.core.recording import LIVE, RecordingState
+from tapedeck.ports.clock import Clock
+from tapedeck.ports.control import CaptureEvents
+from tapedeck.ports.sources import FrameSink, PeerInfo, TrackControl, TrackSink
+from tapedeck.service.lifecycle import Recovery
+from tapedeck.service.meetings import MeetingService
+
+__all__ = ["CaptureHost", "Publishers"]
+
+log = structlog.get_logger(__name__)
+
+_REPORT_TRIES = 5
+_Report = Callable[[], Awaitable[None]]
+
+
+class Publishers(Protocol):
+    """What ends publications: the WHIP endpoint."""
+
+    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
+        """End the publications of one participant, or of all."""
+
+
+class _Live:
+    """A session of a meeting, and the reports about it that the service has not heard yet."""
+
+    def __init__(self, capture: CaptureSession, keep_alive_s: float) -> None:
+        self.capture = capture
+        self.keep_alive_s = keep_alive_s
+        self.peers: set[str] = set()
+        self.recordings: set[str] = set()
+        self.empty_since_ns: int | None = None
+        self.reports: asyncio.Queue[_Report | None] = asyncio.Queue()
+        self.reporter: asyncio.Task[None] | None = None
+
+
+class CaptureHost:
+    """Implements `Ingest` for sources and `CaptureControl` for the service. `bind` it, `recover`, `run`, `aclose`."""
+
+    def __init__(self, captures_dir: Path, clock: Clock, monotonic_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._captures_dir = captures_dir
+        self._clock = clock
+        self._now_ns = monotonic_ns
+        self._live: dict[str, _Live] = {}
+        "By meeting."
+        self._opening: dict[str, asyncio.Lock] = {}
+        self._waiting: dict[str, set[str]] = {}
+        "Recordings of meetings without a session, by meeting."
+        self._ending: set[asyncio.Task[None]] = set()
+        self._recovered = asyncio.Event()
+
+    def bind(self, *, events: CaptureEvents, meetings: MeetingService, publishers: Publishers) -> None:
+        """Say who hears of sessions, who knows meetings, and who ends publications. Once, before anything else."""
+        self._events = events
+        self._meetings = meetings
+        self._publishers = publishers
+
+    def session_ids(self) -> list[str]:
+        """Sessions that are live here: their logs are in use."""
+        return [live.capture.session_id for live in self._live.values()]
+
+    # Ingest
+
+    async def join(self, peer: PeerInfo, at_ns: int) -> FrameSink:
+        """A peer is connected. ConflictError when its meeting is INACTIVE, NotFoundError when it is gone."""
+        meeting = await self._meetings.admit(peer.meeting_id)
+        async with self._opening.setdefault(peer.meeting_id, asyncio.Lock()):
+            live = self._live.get(peer.meeting_id)
+            if live is None:
+                live = await self._open(peer.meeting_id, meeting.keep_alive_s)
+        sink = _PeerSink(live.capture.join(peer, at_ns), lambda left_ns: self._left(live, peer, left_ns))
+        live.peers.add(peer.peer_id)
+        live.empty_since_ns = None
+        at, session_id = self._utc(at_ns), live.capture.session_id
+        name = peer.name
+        self._report(live, lambda: self._events.on_joined(session_id, peer.participant_id, peer.peer_id, name, at))
+        return sink
+
+    async def _open(self, meeting_id: str, keep_alive_s: float) -> _Live:
+        session_id = str(uuid4())
+        at = self._clock.now()
+        # Awaited: nothing may be said about a session that the service does not know.
+        await self._events.on_session_started(meeting_id, session_id, at)
+        capture = new_session(
+            self._captures_dir / session_id,
+            session_id,
+            meeting_id,
+            now_utc=at,
+            now_ns=self._now_ns(),
+            listener=_Listener(self, meeting_id),
+        )
+        live = self._add(meeting_id, capture, keep_alive_s)
+        for recording_id in sorted(self._waiting.pop(meeting_id, ())):
+            live.recordings.add(recording_id)
+            capture.start(recording_id, self._now_ns())
+        return live
+
+    def _add(self, meeting_id: str, capture: CaptureSession, keep_alive_s: float) -> _Live:
+        live = self._live[meeting_id] = _Live(capture, keep_alive_s)
+        live.empty_since_ns = self._now_ns()
+        live.reporter = asyncio.create_task(self._tell(live), name=f"reports {capture.session_id}")
+        return live
+
+    def _left(self, live: _Live, peer: PeerInfo, at_ns: int) -> None:
+        live.peers.discard(peer.peer_id)
+        if not live.peers:
+            live.empty_since_ns = at_ns
+        at, session_id = self._utc(at_ns), live.capture.session_id
+        self._report(live, lambda: self._events.on_left(session_id, peer.peer_id, at))
+
+    def capturing(self, meeting_id: str, recording_id: str, at: datetime) -> None:
+        """The first media of a recording is stored; its film starts at `at`."""
+        live = self._live[meeting_id]
+        session_id = live.capture.session_id
+        self._report(live, lambda: self._events.on_capturing(recording_id, session_id, at))
+
+    # CaptureControl
+
+    async def start(self, meeting_id: str, recording_id: str) -> None:
+        """Record the meeting as soon as it has media."""
+        live = self._live.get(meeting_id)
+        if live is None:
+            self._waiting.setdefault(meeting_id, set()).add(recording_id)
+            return
+        live.recordings.add(recording_id)
+        live.capture.start(recording_id, self._now_ns())
+
+    async def pause(self, meeting_id: str, recording_id: str) -> None:
+        """Keep nothing from now on."""
+        await self._captured(meeting_id, recording_id).capture.pause(recording_id, self._now_ns())
+
+    async def resume(self, meeting_id: str, recording_id: str) -> None:
+        """Keep again from now on."""
+        self._captured(meeting_id, recording_id).capture.resume(recording_id, self._now_ns())
+
+    async def stop(self, meeting_id: str, recording_id: str) -> None:
+        """End the film now; returns when that is on disk."""
+        await self._recovered.wait()
+        if recording_id in self._waiting.get(meeting_id, ()):
+            self._waiting[meeting_id].discard(recording_id)
+            if not self._waiting[meeting_id]:
+                del self._waiting[meeting_id]
+        live = self._live.get(meeting_id)
+        if live is not None and recording_id in live.recordings:
+            await live.capture.stop(recording_id, self._now_ns())
+            live.recordings.discard(recording_id)
+
+    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
+        """End the publications of one participant, or of all."""
+        await self._publishers.disconnect(meeting_id, participant_id)
+
+    def _captured(self, meeting_id: str, recording_id: str) -> _Live:
+        live = self._live.get(meeting_id)
+        if live is None or recording_id not in live.recordings:
+            raise UnavailableError(f"Recording {recording_id} is not being captured here", retry_after_s=2)
+        return live
+
+    # Recovery
+
+    async def log_ends(self, sessions: Sequence[Session]) -> Mapping[str, datetime]:
+        """When the logs of sessions that an earlier process left end; only of those that have one."""
+        ends: dict[str, datetime] = {}
+        for session in sessions:
+            directory = self._captures_dir / session.id
+            if directory.is_dir():
+                end = await asyncio.to_thread(log_end, directory)
+                if end is not None:
+                    ends[session.id] = end
+        return ends
+
+    async def recover(self, recovery: Recovery) -> None:
+        """Go on with the sessions an earlier process left: whoever comes back continues the same film."""
+        try:
+            await self._take_up(recovery)
+        finally:
+            self._recovered.set()
+
+    async def _take_up(self, recovery: Recovery) -> None:
+        for state in (RecordingState.REQUESTED, RecordingState.STARTING):
+            for recording in recovery.recordings[state]:
+                self._waiting.setdefault(recording.meeting_id, set()).add(recording.id)
+        running = {r.session_id for state in (*LIVE, RecordingState.CLOSING) for r in recovery.recordings[state]}
+        for session in recovery.sessions:
+            try:
+                meeting = await self._meetings.admit(session.meeting_id)
+                keep_alive_s = meeting.keep_alive_s
+            except TapedeckError:
+                keep_alive_s = 60.0  # INACTIVE since: what was recorded is still to be ended in order
+            directory = self._captures_dir / session.id
+            if session.id in running and directory.is_dir():
+                await self._resume(session, directory, keep_alive_s, recovery)
+            else:
+                await self._events.on_session_ended(session.meeting_id, session.id, self._clock.now())
+
+    async def _resume(self, session: Session, directory: Path, keep_alive_s: float, recovery: Recovery) -> None:
+        capture = await resumed_session(
+            directory,
+            now_utc=self._clock.now(),
+            now_ns=self._now_ns(),
+            listener=_Listener(self, session.meeting_id),
+        )
+        live = self._add(session.meeting_id, capture, keep_alive_s)
+        for state in (*LIVE, RecordingState.CLOSING):
+            live.recordings |= {r.id for r in recovery.recordings[state] if r.session_id == session.id}
+        for recording_id in sorted(self._waiting.pop(session.meeting_id, ())):
+            live.recordings.add(recording_id)
+            capture.start(recording_id, self._now_ns())
+
+    # Time
+
+    async def run(self) -> None:
+        """Drive the sessions' clocks and end those that nobody needs, for ever."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            now_ns = self._now_ns()
+            for meeting_id, live in list(self._live.items()):
+                live.capture.tick(now_ns)
+                if self._is_over(live, now_ns):
+                    self._end_soon(meeting_id, live)
+
+    def _is_over(self, live: _Live, now_ns: int) -> bool:
+        empty_ns = live.empty_since_ns
+        return (
+            not live.peers
+            and not live.recordings
+            and empty_ns is not None
+            and now_ns - empty_ns >= live.keep_alive_s * 1e9
+        )
+
+    def _end_soon(self, meeting_id: str, live: _Live) -> None:
+        del self._live[meeting_id]
+        task = asyncio.create_task(self._end(meeting_id, live), name=f"end {live.capture.session_id}")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end(self, meeting_id: str, live: _Live) -> None:
+        session_id, at = live.capture.session_id, self._clock.now()
+        await live.capture.aclose()
+        self._report(live, lambda: self._events.on_session_ended(meeting_id, session_id, at))
+        await self._hush(live)
+
+    async def aclose(self) -> None:
+        """Close all logs in order. Sessions stay open in the records: a restart goes on with them."""
+        for live in list(self._live.values()):
+            await live.capture.aclose()
+            await self._hush(live)
+        self._live.clear()
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    # Reports
+
+    def _report(self, live: _Live, report: _Report) -> None:
+        live.reports.put_nowait(report)
+
+    async def _tell(self, live: _Live) -> None:
+        """Hand the service its reports one by one, in order; one that fails is tried again, then logged."""
+        while (report := await live.reports.get()) is not None:
+            for attempt in range(_REPORT_TRIES):
+                try:
+                    await report()
+                    break
+                except NotFoundError:
+                    log.info("capture.report_late", session_id=live.capture.session_id)
+                    break
+                except Exception:
+                    log.exception("capture.report_failed", session_id=live.capture.session_id, attempt=attempt + 1)
+                    await asyncio.sleep(0.1 * 2**attempt)
+
+    async def _hush(self, live: _Live) -> None:
+        live.reports.put_nowait(None)
+        if live.reporter is not None:
+            await live.reporter
+
+    def _utc(self, at_ns: int) -> datetime:
+        return self._clock.now() - timedelta(microseconds=(self._now_ns() - at_ns) / 1000)
+
+
+class _Listener:
+    """Hears one session (`capture.log.CaptureListener`)."""
+
+    def __init__(self, host: CaptureHost, meeting_id: str) -> None:
+        self._host = host
+        self._meeting_id = meeting_id
+
+    def on_capturing(self, recording_id: str, at: datetime) -> None:
+        """The first media of a recording is stored."""
+        self._host.capturing(self._meeting_id, recording_id, at)
+
+    def on_problem(self, session_id: str, text: str | None) -> None:
+        """The log cannot be written; None when it can again."""
+        if text is None:
+            log.info("capture.mended", session_id=session_id)
+        else:
+            log.error("capture.troubled", session_id=session_id, reason=text)
+
+
+class _PeerSink:
+    """A peer's place in the session, which tells when it is left."""
+
+    def __init__(self, sink: FrameSink, on_close: Callable[[int], None]) -> None:
+        self._sink = sink
+        self._on_close: Callable[[int], None] | None = on_close
+
+    def open_track(self, info: TrackInfo, control: TrackControl, at_ns: int) -> TrackSink:
+        """As `FrameSink`."""
+        return self._sink.open_track(info, control, at_ns)
+
+    def rename(self, name: str, at_ns: int) -> None:
+        """As `FrameSink`."""
+        self._sink.rename(name, at_ns)
+
+    def close(self, at_ns: int) -> None:
+        """As `FrameSink`."""
+        self._sink.close(at_ns)
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close(at_ns)

@@ -1,0 +1,177 @@
+"""Turns recordings into delivered films: starts renders, hands finished files to the bucket, cleans up after itself.
+
+Follows the ledger: a recording that captures media gets a live render, one whose log is closed gets its film made, one
+whose film is finished gets it stored. Owns the queue between those steps and its retries; decides nothing about states.
+Nothing local is freed before the bucket has confirmed it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from tapedeck.core.errors import ConflictError, NotFoundError, TapedeckError
+from tapedeck.core.naming import object_key
+from tapedeck.core.recording import LIVE, FilmFile, Recording, RecordingChanged, RecordingState
+from tapedeck.ports.storage import ObjectStore
+from tapedeck.service.ledger import Ledger
+from tapedeck.service.lifecycle import LifecycleService, Recovery
+from tapedeck.workers import render
+
+__all__ = ["FilmWorker"]
+
+log = structlog.get_logger(__name__)
+
+_CONTENT_TYPES = {"video": "video/mp4", "audio": "audio/mp4"}
+_FIRST_DELAY_S = 1.0
+_LONGEST_DELAY_S = 300.0
+
+
+class FilmWorker:
+    """Makes and delivers the films of one node."""
+
+    def __init__(
+        self,
+        *,
+        lifecycle: LifecycleService,
+        ledger: Ledger,
+        store: ObjectStore,
+        captures_dir: Path,
+        films_dir: Path,
+        concurrency: int,
+        live: bool,
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._store = store
+        self._captures_dir = captures_dir
+        self._films_dir = films_dir
+        self._live = live
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._capturing: set[str] = set()
+        self._renders = render.RenderHost(concurrency, self._on_rendered, self._on_render_failed)
+        self._unsubscribe: Callable[[], None] = ledger.subscribe(self._on_change)
+
+    @property
+    def renders(self) -> render.RenderHost:
+        """The processes that make films."""
+        return self._renders
+
+    def recover(self, recovery: Recovery) -> None:
+        """Take up what an earlier process left: films to make and films to deliver."""
+        for state in LIVE:
+            for recording in recovery.recordings[state]:
+                self._capturing.add(recording.id)
+                if self._live:
+                    self._render(recording, live=True)
+        for recording in recovery.recordings[RecordingState.RENDERING]:
+            self._render(recording, live=False)
+        for recording in recovery.recordings[RecordingState.UPLOADING]:
+            self._deliver(recording)
+
+    async def aclose(self, timeout_s: float) -> None:
+        """Let what is being made and delivered finish for `timeout_s`; the rest is done after the next start."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        await self._renders.drain(timeout_s)
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=max(deadline - asyncio.get_running_loop().time(), 0))
+        self._unsubscribe()
+        for task in list(self._tasks.values()):
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    # Steps
+
+    def _on_change(self, recording: Recording, change: RecordingChanged) -> None:
+        if change.state in LIVE:
+            self._capturing.add(recording.id)
+        else:
+            self._capturing.discard(recording.id)
+        if change.state is RecordingState.CAPTURING and change.previous not in LIVE and self._live:
+            self._render(recording, live=True)
+        elif change.state is RecordingState.RENDERING:
+            self._render(recording, live=self._live)  # no-op while its live render goes on
+        elif change.state is RecordingState.UPLOADING:
+            self._deliver(recording)
+
+    def _render(self, recording: Recording, *, live: bool) -> None:
+        if recording.session_id is None:
+            return
+        body = {
+            "log_dir": str(self._captures_dir / recording.session_id),
+            "recording_id": recording.id,
+            "out_dir": str(self._films_dir / recording.id),
+            "file_name": recording.file_name,
+            "video": {"width": recording.options.width, "height": recording.options.height},
+        }
+        self._renders.submit(render.RenderJob(recording.id, body, live))
+
+    async def _on_rendered(self, recording_id: str, files: list[render.FilmFile]) -> None:
+        stored = [
+            FilmFile(
+                kind=file.kind,
+                name=file.path.name,
+                size_bytes=file.size_bytes,
+                duration_ms=round(file.duration_ns / 1_000_000),
+                crc32c=file.checksum,
+                local_path=str(file.path),
+            )
+            for file in files
+        ]
+        await self._report(recording_id, self._lifecycle.on_rendered(recording_id, stored))
+
+    async def _on_render_failed(self, recording_id: str, reason: str) -> None:
+        if recording_id in self._capturing:
+            return  # the log goes on, and its film is tried again when it is closed
+        await self._report(recording_id, self._lifecycle.on_failed(recording_id, reason))
+
+    def _deliver(self, recording: Recording) -> None:
+        if recording.id in self._tasks:
+            return
+        task = asyncio.create_task(self._store_files(recording), name=f"deliver {recording.id}")
+        self._tasks[recording.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(recording.id, None))
+
+    async def _store_files(self, recording: Recording) -> None:
+        delay_s = _FIRST_DELAY_S
+        while True:
+            try:
+                files = [await self._store_file(recording, file) for file in recording.files]
+                break
+            except NotFoundError as exc:
+                # The finished file is gone from this machine: the log can make it again, but not in this state.
+                log.error("deliver.lost", recording_id=recording.id, reason=str(exc))
+                await self._report(recording.id, self._lifecycle.on_failed(recording.id, str(exc)))
+                return
+            except (TapedeckError, OSError) as exc:
+                log.warning("deliver.failed", recording_id=recording.id, reason=str(exc), retry_in_s=delay_s)
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
+        await self._report(recording.id, self._lifecycle.on_uploaded(recording.id, files))
+        await asyncio.to_thread(self._free, recording.id)
+
+    async def _store_file(self, recording: Recording, file: FilmFile) -> FilmFile:
+        key = object_key(recording.id, recording.invoked_at, file.name)
+        path = Path(file.local_path or "")
+        if path.is_file():
+            info = await self._store.put_file(key, path, _CONTENT_TYPES[file.kind], file.name)
+        else:
+            info = await self._store.head(key)  # stored before a crash, and not noted
+        if info.size_bytes != file.size_bytes:
+            raise TapedeckError(f"The bucket holds {info.size_bytes} of {file.size_bytes} bytes of {file.name}")
+        return replace(file, key=key, local_path=None)
+
+    def _free(self, recording_id: str) -> None:
+        with contextlib.suppress(OSError):
+            (self._films_dir / recording_id).rmdir()
+
+    async def _report(self, recording_id: str, call: Coroutine[Any, Any, Recording]) -> None:
+        try:
+            await call
+        except (ConflictError, NotFoundError) as exc:
+            log.info("film.late", recording_id=recording_id, reason=str(exc))
