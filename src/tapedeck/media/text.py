@@ -145,15 +145,19 @@ class TextPainter:
         if key not in self._opened:
             if len(self._opened) >= _CACHE:
                 self._opened.clear()
-            usable = file or self._fonts.any
-            if usable is None:
-                self._opened[key] = (ImageFont.load_default(px), 1.0)
-            elif usable.has_colour_bitmaps:
-                font = ImageFont.truetype(str(usable.path), _BITMAP_PX, usable.index)
-                self._opened[key] = (font, px * 1.15 / _BITMAP_PX)
-            else:
-                self._opened[key] = (ImageFont.truetype(str(usable.path), px, usable.index), 1.0)
+            self._opened[key] = self._open(file or self._fonts.any, px)
         return self._opened[key]
+
+    @staticmethod
+    def _open(file: FontFile | None, px: int) -> tuple[_Font, float]:
+        if file is None:
+            return ImageFont.load_default(px), 1.0
+        try:
+            if file.has_colour_bitmaps:
+                return ImageFont.truetype(str(file.path), _BITMAP_PX, file.index), px * 1.15 / _BITMAP_PX
+            return ImageFont.truetype(str(file.path), px, file.index), 1.0
+        except OSError:  # a damaged file
+            return ImageFont.load_default(px), 1.0
 
     def _write(self, image: Image.Image, runs: list[_Run], left: float, baseline: int, ink: Colour) -> None:
         """Write onto an RGBA image."""

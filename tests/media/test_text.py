@@ -1,0 +1,153 @@
+"""Names as images: any text, any size, bounded memory."""
+
+import struct
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFont
+
+from tapedeck.core.geometry import Size
+from tapedeck.core.look import PALETTE, colour_of
+from tapedeck.media.fonts import FontFile, Fonts, usual_directories
+from tapedeck.media.text import TextPainter
+
+TILE = Size(624, 352)
+PAINTER = TextPainter()
+BARE = TextPainter(Fonts([]))
+
+
+@pytest.fixture
+def font_dir(tmp_path: Path) -> Path:
+    """A directory with one font: Pillow's own, which writes Latin letters only."""
+    font = ImageFont.load_default(20)
+    assert isinstance(font, ImageFont.FreeTypeFont) and isinstance(font.path, BytesIO)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "Own-Regular.ttf").write_bytes(font.path.getvalue())
+    return tmp_path
+
+
+def ink(image: Image.Image) -> int:
+    """How many pixels are nearly white: letters."""
+    return sum(image.convert("L").point([0] * 200 + [1] * 56).tobytes())
+
+
+@pytest.mark.parametrize("painter", [PAINTER, BARE])
+def test_a_label_is_as_wide_as_its_name_and_never_wider_than_its_tile(painter: TextPainter) -> None:
+    short, long = painter.label("Ada", TILE), painter.label("Ada Lovelace", TILE)
+    endless = painter.label("Bartholomew " * 40, TILE)
+    assert short is not None and long is not None and endless is not None
+    assert short.width < long.width < endless.width < TILE.width
+    assert short.height == long.height == endless.height
+    assert endless.width > TILE.width * 0.8
+    assert short.getchannel("A").getpixel((0, 0)) == 0
+
+
+def test_letters_are_drawn_on_a_dark_pill() -> None:
+    label = PAINTER.label("MMMM", TILE)
+    assert label is not None and ink(label) > 20
+    middle = label.getpixel((3, label.height // 2))
+    assert isinstance(middle, tuple) and max(middle[:3]) < 40 and 120 < middle[3] < 200
+
+
+def test_there_is_no_label_without_a_name_or_room() -> None:
+    assert PAINTER.label("", TILE) is None
+    assert PAINTER.label(" \n", TILE) is None
+    assert PAINTER.label("Ada", Size(40, 22)) is None
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.text(max_size=80), st.integers(1, 400), st.integers(1, 400))
+def test_any_text_on_any_tile(text: str, half_width: int, half_height: int) -> None:
+    tile = Size(2 * half_width, 2 * half_height)
+    label = PAINTER.label(text, tile)
+    assert label is None or (label.width <= tile.width and label.height <= tile.height)
+    assert PAINTER.avatar(text, text, tile).size == (tile.width, tile.height)
+    assert PAINTER.note(text, tile).size == (tile.width, tile.height)
+
+
+@pytest.mark.parametrize("name", ["李小龙", "محمد علي", "Zoë 😀", "👩‍👩‍👧 🇩🇪", "नरेंद्र मोदी", "שלום", "\U0010ffff\ufffd"])
+@pytest.mark.parametrize("painter", [PAINTER, BARE])
+def test_names_that_no_font_can_write_do_not_fail(painter: TextPainter, name: str) -> None:
+    painter.label(name, TILE)
+    painter.avatar(name, "id", TILE)
+
+
+def test_the_avatar_has_the_colour_of_the_person_and_their_initials() -> None:
+    avatar = PAINTER.avatar("Ada Lovelace", "p1", TILE)
+    colours = avatar.getcolors(1 << 20)
+    assert colours is not None
+    common = [colour for _, colour in sorted(colours, reverse=True, key=lambda item: item[0])[:2]]
+    assert colour_of("p1") in common and colour_of("p1") in PALETTE
+    assert ink(avatar) > 200
+    other = PAINTER.avatar("Bob", "p1", TILE)
+    assert other.tobytes() != avatar.tobytes()
+
+
+def test_somebody_without_a_name_has_a_silhouette() -> None:
+    assert PAINTER.avatar("", "p1", TILE).tobytes() != PAINTER.avatar("A", "p1", TILE).tobytes()
+
+
+def test_a_note_stands_in_the_middle() -> None:
+    note = PAINTER.note("+7", TILE).convert("L")
+    box = note.point([0] * 150 + [255] * 106).getbbox()
+    assert box is not None
+    assert abs((box[0] + box[2]) / 2 - TILE.width / 2) < 4 and abs((box[1] + box[3]) / 2 - TILE.height / 2) < 4
+    assert PAINTER.note("", TILE).getextrema() == tuple((v, v) for v in (36, 40, 49))
+
+
+def test_labels_are_drawn_once_and_few_are_kept() -> None:
+    painter = TextPainter(Fonts([]))
+    first = painter.label("Ada", TILE)
+    assert painter.label("Ada", TILE) is first
+    for number in range(200):
+        painter.label(f"n{number}", TILE)
+    assert len(painter._labels) <= 128
+    assert painter.label("Ada", TILE) is not first
+
+
+def test_a_font_is_found_in_a_directory_and_knows_what_it_can_write(font_dir: Path) -> None:
+    fonts = Fonts([font_dir, font_dir / "missing"])
+    found = fonts.for_character("A")
+    assert found is not None and found.path.name == "Own-Regular.ttf"
+    assert fonts.for_character("李") is None and fonts.any is found
+    assert [part for _, part in fonts.runs(["A", "d", "a", " ", "李", "!"])] == ["Ada ", "李", "!"]
+    assert TextPainter(fonts).label("Ada 李", TILE) is not None
+
+
+def test_files_that_are_no_fonts_are_left_out(font_dir: Path) -> None:
+    whole = (font_dir / "deep" / "Own-Regular.ttf").read_bytes()
+    (font_dir / "Inter-Medium.ttf").write_bytes(b"not a font")
+    (font_dir / "Arial.ttf").write_bytes(b"")
+    (font_dir / "Roboto-Regular.ttf").write_bytes(whole[:300])
+    found = Fonts([font_dir]).for_character("A")
+    assert found is not None and found.path.name == "Own-Regular.ttf"
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_font_never_fails_otherwise_than_by_refusal(font_dir: Path, data: st.DataObject) -> None:
+    damaged = bytearray((font_dir / "deep" / "Own-Regular.ttf").read_bytes())
+    for _ in range(20):
+        damaged[data.draw(st.integers(0, 400))] = data.draw(st.integers(0, 255))
+    path = font_dir / "Damaged.ttf"
+    path.write_bytes(bytes(damaged))
+    try:
+        FontFile(path).writes("A")
+    except (ValueError, OSError, struct.error, IndexError, MemoryError):
+        pass
+    Fonts([font_dir]).for_character("A")
+
+
+def test_a_font_that_cannot_be_drawn_with_is_replaced(font_dir: Path) -> None:
+    path = font_dir / "deep" / "Own-Regular.ttf"
+    fonts = Fonts([font_dir])
+    assert fonts.for_character("A") is not None
+    path.write_bytes(path.read_bytes()[:200])
+    assert TextPainter(fonts).label("Ada", TILE) is not None
+
+
+def test_the_usual_directories_are_absolute() -> None:
+    assert all(path.is_absolute() for path in usual_directories())
