@@ -59,6 +59,14 @@ def _redact_event(_logger: object, _name: str, event: MutableMapping[str, Any]) 
     return event
 
 
+def _one_action(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Lines of the standard library's loggers name their action in `extra`: it becomes the event, their text stays."""
+    event.pop("color_message", None)
+    if "action" in event:
+        event["text"], event["event"] = event.get("event"), event.pop("action")
+    return event
+
+
 def configure_logs(fmt: str = "text", level: str = "info") -> None:
     """Send structlog and the standard library's loggers through one redacting pipeline to standard error."""
     shared: list[Any] = [
@@ -82,7 +90,7 @@ def configure_logs(fmt: str = "text", level: str = "info") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _one_action, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.EventRenamer("action") if fmt == "json" else _identity,

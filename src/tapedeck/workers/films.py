@@ -55,7 +55,7 @@ class FilmWorker:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._capturing: set[str] = set()
         self._renders = render.RenderHost(concurrency, self._on_rendered, self._on_render_failed)
-        self._unsubscribe: Callable[[], None] = ledger.subscribe(self._on_change)
+        self._unsubscribe: Callable[[], None] | None = ledger.subscribe(self._on_change)
 
     @property
     def renders(self) -> render.RenderHost:
@@ -80,7 +80,9 @@ class FilmWorker:
         await self._renders.drain(timeout_s)
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=max(deadline - asyncio.get_running_loop().time(), 0))
-        self._unsubscribe()
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
