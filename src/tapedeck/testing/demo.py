@@ -53,7 +53,7 @@ PEOPLE = (
     Person(LINUS, (Cue(8.2, Act.JOIN), Cue(END_S, Act.LEAVE)), size=_SIZE),
 )
 
-_WORDS = {
+WORDS = {
     Act.JOIN: "joins",
     Act.LEAVE: "leaves",
     Act.MUTE: "mutes the microphone",
@@ -79,7 +79,7 @@ class Story:
         for cue, person in cues:
             await self._clock.until(round(cue.at_s * _S))
             red, green, blue = person.look.rgb
-            self.tell(f"[rgb({red},{green},{blue})]██[/] {person.look.name} {_WORDS[cue.act]}")
+            self.tell(f"[rgb({red},{green},{blue})]██[/] {person.look.name} {WORDS[cue.act]}")
 
     async def advance(self) -> None:
         """Move the bar, until cancelled."""
@@ -170,11 +170,11 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("interrupted", style="dim")
         return 130
-    except (TapedeckError, CloudflareError, aiohttp.ClientError, ExceptionGroup) as exc:
+    except (TapedeckError, CloudflareError, aiohttp.ClientError, OSError, ExceptionGroup) as exc:
         cause: BaseException = exc
         while isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
-        if not isinstance(cause, TapedeckError | CloudflareError | aiohttp.ClientError):
+        if not isinstance(cause, TapedeckError | CloudflareError | aiohttp.ClientError | OSError):
             raise
         console.print(f"[bold red]The demo failed:[/] {cause}", highlight=False, soft_wrap=True)
         console.print(f"The server's log is {folder / 'server.log'}", highlight=False, soft_wrap=True)
