@@ -6,6 +6,7 @@ participants are masked in values, messages and tracebacks alike, whichever libr
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
 import sys
@@ -26,10 +27,8 @@ _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         r"\1\2***",
     ),
-    (re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]|\w)"), "***addr***"),
-    (re.compile(r"(?<![\w:.])(?:[0-9a-fA-F]{1,4}:){2,7}[0-9a-fA-F]{0,4}(?:%\w+)?(?![\w:])"), "***addr***"),
-    (re.compile(r"(?<![\w:.])(?:[0-9a-fA-F]{1,4})?::(?:[0-9a-fA-F]{1,4}:?)*[0-9a-fA-F]{1,4}(?![\w:])"), "***addr***"),
 )
+_MAYBE_ADDRESS = re.compile(r"(?<![\w:.])[0-9A-Fa-f]*[:.][0-9A-Fa-f:.]*[0-9A-Fa-f](?!\w)")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -37,6 +36,18 @@ def redact(text: str) -> str:
     """`text` with tokens, keys, signatures and addresses masked."""
     for pattern, mask in _MASKS:
         text = pattern.sub(mask, text)
+    return _MAYBE_ADDRESS.sub(_mask_address, text)
+
+
+def _mask_address(found: re.Match[str]) -> str:
+    text = found[0]
+    host, colon, port = text.rpartition(":")
+    for candidate, rest in ((text, ""), (host, colon + port)):
+        try:
+            ipaddress.ip_address(candidate)
+        except ValueError:
+            continue
+        return f"***addr***{rest}"
     return text
 
 
