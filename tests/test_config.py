@@ -1,0 +1,84 @@
+"""Settings: where they come from, and what is said of bad ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tapedeck.config import load_settings, unknown_names
+from tapedeck.core.errors import InvalidError
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os
+
+    for name in [n for n in os.environ if n.startswith("TAPEDECK_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_environment_wins_over_file_and_command_line_over_both(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "tapedeck.toml").write_text('port = 1111\nhost = "127.0.0.2"\nempty_meeting_timeout_s = 7\n')
+    monkeypatch.setenv("TAPEDECK_PORT", "2222")
+    monkeypatch.setenv("TAPEDECK_HOST", "127.0.0.3")
+    settings = load_settings(host="127.0.0.4", port=None)
+    assert (settings.host, settings.port, settings.empty_meeting_timeout_s) == ("127.0.0.4", 2222, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "99999"),
+        ("RTC_PORTS", "5000"),
+        ("RTC_PORTS", "6000-5000"),
+        ("RTC_HOSTS", "example.org"),
+        ("ICE_SERVERS", "http://example.org"),
+        ("KEEP_LOGS", "forever"),
+        ("API_TOKEN", "short"),
+        ("ACCOUNT_ID", "a b"),
+        ("PUBLIC_URL", "ftp://example.org"),
+        ("BUCKET_URL", "s3://bucket"),
+        ("RENDER_MODE", "never"),
+    ],
+)
+def test_a_bad_setting_is_named_and_its_value_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"TAPEDECK_{name}", value)
+    with pytest.raises(InvalidError) as caught:
+        load_settings()
+    assert name in str(caught.value) or name.lower() in str(caught.value).lower()
+    if name == "API_TOKEN":
+        assert value not in str(caught.value)
+
+
+def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tapedeck.toml").write_text("prot = 1\n")
+    with pytest.raises(InvalidError, match="PROT"):
+        load_settings()
+
+
+def test_a_file_that_is_not_toml_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "tapedeck.toml").write_text("port: 1\n")
+    with pytest.raises(InvalidError, match="settings file"):
+        load_settings()
+
+
+def test_unknown_names_in_the_environment_are_found() -> None:
+    found = unknown_names({"TAPEDECK_PROT": "1", "TAPEDECK_PORT": "1", "TAPEDECK_CHROMIUM": "x", "PATH": ""})
+    assert found == ["TAPEDECK_PROT"]
+
+
+def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAPEDECK_API_TOKEN", "correct-horse-battery")
+    assert "correct-horse" not in repr(load_settings())
+
+
+def test_defaults_live_in_the_data_directory() -> None:
+    settings = load_settings(data_dir=Path("there"))
+    assert settings.bucket_dir == Path("there/bucket")
+    assert settings.effective_database_url.endswith("there/tapedeck.db")
+    assert settings.keep_logs_days is None
+    assert settings.rtc_port_range is None
