@@ -54,7 +54,9 @@ class FilmWorker:
         self._live = live
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._capturing: set[str] = set()
-        self._renders = render.RenderHost(concurrency, self._on_rendered, self._on_render_failed)
+        self._renders = render.RenderHost(
+            concurrency, self._on_rendered, self._on_render_failed, lifecycle.on_film_progress
+        )
         self._unsubscribe: Callable[[], None] | None = ledger.subscribe(self._on_change)
 
     @property

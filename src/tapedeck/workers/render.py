@@ -65,19 +65,21 @@ class _Running:
 
 
 class RenderHost:
-    """Makes films in child processes. `on_done` and `on_failed` are awaited once per submitted job."""
+    """Makes films in child processes. One of `on_done` and `on_failed` is awaited once per submitted job."""
 
     def __init__(
         self,
         concurrency: int,
         on_done: Callable[[str, list[FilmFile]], Awaitable[None]],
         on_failed: Callable[[str, str], Awaitable[None]],
+        on_progress: Callable[[str, int, int], None] = lambda *_: None,
         retry_delays_s: tuple[float, ...] = RETRY_DELAYS_S,
         command: tuple[str, ...] = (sys.executable, "-m", "tapedeck.render.child"),
     ) -> None:
         self._slots = asyncio.Semaphore(concurrency)
         self._on_done = on_done
         self._on_failed = on_failed
+        self._on_progress = on_progress
         self._delays = retry_delays_s
         self._command = command
         self._running: dict[str, _Running] = {}
@@ -172,6 +174,7 @@ class RenderHost:
                 continue
             if event == "progress":
                 run.film_ns, run.behind_ns = int(message["film_ns"]), int(message.get("behind_ns", 0))
+                self._on_progress(run.job.recording_id, run.film_ns, run.behind_ns)
             elif event in ("done", "failed"):
                 answer = message
         return answer

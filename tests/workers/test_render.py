@@ -1,0 +1,189 @@
+"""Child processes that make films: how they are started, watched, restarted and ended.
+
+The children here are small scripts that speak the same lines as the real one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tapedeck.workers.render import FilmFile, RenderHost, RenderJob
+
+_PRELUDE = """
+import json, os, sys
+job = json.loads(sys.stdin.readline())
+def say(**message):
+    print(json.dumps(message), flush=True)
+def done(path="film.mp4"):
+    file = {"kind": "video", "path": path, "size_bytes": 3, "duration_ns": 4, "checksum": "00c0ffee"}
+    say(event="done", files=[file])
+"""
+
+
+class Outcome:
+    """Hears how jobs end."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, list[FilmFile]] = {}
+        self.failed: dict[str, str] = {}
+        self.heard = asyncio.Event()
+        self.progress = asyncio.Event()
+
+    async def on_done(self, recording_id: str, files: list[FilmFile]) -> None:
+        self.done[recording_id] = files
+        self.heard.set()
+
+    def on_progress(self, recording_id: str, film_ns: int, behind_ns: int) -> None:
+        self.progress.set()
+
+    async def on_failed(self, recording_id: str, reason: str) -> None:
+        self.failed[recording_id] = reason
+        self.heard.set()
+
+
+def host(outcome: Outcome, script: str, *, concurrency: int = 2, delays: tuple[float, ...] = (0.0, 0.0)) -> RenderHost:
+    command = (sys.executable, "-c", _PRELUDE + script)
+    return RenderHost(concurrency, outcome.on_done, outcome.on_failed, outcome.on_progress, delays, command)
+
+
+def job(recording_id: str = "r1", *, live: bool = True, **body: Any) -> RenderJob:
+    return RenderJob(recording_id, body, live)
+
+
+async def test_a_film_is_reported_with_its_files() -> None:
+    outcome = Outcome()
+    renders = host(outcome, "say(event='progress', film_ns=5, behind_ns=6)\ndone(job['name'])")
+    renders.submit(job(name="a.mp4"))
+    await asyncio.wait_for(outcome.heard.wait(), 20)
+    assert outcome.done == {"r1": [FilmFile("video", Path("a.mp4"), 3, 4, "00c0ffee")]}
+    assert outcome.failed == {}
+    await renders.drain(5)
+
+
+async def test_progress_and_process_are_known_while_it_runs() -> None:
+    outcome = Outcome()
+    renders = host(outcome, "say(event='progress', film_ns=5, behind_ns=6)\nsys.stdin.readline()")
+    renders.submit(job())
+    await asyncio.wait_for(outcome.progress.wait(), 20)
+    assert renders.progress("r1") == (5, 6)
+    assert set(renders.pids()) == {"r1"}
+    await renders.drain(0)
+    assert renders.progress("r1") is None
+    assert renders.pids() == {}
+    assert not outcome.done
+    assert not outcome.failed
+
+
+async def test_a_killed_child_is_started_again_and_not_live() -> None:
+    outcome = Outcome()
+    renders = host(outcome, "os.kill(os.getpid(), 9) if job['live'] else done()")
+    renders.submit(job(live=True))
+    await asyncio.wait_for(outcome.heard.wait(), 20)
+    assert list(outcome.done) == ["r1"]
+    await renders.drain(5)
+
+
+async def test_a_film_that_never_succeeds_fails_with_the_last_words_of_its_child() -> None:
+    outcome = Outcome()
+    renders = host(outcome, "sys.stderr.write('no room for pictures\\n'); sys.exit(3)", delays=(0.0,))
+    renders.submit(job())
+    await asyncio.wait_for(outcome.heard.wait(), 20)
+    assert outcome.done == {}
+    assert "code 3" in outcome.failed["r1"]
+    assert "no room for pictures" in outcome.failed["r1"]
+    await renders.drain(5)
+
+
+async def test_a_log_without_media_is_not_tried_again(tmp_path: Path) -> None:
+    outcome = Outcome()
+    tries = tmp_path / "tries"
+    script = "open(job['tries'], 'a').write('x'); say(event='failed', error='nothing was captured', final=True)"
+    renders = host(outcome, script, delays=(0.0, 0.0, 0.0))
+    renders.submit(job(tries=str(tries)))
+    await asyncio.wait_for(outcome.heard.wait(), 20)
+    assert outcome.failed == {"r1": "nothing was captured"}
+    assert tries.read_text() == "x"
+    await renders.drain(5)
+
+
+async def test_nonsense_on_the_pipe_is_no_answer() -> None:
+    outcome = Outcome()
+    renders = host(outcome, "print('{'); print('[]'); print(json.dumps({'event': 1})); done()")
+    renders.submit(job())
+    await asyncio.wait_for(outcome.heard.wait(), 20)
+    assert list(outcome.done) == ["r1"]
+    await renders.drain(5)
+
+
+async def test_no_more_children_than_allowed_run_at_once(tmp_path: Path) -> None:
+    outcome = Outcome()
+    script = """
+import pathlib
+place = pathlib.Path(job["place"])
+(place / str(os.getpid())).touch()
+say(event="progress", film_ns=len(list(place.iterdir())), behind_ns=0)
+(place / str(os.getpid())).unlink()
+done()
+"""
+    renders = host(outcome, script, concurrency=1)
+    names = [f"r{n}" for n in range(4)]
+    for name in names:
+        renders.submit(job(name, place=str(tmp_path)))
+    while len(outcome.done) < len(names):
+        outcome.heard.clear()
+        most = max(len(renders.pids()), 0)
+        assert most <= 1
+        await asyncio.wait_for(outcome.heard.wait(), 20)
+    assert sorted(outcome.done) == names
+    await renders.drain(5)
+
+
+async def test_a_second_job_for_the_same_recording_is_ignored_while_the_first_runs(tmp_path: Path) -> None:
+    outcome = Outcome()
+    renders = host(outcome, "open(job['log'], 'a').write('x'); done()")
+    renders.submit(job(log=str(tmp_path / "log")))
+    renders.submit(job(log=str(tmp_path / "log")))
+    await asyncio.wait_for(outcome.heard.wait(), 20)
+    await renders.drain(5)
+    assert (tmp_path / "log").read_text() == "x"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_draining_ends_children_that_do_not_end_themselves(tmp_path: Path, number: signal.Signals) -> None:
+    outcome = Outcome()
+    os.mkfifo(tmp_path / "mark")
+    renders = host(outcome, "open(job['mark'], 'w').close()\nwhile True: sys.stdin.readline()", delays=(1000.0,))
+    renders.submit(job(mark=str(tmp_path / "mark")))
+    await asyncio.to_thread((tmp_path / "mark").read_bytes)
+    pid = renders.pids()["r1"]
+    os.kill(pid, number)
+    await renders.drain(0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_lines_of_the_real_child_are_understood() -> None:
+    """The real child and this host agree on their lines: the names are read from its own documentation."""
+    from tapedeck.render import child
+
+    text = child.__doc__ or ""
+    for name in (
+        "progress",
+        "film_ns",
+        "behind_ns",
+        "done",
+        "files",
+        "size_bytes",
+        "duration_ns",
+        "checksum",
+        "failed",
+    ):
+        assert json.dumps(name) in text or f'"{name}"' in text
