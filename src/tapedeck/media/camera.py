@@ -25,8 +25,9 @@ Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 OPUS_PACKET = 960
 """Samples of one packet: 20 ms at 48 kHz (RFC 7587)."""
-OPUS_DELAY = 120
-"""Samples by which what a decoder plays lags behind what the encoder was fed (libopus look-ahead, CELT only)."""
+OPUS_DELAY = 312
+"""Samples by which what a decoder plays lags behind what the encoder was fed: libopus' look-ahead of 6.5 ms, as with
+every sender on the web. RTP time stamps are those of the samples that went in."""
 
 _TICKS = Fraction(1, 90_000)
 _NEVER = 1 << 20
@@ -96,13 +97,14 @@ class CameraEncoder:
 class MicrophoneEncoder:
     """Encodes 48 kHz mono sound in packets of 20 ms as Opus."""
 
-    def __init__(self, bitrate: int = 64_000) -> None:
+    def __init__(self, bitrate: int = 96_000) -> None:
+        """`bitrate` in bits per second; below about 64 000 libopus changes its mode with the sound."""
         try:
             context = av.CodecContext.create("libopus", "w")
             assert isinstance(context, AudioCodecContext)
             context.sample_rate, context.layout, context.format = 48_000, "mono", "flt"
             context.time_base, context.bit_rate = Fraction(1, 48_000), bitrate
-            context.options = {"application": "lowdelay", "frame_duration": "20", "vbr": "on"}
+            context.options = {"application": "audio", "frame_duration": "20", "vbr": "on"}
             context.open()
         except (av.FFmpegError, ValueError) as exc:
             raise MediaError(f"the Opus encoder did not start: {exc}") from exc

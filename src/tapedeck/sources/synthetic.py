@@ -5,8 +5,8 @@ seconds, and, on every full second of one shared clock, a white bar for 50 ms an
 Owns what is drawn, played and encoded, and at which instants; refuses to know who is sent what: see `publish` for that.
 
 The instants are part of the design. Pictures come at the full second, 50 ms after it (the bar is gone again), and then
-at the regular frame interval, so that the bar is on for exactly 50 ms whatever the frame rate. The beep is exact as
-heard: the encoder's look-ahead is taken off when it is fed.
+at the regular frame interval, so that the bar is on for exactly 50 ms whatever the frame rate. Time stamps of sound are
+those of the samples that went into the encoder, as with every browser; a decoder gives them back 6.5 ms later.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from tapedeck.core.frames import Codec
-from tapedeck.media.camera import OPUS_DELAY, OPUS_PACKET, CameraEncoder, MicrophoneEncoder, Planes
+from tapedeck.media.camera import OPUS_PACKET, CameraEncoder, MicrophoneEncoder, Planes
 
 __all__ = [
     "BAR_NS",
@@ -311,10 +311,10 @@ class SyntheticMicrophone:
         self.look, self.dtx = look, dtx
         encoder = MicrophoneEncoder()
         beat = beep(look.pitch_hz)
-        ahead = np.roll(beat, -OPUS_DELAY).reshape(self._PER_S, OPUS_PACKET)
-        rounds = [[encoder.encode(part) for part in ahead] for _ in range(3)]
+        parts = beat.reshape(self._PER_S, OPUS_PACKET)
+        rounds = [[encoder.encode(part) for part in parts] for _ in range(3)]
         self._payloads = rounds[-1]  # an encoder that has run in: its second ends in the state it began in
-        self._levels = [_dbov(part) for part in beat.reshape(self._PER_S, OPUS_PACKET)]
+        self._levels = [_dbov(part) for part in parts]
 
     def at_ns(self, index: int) -> int:
         """When packet `index` begins, in ns of the shared clock."""
@@ -327,7 +327,7 @@ class SyntheticMicrophone:
     def packet(self, index: int) -> SoundPacket | None:
         """Packet `index`, or None where DTX sends nothing."""
         place = index % self._PER_S
-        near_beep = place in (self._PER_S - 1, 0, 1, 2)
+        near_beep = place in (self._PER_S - 1, 0, 1, 2, 3)
         if self.dtx and not near_beep and index % self._UPDATE:
             return None
         return SoundPacket(self.at_ns(index), self._payloads[place], self._levels[place])

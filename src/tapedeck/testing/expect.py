@@ -74,8 +74,8 @@ class Bars:
     "Between people: ours, the design names none."
     fresh_ns: int = 100 * _MS
     "A picture older or newer than this is a frozen or wrong one and is not presence."
-    linger_ns: int = 1_000 * _MS
-    "How long a last picture may stay after its camera stopped; new pictures and beeps may not."
+    linger_ns: int = 2_000 * _MS
+    "How long a last picture may stay after its camera stopped (a receiver waits for packets); no new one may come."
     strange: float = 0.03
 
 
