@@ -353,20 +353,24 @@ def _apply(recording: Recording, command: Command, now: datetime) -> Recording:
         case Resume():
             return _end_pause(recording, now)
         case Stop(cause, caller, at):
-            end = max(whole_ms(at) if at else now, recording.started_at or recording.invoked_at)
             failure = None if recording.started_at else "It was stopped before any media was stored."
-            ended = _end_pause(recording, end)
-            return replace(ended, stopped_at=end, stop_cause=cause, stopped_by=caller, failure=failure)
+            return replace(_end(recording, at or now), stop_cause=cause, stopped_by=caller, failure=failure)
         case Rendered(files):
             film = next((f for f in files if f.kind == "video"), files[0] if files else None)
             return replace(recording, files=files, film_ms=film.duration_ms if film else None)
         case Delivered(files, expires_at):
             return replace(recording, files=files, size_bytes=sum(f.size_bytes for f in files), expires_at=expires_at)
         case Fail(reason):
-            ended = recording if recording.stopped_at else replace(_end_pause(recording, now), stopped_at=now)
+            ended = recording if recording.stopped_at else _end(recording, now)
             return replace(ended, stop_cause=ended.stop_cause or StopCause.FAULT, failure=reason)
         case Dispatched() | LogClosed():
             return recording
+
+
+def _end(recording: Recording, at: datetime) -> Recording:
+    """Stopped at `at`, which is never before the start, whatever the clocks of two places say."""
+    at = max(whole_ms(at), recording.started_at or recording.invoked_at)
+    return replace(_end_pause(recording, at), stopped_at=at)
 
 
 def _end_pause(recording: Recording, now: datetime) -> Recording:
@@ -391,4 +395,5 @@ def recorded_seconds(recording: Recording) -> int | None:
 
 def snapshot(recording: Recording) -> dict[str, Any]:
     """The recording as plain JSON values: what an outbox row remembers of it."""
-    return {k: format_time(v) if isinstance(v, datetime) else v for k, v in asdict(recording).items()}
+    body = asdict(recording) | {"files": [asdict(file) for file in recording.files]}
+    return {key: format_time(value) if isinstance(value, datetime) else value for key, value in body.items()}
