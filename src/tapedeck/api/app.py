@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from tapedeck.api import errors, files, health, rtc
 from tapedeck.api.auth import Gate
@@ -20,6 +20,9 @@ from tapedeck.service.meetings import MeetingService
 from tapedeck.service.recordings import RecordingService
 
 __all__ = ["create_app"]
+
+_ACCOUNT = "/client/v4/accounts/{account_id}/realtime/kit"
+_APP = f"{_ACCOUNT}/{{app_id}}"
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -53,17 +56,14 @@ def create_app(
     errors.install(app)
     gate = Gate(access)
 
-    account = APIRouter(prefix="/client/v4/accounts/{account_id}/realtime/kit")
-    account.include_router(apps.apps_router(gate, access))
-    of_app = APIRouter(prefix="/{app_id}")
-    of_app.include_router(meetings.router(gate, meetings_service))
-    of_app.include_router(participants.router(gate, access, meetings_service))
-    of_app.include_router(apps.presets_router(gate, access))
-    of_app.include_router(recordings.router(gate, recordings_service))
-    account.include_router(of_app)
-    app.include_router(account)
-    app.include_router(recordings.browser_router(gate, recordings_service), prefix="/v2")
-    app.include_router(rtc.router(gate, meetings_service, whip, ice_servers))
-    app.include_router(files.router(store, link_key, clock))
-    app.include_router(health.router(checks or {}))
+    routes = app.router
+    apps.add_app_routes(routes, _ACCOUNT, gate, access)
+    apps.add_preset_routes(routes, _APP, gate, access)
+    meetings.add_routes(routes, _APP, gate, meetings_service)
+    participants.add_routes(routes, _APP, gate, access, meetings_service)
+    recordings.add_routes(routes, _APP, gate, recordings_service)
+    recordings.add_browser_routes(routes, "/v2", gate, recordings_service)
+    rtc.add_routes(routes, gate, meetings_service, whip, ice_servers)
+    files.add_routes(routes, store, link_key, clock)
+    health.add_routes(routes, checks or {})
     return app

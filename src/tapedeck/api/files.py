@@ -21,23 +21,20 @@ from tapedeck.core.signing import verify_link
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.storage import ObjectInfo, ObjectStore
 
-__all__ = ["router"]
+__all__ = ["add_routes"]
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _SECONDS = re.compile(r"[0-9]{1,12}")
 
 
-def router(store: ObjectStore, link_key: bytes, clock: Clock) -> APIRouter:
+def add_routes(routes: APIRouter, store: ObjectStore, link_key: bytes, clock: Clock) -> None:
     """The route that `LocalStore.presign` points to; `link_key` is the same."""
-    routes = APIRouter()
 
     @routes.api_route("/files/{key:path}", methods=["GET", "HEAD"])
     async def download(key: str, request: Request) -> Response:
         file_name = _check_link(key, request.query_params, link_key, clock.now())
         info = await store.head(key)
         return _answer(store, info, file_name, request)
-
-    return routes
 
 
 def _check_link(key: str, query: Mapping[str, str], link_key: bytes, now: datetime) -> str:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from tapedeck.api.http import Reply
 from tapedeck.core.errors import TapedeckError
 
-__all__ = ["Check", "router"]
+__all__ = ["Check", "add_routes"]
 
 Check = Callable[[], Awaitable[None]]
 """Returns when a part works; raises TapedeckError when it does not."""
@@ -19,15 +19,14 @@ Check = Callable[[], Awaitable[None]]
 _log = logging.getLogger(__name__)
 
 
-def router(checks: Mapping[str, Check]) -> APIRouter:
+def add_routes(routes: APIRouter, checks: Mapping[str, Check]) -> None:
     """`/health/live` answers always; `/health/ready` asks every named part."""
-    routes = APIRouter(prefix="/health")
 
-    @routes.get("/live")
+    @routes.get("/health/live")
     async def live() -> Response:
         return Reply({"status": "ok"})
 
-    @routes.get("/ready")
+    @routes.get("/health/ready")
     async def ready() -> Response:
         results: dict[str, str] = {}
         for name, check in checks.items():
@@ -39,5 +38,3 @@ def router(checks: Mapping[str, Check]) -> APIRouter:
                 results[name] = "failed"
         ok = all(result == "ok" for result in results.values())
         return Reply({"status": "ok" if ok else "failed", "checks": results}, 200 if ok else 503)
-
-    return routes

@@ -22,19 +22,20 @@ from tapedeck.ports.sources import PeerInfo
 from tapedeck.ports.whip import WhipServer
 from tapedeck.service.meetings import MeetingService
 
-__all__ = ["router"]
+__all__ = ["add_routes"]
 
 _SDP = "application/sdp"
 _FRAGMENT = "application/trickle-ice-sdpfrag"
 _NAME_LIMIT = 256
 
 
-def router(gate: Gate, meetings: MeetingService, whip: WhipServer, ice_servers: Sequence[str] = ()) -> APIRouter:
+def add_routes(
+    routes: APIRouter, gate: Gate, meetings: MeetingService, whip: WhipServer, ice_servers: Sequence[str] = ()
+) -> None:
     """The publish routes. `ice_servers` are URLs of STUN servers that clients are told of."""
-    routes = APIRouter(prefix="/rtc")
     links = [f'<{url}>; rel="ice-server"' for url in ice_servers]
 
-    @routes.post("/{meeting_id}/whip")
+    @routes.post("/rtc/{meeting_id}/whip")
     async def publish(meeting_id: str, request: Request) -> Response:
         principal = await gate.identify(request)
         meeting_id = parse_uuid(meeting_id, "meeting_id")
@@ -57,13 +58,16 @@ def router(gate: Gate, meetings: MeetingService, whip: WhipServer, ice_servers: 
             response.headers.append("link", link)
         return response
 
-    @routes.patch("/{meeting_id}/whip/{session_id}")
+    @routes.patch("/rtc/{meeting_id}/whip/{session_id}")
     async def patch(meeting_id: str, session_id: str, request: Request) -> Response:
         await _own(request, meeting_id, session_id)
         _require(request, _FRAGMENT)
+        tag = request.headers.get("if-match")
+        if tag is None:
+            raise HTTPException(428, "A PATCH needs If-Match with the session's entity tag, or * to restart ICE")
         fragment = await read_text(request, SDP_LIMIT)
         try:
-            patched = await whip.patch(session_id, fragment, _tag(request.headers.get("if-match")))
+            patched = await whip.patch(session_id, fragment, tag.strip().strip('"'))
         except ConflictError as exc:
             raise HTTPException(412, str(exc)) from exc
         headers = {"etag": f'"{patched.etag}"'}
@@ -71,7 +75,7 @@ def router(gate: Gate, meetings: MeetingService, whip: WhipServer, ice_servers: 
             return Response(status_code=204, headers=headers)
         return Response(patched.sdp, 200, headers, media_type=_FRAGMENT)
 
-    @routes.delete("/{meeting_id}/whip/{session_id}")
+    @routes.delete("/rtc/{meeting_id}/whip/{session_id}")
     async def delete(meeting_id: str, session_id: str, request: Request) -> Response:
         await _own(request, meeting_id, session_id)
         await whip.delete(session_id)
@@ -87,8 +91,6 @@ def router(gate: Gate, meetings: MeetingService, whip: WhipServer, ice_servers: 
         peer = whip.peer(session_id)
         if peer.participant_id != principal.participant.id or peer.meeting_id != principal.meeting_id:
             raise NotFoundError("No such WHIP session")
-
-    return routes
 
 
 def _options(request: Request) -> tuple[Origin, str | None]:
@@ -116,8 +118,3 @@ def _require(request: Request, media_type: str) -> None:
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != media_type:
         raise HTTPException(415, f"The content type must be {media_type}")
-
-
-def _tag(header: str | None) -> str | None:
-    """An entity tag without its quotes; `*` as it is."""
-    return None if header is None else header.strip().strip('"')

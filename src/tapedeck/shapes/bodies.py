@@ -88,11 +88,11 @@ def _refuse(why: str) -> PydanticCustomError:
 
 def _whole(value: Any) -> Any:
     """Integers, and floats that are whole: JSON has only one kind of number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
         raise _refuse("must be a whole number")
-    if not math.isfinite(value) or value != int(value):
-        raise _refuse("must be a whole number")
-    return int(value)
+    return value
 
 
 def _number(value: Any) -> Any:

@@ -17,14 +17,13 @@ from tapedeck.service.access import AccessService
 from tapedeck.shapes import bodies
 from tapedeck.shapes.realtimekit import app_body, listing, preset_body, preset_item, single
 
-__all__ = ["apps_router", "presets_router"]
+__all__ = ["add_app_routes", "add_preset_routes"]
 
 
-def apps_router(gate: Gate, access: AccessService) -> APIRouter:
+def add_app_routes(routes: APIRouter, prefix: str, gate: Gate, access: AccessService) -> None:
     """Routes below an account."""
-    routes = APIRouter()
 
-    @routes.get("/apps")
+    @routes.get(f"{prefix}/apps")
     async def list_apps(account_id: str, request: Request) -> Response:
         principal = await gate.enter_account(request, account_id)
         query = Query(request.query_params, PREFIX)
@@ -34,7 +33,7 @@ def apps_router(gate: Gate, access: AccessService) -> APIRouter:
         found = await access.list_apps(principal, account_id, page, search, ascending)
         return Reply(listing([app_body(app) for app in found.items], found))
 
-    @routes.post("/apps")
+    @routes.post(f"{prefix}/apps")
     async def create(account_id: str, request: Request) -> Response:
         principal = await gate.enter_account(request, account_id)
         if isinstance(principal, AppPrincipal) and principal.token.app_id is not None:
@@ -42,14 +41,11 @@ def apps_router(gate: Gate, access: AccessService) -> APIRouter:
         body = bodies.parse(bodies.AppBody, await read_json(request), PREFIX)
         return Reply(single({"app": app_body(await access.create_app(account_id, body.name))}), 201)
 
-    return routes
 
-
-def presets_router(gate: Gate, access: AccessService) -> APIRouter:
+def add_preset_routes(routes: APIRouter, prefix: str, gate: Gate, access: AccessService) -> None:
     """Routes below an app, for backends."""
-    routes = APIRouter()
 
-    @routes.get("/presets")
+    @routes.get(f"{prefix}/presets")
     async def list_presets(account_id: str, app_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         query = Query(request.query_params, PREFIX)
@@ -59,9 +55,7 @@ def presets_router(gate: Gate, access: AccessService) -> APIRouter:
         found = await access.list_presets(entry.app, page, search)
         return Reply(listing([preset_item(preset) for preset in found.items], found))
 
-    @routes.get("/presets/{preset_id}")
+    @routes.get(f"{prefix}/presets/{{preset_id}}")
     async def get(account_id: str, app_id: str, preset_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         return Reply(single(preset_body(await access.get_preset(entry.app, parse_uuid(preset_id, "preset_id")))))
-
-    return routes

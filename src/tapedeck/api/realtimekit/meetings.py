@@ -17,22 +17,21 @@ from tapedeck.service.meetings import MeetingFilter, MeetingService, MeetingValu
 from tapedeck.shapes import bodies
 from tapedeck.shapes.realtimekit import listing, meeting_body, single
 
-__all__ = ["PREFIX", "router"]
+__all__ = ["PREFIX", "add_routes"]
 
 PREFIX = "BAD_REQUEST: "
 """What messages about wrong fields begin with, everywhere but on recordings."""
 
 
-def router(gate: Gate, meetings: MeetingService) -> APIRouter:
+def add_routes(routes: APIRouter, prefix: str, gate: Gate, meetings: MeetingService) -> None:
     """Routes below an app, for backends."""
-    routes = APIRouter()
 
-    @routes.post("/meetings")
+    @routes.post(f"{prefix}/meetings")
     async def create(account_id: str, app_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         return Reply(single(meeting_body(await meetings.create(entry.app, await _values(request)))), 201)
 
-    @routes.get("/meetings")
+    @routes.get(f"{prefix}/meetings")
     async def list_meetings(account_id: str, app_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         query = Query(request.query_params, PREFIX)
@@ -40,7 +39,7 @@ def router(gate: Gate, meetings: MeetingService) -> APIRouter:
         wanted = MeetingFilter(
             search=query.search(),
             status=None if status is None else MeetingStatus(status.lower()),
-            start=query.time("start_time"),
+            start=query.time("start_time", round_up=True),
             end=query.time("end_time"),
         )
         page = query.page()
@@ -48,24 +47,22 @@ def router(gate: Gate, meetings: MeetingService) -> APIRouter:
         found = await meetings.list(entry.app, wanted, page)
         return Reply(listing([meeting_body(meeting, listed=True) for meeting in found.items], found))
 
-    @routes.get("/meetings/{meeting_id}")
+    @routes.get(f"{prefix}/meetings/{{meeting_id}}")
     async def get(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         return Reply(single(meeting_body(await meetings.get(entry.app, parse_uuid(meeting_id, "meeting_id")))))
 
-    @routes.patch("/meetings/{meeting_id}")
+    @routes.patch(f"{prefix}/meetings/{{meeting_id}}")
     async def update(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         meeting_id = parse_uuid(meeting_id, "meeting_id")
         return Reply(single(meeting_body(await meetings.update(entry.app, meeting_id, await _values(request)))))
 
-    @routes.put("/meetings/{meeting_id}")
+    @routes.put(f"{prefix}/meetings/{{meeting_id}}")
     async def replace(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         meeting_id = parse_uuid(meeting_id, "meeting_id")
         return Reply(single(meeting_body(await meetings.replace(entry.app, meeting_id, await _values(request)))))
-
-    return routes
 
 
 async def _values(request: Request) -> MeetingValues:

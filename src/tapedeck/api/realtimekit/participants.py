@@ -18,14 +18,14 @@ from tapedeck.service.meetings import MeetingService, ParticipantValues
 from tapedeck.shapes import bodies
 from tapedeck.shapes.realtimekit import listing, participant_body, removed_participant, single
 
-__all__ = ["router"]
+__all__ = ["add_routes"]
 
 
-def router(gate: Gate, access: AccessService, meetings: MeetingService) -> APIRouter:
+def add_routes(routes: APIRouter, prefix: str, gate: Gate, access: AccessService, meetings: MeetingService) -> None:
     """Routes below an app, for backends."""
-    routes = APIRouter(prefix="/meetings/{meeting_id}/participants")
+    prefix = f"{prefix}/meetings/{{meeting_id}}/participants"
 
-    @routes.post("")
+    @routes.post(f"{prefix}")
     async def add(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         meeting_id = parse_uuid(meeting_id, "meeting_id")
@@ -34,7 +34,7 @@ def router(gate: Gate, access: AccessService, meetings: MeetingService) -> APIRo
         person = await meetings.add_participant(entry.app, meeting_id, body.custom_participant_id, values)
         return Reply(single(participant_body(person, access.participant_token(entry.app, person))), 201)
 
-    @routes.get("")
+    @routes.get(f"{prefix}")
     async def list_participants(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         query = Query(request.query_params, PREFIX)
@@ -43,13 +43,13 @@ def router(gate: Gate, access: AccessService, meetings: MeetingService) -> APIRo
         found = await meetings.list_participants(entry.app, parse_uuid(meeting_id, "meeting_id"), page)
         return Reply(listing([participant_body(person) for person in found.items], found))
 
-    @routes.get("/{participant_id}")
+    @routes.get(f"{prefix}/{{participant_id}}")
     async def get(account_id: str, app_id: str, meeting_id: str, participant_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         ids = parse_uuid(meeting_id, "meeting_id"), parse_uuid(participant_id, "participant_id")
         return Reply(single(participant_body(await meetings.get_participant(entry.app, *ids))))
 
-    @routes.patch("/{participant_id}")
+    @routes.patch(f"{prefix}/{{participant_id}}")
     async def edit(account_id: str, app_id: str, meeting_id: str, participant_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         ids = parse_uuid(meeting_id, "meeting_id"), parse_uuid(participant_id, "participant_id")
@@ -57,17 +57,15 @@ def router(gate: Gate, access: AccessService, meetings: MeetingService) -> APIRo
         person = await meetings.edit_participant(entry.app, *ids, cast(ParticipantValues, body.values()))
         return Reply(single(participant_body(person, access.participant_token(entry.app, person))))
 
-    @routes.delete("/{participant_id}")
+    @routes.delete(f"{prefix}/{{participant_id}}")
     async def delete(account_id: str, app_id: str, meeting_id: str, participant_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         ids = parse_uuid(meeting_id, "meeting_id"), parse_uuid(participant_id, "participant_id")
         return Reply(single(removed_participant(await meetings.delete_participant(entry.app, *ids))))
 
-    @routes.post("/{participant_id}/token")
+    @routes.post(f"{prefix}/{{participant_id}}/token")
     async def refresh(account_id: str, app_id: str, meeting_id: str, participant_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         ids = parse_uuid(meeting_id, "meeting_id"), parse_uuid(participant_id, "participant_id")
         person = await meetings.get_participant(entry.app, *ids)
         return Reply(single({"token": access.participant_token(entry.app, person)}))
-
-    return routes

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from starlette.datastructures import QueryParams
 
 from tapedeck.core.errors import FieldProblem, InvalidError
 from tapedeck.core.paging import Page
-from tapedeck.core.times import parse_time
+from tapedeck.core.times import parse_time, whole_ms
 
 __all__ = ["Query"]
 
 _NUMBER = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?([eE]\+?[0-9]{1,2})?")
 _SEARCH_LIMIT = 256
+_ALMOST_MS = timedelta(microseconds=999)
 
 
 class Query:
@@ -76,14 +77,15 @@ class Query:
             return None
         return frozenset(words)
 
-    def time(self, name: str) -> datetime | None:
-        """An ISO 8601 date or date-time."""
+    def time(self, name: str, round_up: bool = False) -> datetime | None:
+        """An ISO 8601 date or date-time in whole milliseconds: cut, or rounded up where it begins a range."""
         value = self.text(name)
         if value is None:
             return None
         try:
-            return parse_time(value)
-        except ValueError:
+            at = parse_time(value)
+            return whole_ms(at + _ALMOST_MS if round_up else at)
+        except (ValueError, OverflowError):
             self._wrong(name, "must be an ISO 8601 date-time")
             return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,27 +14,27 @@ from tapedeck.core.ids import parse_uuid
 from tapedeck.service.recordings import Action, RecordingFilter, RecordingService, RecordingView
 from tapedeck.shapes import bodies, realtimekit
 
-__all__ = ["browser_router", "router"]
+__all__ = ["add_browser_routes", "add_routes"]
 
 _STATUSES = tuple(dict.fromkeys(realtimekit.STATUS.values()))
 
 
-async def _fields_are_422(request: Request) -> None:
+def _fields_are_422(request: Request) -> None:
     """Wrong fields are 422 on recordings, 400 everywhere else."""
     setattr(request.state, FIELD_STATUS, 422)
 
 
-def router(gate: Gate, recordings: RecordingService) -> APIRouter:
+def add_routes(routes: APIRouter, prefix: str, gate: Gate, recordings: RecordingService) -> None:
     """Routes below an app, for backends; participants may start, act and ask for the active one."""
-    routes = APIRouter(dependencies=[Depends(_fields_are_422)])
 
-    @routes.post("/recordings")
+    @routes.post(f"{prefix}/recordings")
     async def start(account_id: str, app_id: str, request: Request) -> Response:
         entry = await gate.enter_any(request, account_id, app_id)
         return await _start(recordings, entry, request)
 
-    @routes.get("/recordings")
+    @routes.get(f"{prefix}/recordings")
     async def list_recordings(account_id: str, app_id: str, request: Request) -> Response:
+        _fields_are_422(request)
         entry = await gate.enter(request, account_id, app_id)
         query = Query(request.query_params)
         statuses = query.choices("status", _STATUSES)
@@ -44,7 +44,7 @@ def router(gate: Gate, recordings: RecordingService) -> APIRouter:
             meeting_id=None if meeting_id is None else meeting_id.lower(),
             states=None if statuses is None else realtimekit.states_of(statuses),
             search=query.search(),
-            start=query.time("start_time"),
+            start=query.time("start_time", round_up=True),
             end=query.time("end_time"),
             expired=query.flag("expired"),
             ascending=query.choice("sort_order", ("ASC", "DESC")) == "ASC",
@@ -55,44 +55,40 @@ def router(gate: Gate, recordings: RecordingService) -> APIRouter:
         items = [realtimekit.listed_recording(v.recording, v.meeting, v.video_url, v.audio_url) for v in found.items]
         return Reply(realtimekit.listing(items, found))
 
-    @routes.get("/recordings/active-recording/{meeting_id}")
+    @routes.get(f"{prefix}/recordings/active-recording/{{meeting_id}}")
     async def active(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
         entry = await gate.enter_any(request, account_id, app_id)
         return await _active(recordings, entry, meeting_id)
 
-    @routes.get("/recordings/{recording_id}")
+    @routes.get(f"{prefix}/recordings/{{recording_id}}")
     async def get(account_id: str, app_id: str, recording_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         return _whole(await recordings.get(entry.app, parse_uuid(recording_id, "recording_id")))
 
-    @routes.put("/recordings/{recording_id}")
+    @routes.put(f"{prefix}/recordings/{{recording_id}}")
     async def act(account_id: str, app_id: str, recording_id: str, request: Request) -> Response:
         entry = await gate.enter_any(request, account_id, app_id)
         return await _act(recordings, entry, recording_id, request)
 
-    return routes
 
-
-def browser_router(gate: Gate, recordings: RecordingService) -> APIRouter:
+def add_browser_routes(routes: APIRouter, prefix: str, gate: Gate, recordings: RecordingService) -> None:
     """The three routes that the browser client calls, with participant tokens."""
-    routes = APIRouter(dependencies=[Depends(_fields_are_422)])
 
-    @routes.post("/recordings")
+    @routes.post(f"{prefix}/recordings")
     async def start(request: Request) -> Response:
         return await _start(recordings, await gate.enter_browser(request), request)
 
-    @routes.get("/recordings/active-recording/{meeting_id}")
+    @routes.get(f"{prefix}/recordings/active-recording/{{meeting_id}}")
     async def active(meeting_id: str, request: Request) -> Response:
         return await _active(recordings, await gate.enter_browser(request), meeting_id)
 
-    @routes.put("/recordings/{recording_id}")
+    @routes.put(f"{prefix}/recordings/{{recording_id}}")
     async def act(recording_id: str, request: Request) -> Response:
         return await _act(recordings, await gate.enter_browser(request), recording_id, request)
 
-    return routes
-
 
 async def _start(recordings: RecordingService, entry: Entry, request: Request) -> Response:
+    _fields_are_422(request)
     body = bodies.parse(bodies.StartBody, await read_json(request))
     allow_multiple = body.allow_multiple_recordings is True
     view = await recordings.start(entry.app, entry.principal, body.meeting_id.lower(), body.config(), allow_multiple)
@@ -106,6 +102,7 @@ async def _active(recordings: RecordingService, entry: Entry, meeting_id: str) -
 
 async def _act(recordings: RecordingService, entry: Entry, recording_id: str, request: Request) -> Response:
     recording_id = parse_uuid(recording_id, "recording_id")
+    _fields_are_422(request)
     body = bodies.parse(bodies.ActionBody, await read_json(request))
     return _whole(await recordings.control(entry.app, entry.principal, recording_id, Action(body.action)))
 
