@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
-    "PRAGMA busy_timeout=5000",
     "PRAGMA foreign_keys=ON",
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-16000",
@@ -45,11 +44,13 @@ class Database:
     read-only or gone.
     """
 
-    def __init__(self, url: str, readers: int = 4) -> None:
+    def __init__(self, url: str, readers: int = 4, busy_timeout_ms: int = 5000) -> None:
+        """`busy_timeout_ms`: how long a writer waits for another process's."""
         parsed = _sqlite_url(url)
+        pragmas = (*_PRAGMAS, f"PRAGMA busy_timeout={busy_timeout_ms}")
         self._path = Path(str(parsed.database))
-        self._writer = _engine(parsed, 1, "BEGIN IMMEDIATE")
-        self._readers = _engine(parsed, readers, "BEGIN")
+        self._writer = _engine(parsed, 1, "BEGIN IMMEDIATE", pragmas)
+        self._readers = _engine(parsed, readers, "BEGIN", pragmas)
 
     async def migrate(self) -> None:
         """Bring the tables to what this version needs. UnavailableError when a newer version made the database."""
@@ -96,7 +97,7 @@ def _sqlite_url(url: str) -> URL:
     return parsed.set(drivername="sqlite+aiosqlite")
 
 
-def _engine(url: URL, connections: int, begin: str) -> AsyncEngine:
+def _engine(url: URL, connections: int, begin: str, pragmas: Sequence[str]) -> AsyncEngine:
     engine = create_async_engine(
         url, poolclass=AsyncAdaptedQueuePool, pool_size=connections, max_overflow=0, pool_timeout=30
     )
@@ -106,7 +107,7 @@ def _engine(url: URL, connections: int, begin: str) -> AsyncEngine:
         # The driver must not open transactions by itself: `on_begin` does, with the right kind of lock.
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in _PRAGMAS:
+        for pragma in pragmas:
             cursor.execute(pragma)
         cursor.close()
 
