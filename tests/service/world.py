@@ -131,8 +131,11 @@ class World:
         return await self.now_of(recording)
 
     async def now_of(self, recording: Recording) -> Recording:
+        return await self.now_of_id(recording.id)
+
+    async def now_of_id(self, recording_id: str) -> Recording:
         async with self.db.read() as session:
-            found = await table.find_recording(session, recording.id)
+            found = await table.find_recording(session, recording_id)
         assert found is not None
         return found
 
