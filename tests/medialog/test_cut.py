@@ -30,6 +30,7 @@ from tapedeck.core.timeline import (
     TimelineEvent,
     TrackOpened,
 )
+from tapedeck.medialog import cursor as cursor_module
 from tapedeck.medialog.cursor import CHUNK_BYTES
 from tapedeck.medialog.format import FILE_HEADER_SIZE, RECORD_HEADER_SIZE, pack_frame, salt_of
 from tapedeck.medialog.meta import timeline_path, track_path
@@ -224,3 +225,45 @@ def test_records_inside_a_payload_are_never_taken_for_records(tmp_path: Path) ->
 def test_events_are_read_whole_from_an_undamaged_timeline(tmp_path: Path) -> None:
     root = lay_down(tmp_path / "log", {}, timeline_bytes(EVENTS)[0])
     assert read_events(root) == EVENTS
+
+
+@pytest.mark.parametrize("chunk", [*range(29, 95), 150])
+def test_damage_is_stepped_over_wherever_a_read_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(cursor_module, "CHUNK_BYTES", chunk)
+    data, ends = track_bytes(FRAMES)
+    for at in (ends[0] + 5, ends[0] + 40, ends[2] + 4):
+        damaged = bytearray(data)
+        damaged[at] ^= 0x41
+        hit = whole_records(ends, at)
+        root = lay_down(tmp_path / f"log-{at}", {"cam": bytes(damaged)})
+        assert read_track(root) == [*FRAMES[:hit], marked(FRAMES[hit + 1]), *FRAMES[hit + 2 :]]
+
+
+def test_reader_follows_a_damaged_file_that_grows_byte_by_byte(tmp_path: Path) -> None:
+    """The first record behind the damage is waited for, and found although its beginning was looked at before."""
+    data, ends = track_bytes(FRAMES)
+    damaged = bytearray(data)
+    damaged[ends[1] + 12] ^= 0xFF
+    root = lay_down(tmp_path / "log", {})
+    got: list[EncodedFrame] = []
+    with track_path(root, "cam").open("wb", buffering=0) as file, LogReader(root).track("cam") as track:
+        for at in range(len(damaged)):
+            file.write(damaged[at : at + 1])
+            got += track.poll()
+            alive = [n for n in range(whole_records(ends, at + 1)) if n != 1]
+            assert [frame.media_time // 3000 for frame in got] == alive
+        assert track.damage.regions == 1
+
+
+def test_end_that_was_searched_in_vain_is_searched_again_when_it_was_written_over(tmp_path: Path) -> None:
+    """A long torn end, cut off by a restart; what is written there then is damaged in turn."""
+    data, ends = track_bytes([make_frame(n, 60) for n in range(30)])
+    root = lay_down(tmp_path / "log", {"cam": data[: ends[1]] + b"torn" * 200})
+    with LogReader(root).track("cam") as track:
+        assert len(drain(track)) == 1
+        damaged = bytearray(data)
+        damaged[ends[2] + 50] ^= 1
+        track_path(root, "cam").write_bytes(damaged)
+        assert [frame.media_time // 3000 for frame in drain(track)] == [1, *range(3, 30)]

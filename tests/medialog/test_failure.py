@@ -18,6 +18,7 @@ from tests.medialog.logs import MEETING, QUICK, SESSION, STARTED, drain, make_fr
 from tapedeck.core.errors import TapedeckError, UnavailableError
 from tapedeck.core.frames import FrameFlags
 from tapedeck.core.timeline import Progress
+from tapedeck.medialog import syncer as syncer_module
 from tapedeck.medialog.disk import Disk, describe
 from tapedeck.medialog.meta import track_path, tracks_path
 from tapedeck.medialog.reader import LogReader
@@ -34,12 +35,17 @@ class SmallDisk(Disk):
         self.gate = threading.Event()
         self.gate.set()
         self.held = threading.Event()
-        self.free: int | None = None
+        self.readings: list[int] = []
+        self.read_up = threading.Event()
+        self.names: dict[int, str] = {}
+        self.synced: list[str] = []
 
     def open(self, path: Path) -> int:
         if self.open_error is not None:
             raise OSError(self.open_error, os.strerror(self.open_error))
-        return super().open(path)
+        fd = super().open(path)
+        self.names[fd] = path.name
+        return fd
 
     def write(self, fd: int, buffers: Sequence[bytes | memoryview]) -> int:
         if not self.gate.is_set():
@@ -56,9 +62,13 @@ class SmallDisk(Disk):
         if self.sync_error is not None:
             raise OSError(self.sync_error, os.strerror(self.sync_error))
         super().sync(fd)
+        self.synced.append(self.names.get(fd, "?"))
 
     def free_bytes(self, path: Path) -> int:
-        return super().free_bytes(path) if self.free is None else self.free
+        if len(self.readings) > 1:
+            return self.readings.pop(0)
+        self.read_up.set()
+        return self.readings[0]
 
 
 class Owner:
@@ -196,8 +206,10 @@ def test_sync_that_fails_is_reported_and_tried_again(tmp_path: Path) -> None:
         owner.writer.sync().result(10)
     assert "Input/output" in str(owner.failures.get(timeout=10))
     assert read_track(tmp_path / "log") == [make_frame(1)]
+    disk.synced.clear()
     disk.sync_error = None
     assert owner.recoveries.get(timeout=10)
+    assert disk.synced == ["cam.log"]
     owner.writer.sync().result(10)
     owner.writer.close().result(10)
 
@@ -254,26 +266,25 @@ def test_disk_that_is_too_slow_costs_new_frames_not_memory(tmp_path: Path) -> No
     assert owner.failures.empty()
 
 
-def test_low_space_is_told_once(tmp_path: Path) -> None:
+def test_low_space_is_told_once_until_there_is_clearly_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syncer_module, "_FREE_SPACE_EVERY_S", 0.0)
     disk = SmallDisk()
-    disk.free = 999
-    options = WriterOptions(flush_interval_s=0.005, sync_interval_s=0.01, low_water_bytes=1000)
+    disk.readings = [1001, 1000, 999, 998, 1050, 997, 1101, 1000, 996, 995]
+    options = WriterOptions(flush_interval_s=0.005, sync_interval_s=0.001, low_water_bytes=1000)
     owner = Owner(tmp_path / "log", disk, options)
-    assert owner.low.get(timeout=10) == 999
-    owner.writer.sync().result(10)
+    assert disk.read_up.wait(10)
     owner.writer.close().result(10)
-    assert owner.low.empty()
+    assert [owner.low.get_nowait() for _ in range(owner.low.qsize())] == [999, 996]
     assert owner.writer.failed is None
 
 
-def test_enough_space_is_not_told(tmp_path: Path) -> None:
-    disk = SmallDisk()
-    disk.free = 1001
-    options = WriterOptions(flush_interval_s=0.005, sync_interval_s=0.01, low_water_bytes=1000)
-    owner = Owner(tmp_path / "log", disk, options)
-    owner.writer.sync().result(10)
-    owner.writer.close().result(10)
-    assert owner.low.empty()
+def test_real_disk_says_how_much_is_free(tmp_path: Path) -> None:
+    assert Disk().free_bytes(tmp_path) > 0
+    low: queue.Queue[int] = queue.Queue()
+    options = WriterOptions(flush_interval_s=0.005, sync_interval_s=0.01, low_water_bytes=1 << 60)
+    writer = LogWriter(tmp_path / "log", SESSION, MEETING, STARTED, options=options, on_low_water=low.put)
+    assert 0 < low.get(timeout=10) < 1 << 60
+    writer.close().result(10)
 
 
 FILE_LIMIT = """

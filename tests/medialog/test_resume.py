@@ -251,7 +251,7 @@ def test_full_disk_does_not_stand_in_the_way(tmp_path: Path) -> None:
 
 
 def test_writer_on_an_existing_log_goes_on_at_its_end(tmp_path: Path) -> None:
-    data, _ = track_bytes([make_frame(1), make_frame(2)])
+    data, ends = track_bytes([make_frame(1), make_frame(2, 500)])
     root = lay_down(tmp_path / "log", {"cam": data[:-1]}, timeline_bytes([Progress(1, 1)])[0][:-1])
     writer = open_writer(root)
     writer.open_track(make_info())
@@ -259,6 +259,7 @@ def test_writer_on_an_existing_log_goes_on_at_its_end(tmp_path: Path) -> None:
     writer.event(Progress(4, 4))
     writer.close().result(10)
     assert read_track(root) == [make_frame(1), make_frame(3)]
+    assert track_path(root, "cam").stat().st_size == ends[1] + 28 + 20
     assert read_events(root) == [Progress(4, 4)]
     assert len(read_meta(root).epochs) == 1
 

@@ -306,6 +306,7 @@ def test_second_writer_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> 
 
 def test_directory_of_another_session_is_left_alone(tmp_path: Path) -> None:
     open_writer(tmp_path / "log").close().result(10)
+    timeline_path(tmp_path / "log").unlink()
     before = (tmp_path / "log" / META_NAME).read_text()
     other = LogWriter(tmp_path / "log", "another", MEETING, STARTED, options=QUICK)
     with pytest.raises(ConflictError, match="another session"):
@@ -313,6 +314,7 @@ def test_directory_of_another_session_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ConflictError):
         other.close().result(10)
     assert (tmp_path / "log" / META_NAME).read_text() == before
+    assert not timeline_path(tmp_path / "log").exists()
 
 
 def test_frame_that_cannot_be_stored_is_reported_and_costs_no_other(

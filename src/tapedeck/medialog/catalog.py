@@ -117,10 +117,9 @@ def _look_at(log: LogReader, track_id: str, opened: TrackOpened | None, closed_n
         first_ns = first[0].arrival_ns
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            tail = find_tail(fd, salt_of(log.meta.session_id, track_id), LogKind.TRACK)
+            last_ns = find_tail(fd, salt_of(log.meta.session_id, track_id), LogKind.TRACK).last_ns
         finally:
             os.close(fd)
-        last_ns = first_ns if tail.last_ns is None else max(first_ns, tail.last_ns)
     codec = opened.track.codec if opened is not None else header.codec if header is not None else None
     return TrackEntry(
         track_id=track_id,

@@ -170,7 +170,7 @@ class TrackReader(_FileReader):
             return None
         with reading():
             size = os.fstat(self._fd).st_size
-        lower = self._bisect(self._fd, size, arrival_ns - _DISORDER_NS)
+        lower = self._bisect(self._fd, size, arrival_ns)
         found = self._last_key(self._fd, lower, size, arrival_ns)
         end, width = lower, _WALK_BYTES
         while found is None and end > FILE_HEADER_SIZE:
@@ -195,7 +195,7 @@ class TrackReader(_FileReader):
                     yield frame
 
     def _bisect(self, fd: int, size: int, at_ns: int) -> int:
-        """A place where a record begins, at or before the first one later than `at_ns`, and not much before."""
+        """Where a record begins that arrived at or before `at_ns`, with later ones not far behind; else the start."""
         cursor = Cursor(fd, self._salt, self.kind)
         low, high = FILE_HEADER_SIZE, size
         while high - low > _WALK_BYTES:
