@@ -57,6 +57,7 @@ class FilmClock:
     def __init__(self, recording_id: str | None) -> None:
         self._recording_id = recording_id
         self._kept: list[TimelineEvent] = []
+        self._others: dict[str, list[TimelineEvent]] = {}
         self._first_track_ns: int | None = None
         self._last_ns = 0
         self._until_ns = 0
@@ -111,6 +112,8 @@ class FilmClock:
                 if self._recording_id in (None, event.recording_id):
                     self._kept.append(event)
                     changed = True
+                else:
+                    self._others.setdefault(event.recording_id, []).append(event)
         if changed:
             self._update()
 
@@ -126,6 +129,10 @@ class FilmClock:
             if cut.film_ns <= film_ns:
                 return cut if cut.end_ns is None or film_ns < cut.to_film(cut.end_ns) else None
         return None
+
+    def is_of_others(self, capture_ns: int) -> bool:
+        """Whether another recording of the session asked for what was captured then."""
+        return any(capture_ns in span for key, events in self._others.items() for span in recording_spans(events, key))
 
     def ready_film_ns(self, capture_ns: int) -> int:
         """Film time that is reached when everything captured before `capture_ns` is known."""

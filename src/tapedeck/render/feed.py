@@ -180,6 +180,9 @@ class LogFeed:
                     clock.report(event)
             elif isinstance(event, Progress):
                 self._progress(event)
+            end_ns = self.film.end_ns
+            if end_ns is not None and self.until_ns >= end_ns:
+                self.is_complete = True  # frames near the end have the place that the last knot before it gives them
         return events
 
     def finish(self) -> None:
@@ -226,5 +229,3 @@ class LogFeed:
         if end_ns is None or event.until_ns <= end_ns:
             for clock in self._clocks.values():
                 clock.progress(event)
-        if end_ns is not None and event.until_ns >= end_ns:
-            self.is_complete = True  # frames near the end have the place that the last knot before it gives them

@@ -18,7 +18,7 @@ from tapedeck.core.geometry import Size
 from tapedeck.core.output import VideoOutput
 from tapedeck.core.scene import OPENING_NS, Director, Scene
 from tapedeck.media.decode import DecodeStats, Picture
-from tapedeck.media.mux import FilmWriter
+from tapedeck.media.press import Sink
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.audio import AudioMixer
 from tapedeck.render.feed import LogFeed
@@ -61,7 +61,7 @@ class Film:
         log: LogReader,
         recording_id: str | None,
         video: VideoOutput,
-        writer: FilmWriter,
+        sink: Sink,
         *,
         on_shown: Callable[[Shown], None] | None = None,
     ) -> None:
@@ -70,7 +70,7 @@ class Film:
         self._director = Director()
         self._painter = Painter(Size(video.width, video.height))
         self._mixer = AudioMixer()
-        self._writer = writer
+        self._sink = sink
         self._on_shown = on_shown
         self._fps = video.fps
         self._frame_ns = video.frame_ns
@@ -171,7 +171,7 @@ class Film:
         self._director.feed(events)
         for track_id, track in self._feed.tracks.items():
             if track.info.kind is Kind.VIDEO and track_id not in self._reels:
-                self._reels[track_id] = TrackPictures(track, self._frame_ns)
+                self._reels[track_id] = TrackPictures(track, self._feed.film, self._frame_ns)
         return bool(events)
 
     def _make_picture(self) -> None:
@@ -184,7 +184,7 @@ class Film:
         if self._on_shown is not None:
             for tile, picture in zip(scene.tiles, pictures, strict=True):
                 self._on_shown((self._next, tile.key, None if picture is None else picture.media_time))
-        self._writer.write_picture(self._painter.canvas.frame, self._next)
+        self._sink.write_picture(self._painter.canvas.frame, self._next)
         self._next += 1
         if self.made_ns - self._mixer.position_ns > _SOUND_BATCH_NS:
             self._make_sound()
@@ -222,7 +222,7 @@ class Film:
         # Whole samples from film time zero: rounding is not carried from batch to batch.
         count = end_ns * _RATE // _S - self._mixed
         if count > 0:
-            self._writer.write_sound(self._mixer.mix(count))
+            self._sink.write_sound(self._mixer.mix(count))
             self._mixed += count
 
     def _feed_sound(self, ready_ns: int) -> None:

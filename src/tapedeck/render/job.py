@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from tapedeck.core.errors import InvalidError, NotFoundError, UnavailableError
+from tapedeck.core.geometry import Size
 from tapedeck.core.output import AudioOutput, VideoOutput
 from tapedeck.media.mux import FilmFile, FilmWriter
+from tapedeck.media.press import Press
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.film import Film, FilmStats
 
@@ -112,13 +115,17 @@ def run(
         raise UnavailableError(f"The directory for the film cannot be made: {exc.strerror or exc}.") from exc
     part = job.out_dir / f".{job.file_name}.part"
     writer = FilmWriter(part, job.video, job.audio, created_at=log.meta.started_utc, threads=job.threads)
-    film = Film(log, job.recording_id, job.video, writer)
+    press = Press(writer, Size(job.video.width, job.video.height))
+    film = Film(log, job.recording_id, job.video, press)
     try:
         _make(job, film, stop, on_progress)
+        press.close()
         file = writer.finish(job.out_dir / job.file_name)
         on_progress(Progress(film.made_ns, 0))
         return file, film.stats
     finally:
+        with suppress(Exception):  # it was raised already, or the job is given up anyway
+            press.close()
         film.close()
         writer.abort()
 

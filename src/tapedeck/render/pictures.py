@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tapedeck.core.film import Cut
+from tapedeck.core.film import Cut, FilmClock
 from tapedeck.core.frames import Origin
 from tapedeck.core.scene import OPENING_NS
 from tapedeck.media.decode import DecodeStats, Picture, VideoDecoder
@@ -33,9 +33,10 @@ class _Timed:
 class TrackPictures:
     """The pictures of one video track. Ask for moments in order of time."""
 
-    def __init__(self, feed: TrackFeed, frame_ns: int) -> None:
+    def __init__(self, feed: TrackFeed, film: FilmClock, frame_ns: int) -> None:
         """`frame_ns`: how long a picture of the film stays; one captured up to half of that later counts as now."""
         self.feed = feed
+        self._film = film
         self._half_ns = frame_ns // 2
         self._decoder = VideoDecoder()
         self._now: _Timed | None = None
@@ -66,7 +67,7 @@ class TrackPictures:
             while timed := self.feed.take(limit_ns):
                 picture = self._decode(timed)
                 if picture is not None:
-                    self._now = _Timed(picture, timed.capture_ns)
+                    self._now = _Timed(picture, max(timed.capture_ns, cut.start_ns))
         return self._seen(t_ns, cut)
 
     def pass_by(self, t_ns: int, *, watched: bool) -> None:
@@ -99,8 +100,15 @@ class TrackPictures:
                 return
 
     def _skip(self, start_ns: int) -> None:
-        """What was captured before a span, but after the one before it, is not of this film."""
-        while timed := self.feed.take(start_ns):
+        """What was captured before a span, but after the one before it, is not of this film.
+
+        Capture and render place a frame on the clock by what they know, and may differ by some milliseconds: a frame
+        that came after the span began, and that nobody else asked for, is in the log because capture found it inside.
+        """
+        while timed := self.feed.next(start_ns):
+            if timed.frame.arrival_ns >= start_ns and not self._film.is_of_others(timed.capture_ns):
+                return
+            self.feed.take(start_ns)
             self._pass(timed)
 
     def _decode(self, timed: TimedFrame) -> Picture | None:
