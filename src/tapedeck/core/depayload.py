@@ -99,8 +99,8 @@ class H264Depayloader:
     """Single NAL unit packets, STAP-A and FU-A (packetization modes 0 and 1) to Annex B with 4-byte start codes.
 
     Parameter sets are remembered: an IDR picture that comes without its own gets the last ones seen (or those of the
-    SDP) in front, so that every key frame can be decoded by itself; without any it is not called a key frame. Packets
-    that hold parameter sets only make no frame.
+    SDP) in front, so that every key frame can be decoded by itself; when none are known it is refused. Packets that
+    hold parameter sets only make no frame.
     """
 
     def __init__(self, parameter_sets: Sequence[bytes] = ()) -> None:
@@ -162,9 +162,9 @@ class H264Depayloader:
             return Assembled(b"", False)
         key = bool(seen >> _IDR & 1)
         if key and not (seen >> _SPS & 1 and seen >> _PPS & 1):
-            key = any(kind == _SPS for kind, _ in self._sets) and any(kind == _PPS for kind, _ in self._sets)
-            if key:
-                parts[:0] = [_START + nal for _, nal in sorted(self._sets.items())]
+            if {kind for kind, _ in self._sets} != {_SPS, _PPS}:
+                return None
+            parts[:0] = [_START + nal for _, nal in sorted(self._sets.items())]
         return Assembled(b"".join(parts), key)
 
     def _split(self, payload: bytes, parts: list[bytes]) -> int:

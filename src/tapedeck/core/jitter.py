@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tapedeck.core.depayload import Depayloader, depayloader_for
 from tapedeck.core.frames import CLOCK_RATE, Codec, EncodedFrame, FrameFlags, Kind
+from tapedeck.core.losses import REORDER_NS, Losses
 from tapedeck.core.mediaclock import MediaClock
 
 __all__ = ["JitterBuffer", "JitterStats"]
@@ -21,12 +22,15 @@ PATIENCE_NS = 2_000 * _MS
 "How long a packet is waited for when it can be asked for again."
 PATIENCE_WITHOUT_NACK_NS = 250 * _MS
 "The same when it cannot: packets come out of order, but not later than this."
-REORDER_NS = 20 * _MS
-"A packet is not asked for before this: it may only have been overtaken."
 KEYFRAME_AFTER_NS = 400 * _MS
 "A video packet missing for this long (and four round trips) will probably never come: ask for a key frame already."
 KEYFRAME_INTERVAL_NS = 500 * _MS
 "Key frames are not asked for more often than this."
+
+_OPENING = 100
+"Packets looked for in front of the first to arrive, when that is not the first of a frame."
+_OPENING_NS = 500 * _MS
+"For this long: they may have been overtaken, or lost, or never have been sent."
 
 _MAX_DROPOUT = 3000
 "A sequence number further away than this is a restart of the sender, once a second packet confirms it (RFC 3550 A.1)."
@@ -62,18 +66,6 @@ class JitterStats:
     "Of sequence numbers, SSRC or timestamps."
 
 
-class _Loss:
-    """One missing packet."""
-
-    __slots__ = ("ask_at", "asked_at", "noticed", "tries")
-
-    def __init__(self, noticed: int) -> None:
-        self.noticed = noticed
-        self.ask_at = noticed + REORDER_NS
-        self.asked_at = 0
-        self.tries = 0
-
-
 class JitterBuffer:
     """Order, completeness and time of one track. All times are ns on the caller's monotonic clock."""
 
@@ -86,9 +78,8 @@ class JitterBuffer:
         self._patience = PATIENCE_NS if nack else PATIENCE_WITHOUT_NACK_NS
         self._parameter_sets = tuple(parameter_sets)
         self._depayloaders: dict[Codec, Depayloader] = {}
-        self._rtt = 0
-        self.missing: dict[int, _Loss] = {}
-        "Packets waited for, by extended sequence number; the same object for ever, to be read only."
+        self.missing = Losses()
+        "Packets waited for; the same object for ever, to be read only."
         # _top: highest extended sequence number seen; _head: the next to hand on, kept up while something is missing
         self._head = -1
         self._top = -1
@@ -104,6 +95,7 @@ class JitterBuffer:
         self._resync = False
         self._fresh = False
         self._skipped = -1
+        self._dropped = -1
         # what is wanted of the sender, what is to be said of the next frame
         self._flags = FrameFlags.NONE
         self._keyframe_wanted = False
@@ -135,9 +127,7 @@ class JitterBuffer:
 
     def _push_unordered(self, sequence: int, packet: Packet, now: int) -> Sequence[EncodedFrame]:
         if self._top < 0:
-            self._top = sequence
-            self._fresh = self._resync = self._video
-            return self._consume(*packet)
+            return self._push_first(sequence, packet, now)
         ahead = (sequence - self._top) & 0xFFFF
         behind = 0x10000 - ahead
         if ahead > _MAX_DROPOUT and behind > _MAX_DROPOUT:
@@ -154,21 +144,35 @@ class JitterBuffer:
                 return frames
             if not self.missing:
                 self._head = self._top + 1
-            for lost in range(self._top + 1, number):
-                self.missing[lost] = _Loss(now)
+            self.missing.notice(self._top + 1, number, now, now + self._patience)
             self._top = number
             self._hold(number, packet)
             return self._bound()
         number = self._top - behind if ahead else self._top
-        loss = self.missing.pop(number, None)
-        if loss is None:
+        if not self.missing.recover(number, now):
             self.stats.packets_refused += 1
             return _NOTHING
         self.stats.packets_recovered += 1
-        if loss.tries == 1:
-            self.observe_rtt(now - loss.asked_at)
         self._hold(number, packet)
+        if self._fresh:
+            self.missing.confirm(number, now + self._patience)
+        if self._fresh and packet[3] and self._depayloader(packet[2]).starts_frame(packet[3]):
+            while self._head < number:
+                self.missing.pop(self._head, None)
+                self._drop_held(self._head)
+                self._head += 1
         return self._drain()
+
+    def _push_first(self, sequence: int, packet: Packet, now: int) -> Sequence[EncodedFrame]:
+        """The first packet to arrive is not always the first that was sent."""
+        self._top = first = sequence + 0x10000
+        self._fresh = self._resync = self._video
+        if not self._video or not packet[3] or self._depayloader(packet[2]).starts_frame(packet[3]):
+            return self._consume(*packet)
+        self._head = first - _OPENING
+        self.missing.notice(self._head, first, now, now + _OPENING_NS, guessed=True)
+        self._hold(first, packet)
+        return _NOTHING
 
     def _push_suspect(self, sequence: int, packet: Packet, now: int) -> Sequence[EncodedFrame]:
         """A sequence number out of any window: the second such packet in a row proves that the sender restarted."""
@@ -207,7 +211,7 @@ class JitterBuffer:
     def poll(self, now: int) -> Sequence[EncodedFrame]:
         """Give up what has been missing for too long; returns the frames that waited for it."""
         frames: list[EncodedFrame] = []
-        while self.missing and now - next(iter(self.missing.values())).noticed >= self._patience:
+        while self.missing and next(iter(self.missing.values())).until <= now:
             frames += self._give_up_first()
         return frames
 
@@ -215,27 +219,20 @@ class JitterBuffer:
         """Sequence numbers (16 bits, in order) to ask for now."""
         if not self._nack or not self.missing:
             return []
-        asked: list[int] = []
-        wait = max((self._rtt or 100 * _MS) * 5 // 4 + 10 * _MS, 50 * _MS)
-        for number, loss in self.missing.items():
-            if loss.ask_at <= now:
-                asked.append(number & 0xFFFF)
-                loss.tries += 1
-                loss.asked_at = now
-                loss.ask_at = now + wait * min(loss.tries + 1, 8) // 2
+        asked = self.missing.due(now)
         self.stats.packets_asked += len(asked)
         return asked
 
     def observe_rtt(self, rtt: int) -> None:
         """A measured round trip in ns; re-requests follow it."""
-        rtt = min(max(rtt, _MS), 1_000 * _MS)
-        self._rtt = (7 * self._rtt + rtt) // 8 if self._rtt else rtt
+        self.missing.observe_rtt(rtt)
 
     def take_keyframe_request(self, now: int) -> bool:
         """A key frame should be asked for now. Says so once per interval until one comes."""
-        if self.missing and self._video and not self._keyframe_wanted:
-            missing_for = now - next(iter(self.missing.values())).noticed
-            if missing_for >= (max(KEYFRAME_AFTER_NS, 4 * self._rtt) if self._nack else REORDER_NS):
+        since = self.missing.since
+        if since is not None and self._video:
+            hope = max(KEYFRAME_AFTER_NS, 4 * self.missing.rtt) if self._nack else REORDER_NS
+            if now - since >= hope:
                 self._keyframe_wanted = True
         if not self._keyframe_wanted or now - self._keyframe_asked < KEYFRAME_INTERVAL_NS:
             return False
@@ -253,15 +250,18 @@ class JitterBuffer:
     @property
     def held_since(self) -> int | None:
         """When the first packet arrived that is held back for a missing one; None when nothing is."""
-        for loss in self.missing.values():
-            return loss.noticed
-        return None
+        return self.missing.since
 
     # order
 
     def _hold(self, number: int, packet: Packet) -> None:
         self._waiting[number] = packet
         self._waiting_bytes += len(packet[3])
+
+    def _drop_held(self, number: int) -> None:
+        packet = self._waiting.pop(number, None)
+        if packet is not None:
+            self._waiting_bytes -= len(packet[3])
 
     def _bound(self) -> Sequence[EncodedFrame]:
         """Give up the oldest losses while more is missing or held than we are ready to keep."""
@@ -287,11 +287,14 @@ class JitterBuffer:
     def _give_up_first(self) -> Sequence[EncodedFrame]:
         """Give up the first run of missing packets."""
         number = next(iter(self.missing))
-        while self.missing.pop(number, None) is not None:
-            self.stats.packets_lost += 1
+        known = 0
+        while (loss := self.missing.pop(number, None)) is not None:
+            known += not loss.guessed
             number += 1
         self._head = number
-        self._damage()
+        if known:
+            self.stats.packets_lost += known
+            self._damage()
         return self._drain()
 
     def _damage(self) -> None:
@@ -340,7 +343,8 @@ class JitterBuffer:
         begins = depayloader.may_start(payload) if self._fresh else depayloader.starts_frame(payload)
         self._fresh = False
         if not begins and self._skipped in (-1, timestamp):
-            if self._skipped < 0:
+            if timestamp != self._dropped:
+                self._dropped = timestamp
                 self.stats.frames_dropped += 1
             self._skipped = timestamp
             self._resync = not marker
@@ -377,6 +381,7 @@ class JitterBuffer:
         return EncodedFrame(media_time, self._arrival, payload, self._codec, flags)
 
     def _drop_frame(self) -> None:
+        self._dropped = self._timestamp
         self._parts = []
         self._size = 0
         self.stats.frames_dropped += 1
