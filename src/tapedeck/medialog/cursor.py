@@ -29,7 +29,7 @@ __all__ = ["Cursor", "Damage", "Tail", "find_tail", "reading"]
 CHUNK_BYTES = 256 * 1024
 """Read at once. A reader of 64 tracks holds 16 MiB; larger chunks were not faster."""
 
-_TAIL_BYTES = 8 * 1024 * 1024
+_TAIL_BYTES = 2 * 1024 * 1024
 """Looked at first to find the end of a file: more than a second of any meeting track."""
 
 

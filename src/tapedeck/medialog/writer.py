@@ -60,8 +60,8 @@ P = ParamSpec("P")
 class WriterOptions:
     """How a writer goes about it. The defaults keep the promises of the log: written in 250 ms, synced in 1 s."""
 
-    flush_interval_s: float = 0.15
-    sync_interval_s: float = 0.6
+    flush_interval_s: float = 0.1
+    sync_interval_s: float = 0.5
     max_queue_bytes: int = 256 * 1024 * 1024
     "Media that may wait for the disk; when more comes, new media is dropped until half of it is written."
     low_water_bytes: int = 0
