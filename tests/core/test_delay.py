@@ -68,9 +68,22 @@ def test_recent_delay_follows_down_at_once_and_forgets_within_20_s() -> None:
 def test_recent_delay_knows_a_reset_from_a_late_packet() -> None:
     recent = RecentDelay()
     recent.observe(0, 10 * MS)
-    assert recent.observe(S, 10 * MS + 2_500 * MS) == 10 * MS
-    assert recent.observe(2 * S, 60 * S) == 60 * S
-    assert recent.observe(3 * S, -60 * S) == -60 * S
+    for late in (2_500 * MS, 10 * S):
+        assert recent.observe(S, 10 * MS + late) == 10 * MS
+        assert recent.observe(S, 10 * MS) == 10 * MS
+    for at in range(100, 202):
+        recent.observe(at * 20 * MS, 60 * S)
+    assert recent.value_ns == 60 * S, "a second of frames that are a minute late"
+
+
+def test_recent_delay_takes_a_leap_ahead_for_a_reset_when_it_is_confirmed() -> None:
+    recent = RecentDelay()
+    recent.observe(0, 10 * MS)
+    assert recent.observe(20 * MS, -60 * S) == -60 * S, "the frame itself counts as just captured"
+    assert recent.observe(40 * MS, 10 * MS) == 10 * MS, "and moves nothing"
+    assert recent.observe(60 * MS, -90 * S) == -90 * S
+    assert recent.observe(80 * MS, -90 * S) == -90 * S
+    assert recent.value_ns == -90 * S
 
 
 def test_recent_delay_finds_a_clock_that_stood_still() -> None:

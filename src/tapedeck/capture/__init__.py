@@ -1,0 +1,1 @@
+"""Capture: what sources deliver, gated by recordings, into the media log. See docs/explain/capture.md."""

@@ -68,10 +68,10 @@ class DelayFloor:
         elif delay_ns < least:
             self._bins[index] = delay_ns
 
-    def least_before(self, until_ns: int) -> int | None:
-        """The least delay not yet taken in, of arrivals before `until_ns` (a multiple of BIN_NS)."""
+    def new_before(self, until_ns: int) -> list[int]:
+        """Least delays not yet taken in, one per BIN_NS with arrivals, before `until_ns` (a multiple of BIN_NS)."""
         until = until_ns // BIN_NS
-        return min((delay for index, delay in self._bins.items() if index < until), default=None)
+        return [delay for index, delay in self._bins.items() if index < until]
 
     def inherit(self, earlier: DelayFloor) -> None:
         """Go on where another envelope of the same clock ended; call before the first `advance`."""
@@ -114,11 +114,11 @@ class RecentDelay:
     before a command, and an error towards "later" keeps nothing that was not to be kept.
     """
 
-    __slots__ = ("_arrival_ns", "_current_ns", "_last_ns", "_probe", "_turn_ns", "value_ns")
+    __slots__ = ("_arrival_ns", "_current_ns", "_glitch_ns", "_last_ns", "_probe", "_turn_ns", "value_ns")
 
     TURN_NS = 10_000_000_000
     JUMP_NS = 3_000_000_000
-    "No packet is that late: the track's clock was reset."
+    "No packet is that late for long, and none that early: the track's clock was reset."
     PROBE_NS = 1_000_000_000
 
     def __init__(self) -> None:
@@ -128,15 +128,18 @@ class RecentDelay:
         self._last_ns = 0
         self._turn_ns = 0
         self._arrival_ns = 0
+        self._glitch_ns: int | None = None
         self._probe: tuple[int, int, int] | None = None
-        "End of looking, silence and least delay since, while the clock may have stood still."
+        "End of looking, silence and least delay since, while the clock may have been reset or stood still."
 
     def observe(self, arrival_ns: int, delay_ns: int) -> int:
         """One frame, in order; returns the least delay including it."""
-        above = delay_ns - self.value_ns
         current = self._current_ns
-        if current is None or not -self.JUMP_NS < above < self.JUMP_NS:
+        if current is None:
             return self._restart(arrival_ns, delay_ns)
+        above = delay_ns - self.value_ns
+        if above < -self.JUMP_NS:
+            return self._fall(arrival_ns, delay_ns)
         if self._probe is not None or above > FREEZE_NS:
             least = self._look(arrival_ns, delay_ns, above)
             if least is not None:
@@ -157,19 +160,34 @@ class RecentDelay:
         self.value_ns = self._current_ns = self._last_ns = delay_ns
         self._turn_ns = arrival_ns + self.TURN_NS
         self._arrival_ns = arrival_ns
-        self._probe = None
+        self._glitch_ns = self._probe = None
+        return delay_ns
+
+    def _fall(self, arrival_ns: int, delay_ns: int) -> int:
+        """A clock that is far ahead was reset if the next frame says so too; a single frame counts as just captured."""
+        if self._glitch_ns is not None and abs(delay_ns - self._glitch_ns) < FREEZE_NS:
+            return self._restart(arrival_ns, delay_ns)
+        self._glitch_ns = delay_ns
         return delay_ns
 
     def _look(self, arrival_ns: int, delay_ns: int, above_ns: int) -> int | None:
-        """Whether the clock stood still in a silence: the delay since, once that is certain."""
+        """Whether the clock was reset, or stood still in a silence: the delay since, once that is certain.
+
+        A network that stood still catches up within a second; a clock that was reset does not.
+        """
         if self._probe is None:
             silence = arrival_ns - self._arrival_ns
-            if silence > FREEZE_NS and above_ns > silence // 2:
+            if above_ns > self.JUMP_NS or (silence > FREEZE_NS and above_ns > silence // 2):
                 self._probe = (arrival_ns + self.PROBE_NS, silence, delay_ns)
             return None
         until, silence, least = self._probe
-        self._probe = (until, silence, min(least, delay_ns))
+        least = min(least, delay_ns)
+        if arrival_ns - self._arrival_ns > FREEZE_NS:
+            until = arrival_ns + self.PROBE_NS  # silent again: nothing is certain yet
+        self._probe = (until, silence, least)
         if arrival_ns < until:
             return None
         self._probe = None
-        return least if stood_still(least - self.value_ns, silence) else None
+        moved = least - self.value_ns
+        stood = silence > FREEZE_NS and stood_still(moved, silence)
+        return least if stood or moved > self.JUMP_NS else None

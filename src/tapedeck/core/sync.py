@@ -34,6 +34,9 @@ _SUSPECT_NS = 500_000_000
 """A second impossible frame as near as this to the first makes it a reset; one alone is a slip of the sender."""
 
 _FLAGGED_JUMP_NS = 400_000_000
+_EVIDENCE_BINS = 3
+"""A clock that stood still must show it in this many of the first four quarters of a second."""
+
 _SAME_NS = 30_000_000
 """Delays before and after a supposed reset that differ by less are of one clock."""
 
@@ -311,9 +314,13 @@ class PeerClock:
         """Connect a new chain to the one before it; True if the clock was reset and the chain stands on its own."""
         chain.least_at_ns = max(before.least_at_ns, before.at(before.last_x) + 1)
         chain.offset_ns = before.offset_ns
-        old, new = before.floor.value_ns, chain.floor.least_before(at_ns)
-        if chain.suspected and new is not None:
-            reset = stood_still(new - old, chain.frozen_ns) if chain.frozen_ns else abs(new - old) > _SAME_NS
+        fresh = chain.floor.new_before(at_ns)
+        if chain.suspected and fresh:
+            moved = min(fresh) - before.floor.value_ns
+            if chain.frozen_ns:
+                reset = len(fresh) >= _EVIDENCE_BINS and stood_still(moved, chain.frozen_ns)
+            else:
+                reset = abs(moved) > _SAME_NS
             if reset:
                 track.wallclock.clear()
                 track.sigma_ns = None

@@ -1,0 +1,100 @@
+"""Who is there, and what of it the log knows.
+
+Owns the peers of a session and the difference between them and the log: while something is recorded every change is an
+event, and when recording begins (again) the difference is written, so that a log explains itself from its first
+recording on. Refuses to say anything while nothing is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tapedeck.capture.log import Log
+from tapedeck.capture.track import PeerRecorder, TrackRecorder
+from tapedeck.core.timeline import (
+    ClockReport,
+    NameChanged,
+    ParticipantJoined,
+    ParticipantLeft,
+    TimelineEvent,
+    TrackClosed,
+    TrackMuted,
+    TrackOpened,
+    TrackUnmuted,
+)
+
+__all__ = ["Presence"]
+
+
+class Presence:
+    """The peers of a session, in order of their coming, and those of them that the log has."""
+
+    def __init__(self) -> None:
+        self.peers: dict[str, PeerRecorder] = {}
+        self._logged_peers: dict[str, ParticipantJoined] = {}
+        self._logged_tracks: dict[str, bool] = {}
+        "Open in the log, and whether muted there."
+
+    @property
+    def tracks(self) -> list[TrackRecorder]:
+        """All open tracks."""
+        return [track for peer in self.peers.values() for track in peer.tracks]
+
+    def describe(self, log: Log, now_ns: int, not_before: Callable[[int], int]) -> None:
+        """Write the difference between who is there and what the log knows; `not_before` clamps the times of events."""
+        here = {track.info.track_id for track in self.tracks}
+        now_ns = not_before(now_ns)
+        for track_id in [key for key in self._logged_tracks if key not in here]:
+            self.write(log, TrackClosed(now_ns, track_id))
+        for peer_id in [key for key in self._logged_peers if key not in self.peers]:
+            gone = self._logged_peers[peer_id]
+            self.write(log, ParticipantLeft(now_ns, gone.participant_id, peer_id))
+        for peer in self.peers.values():
+            known = self._logged_peers.get(peer.info.peer_id)
+            if known is None:
+                self.write(log, joined(peer, not_before(peer.joined_ns)))
+            elif known.name != peer.name:
+                self.write(log, NameChanged(now_ns, peer.info.participant_id, peer.name))
+            for track in peer.tracks:
+                self._describe_track(log, track, now_ns, not_before)
+
+    def _describe_track(self, log: Log, track: TrackRecorder, now_ns: int, not_before: Callable[[int], int]) -> None:
+        track_id = track.info.track_id
+        if track_id not in self._logged_tracks:
+            self.write(log, TrackOpened(not_before(track.flow.opened_ns), track.info))
+        if self._logged_tracks.get(track_id) != track.flow.muted:
+            self.write(log, (TrackMuted if track.flow.muted else TrackUnmuted)(now_ns, track_id))
+        for report in track.reports:
+            log.event(report)
+        track.reports.clear()
+
+    def write(self, log: Log, event: TimelineEvent) -> None:
+        """Write one event, and remember what the log knows now."""
+        if isinstance(event, ParticipantJoined):
+            self._logged_peers[event.peer_id] = event
+        elif isinstance(event, ParticipantLeft):
+            if self._logged_peers.pop(event.peer_id, None) is None:
+                return
+        elif isinstance(event, NameChanged):
+            for peer_id, known in self._logged_peers.items():
+                if known.participant_id == event.participant_id and peer_id in self.peers:
+                    peer = self.peers[peer_id]
+                    self._logged_peers[peer_id] = joined(peer, known.at_ns)
+        elif isinstance(event, TrackOpened):
+            log.open_track(event.track)
+            self._logged_tracks[event.track.track_id] = False
+        elif isinstance(event, TrackClosed):
+            if self._logged_tracks.pop(event.track_id, None) is None:
+                return
+            log.close_track(event.track_id)
+        elif isinstance(event, TrackMuted | TrackUnmuted):
+            self._logged_tracks[event.track_id] = isinstance(event, TrackMuted)
+        elif isinstance(event, ClockReport) and event.track_id not in self._logged_tracks:
+            return
+        log.event(event)
+
+
+def joined(peer: PeerRecorder, at_ns: int) -> ParticipantJoined:
+    """The event of a peer's coming, with the name it has now."""
+    info = peer.info
+    return ParticipantJoined(at_ns, info.participant_id, info.peer_id, peer.name, info.custom_id, info.origin)
