@@ -121,25 +121,30 @@ class Painter:
 
     def _paint(self, place: _Place, picture: Picture | None) -> None:
         if picture is not None and picture is not place.picture:
-            size = place.rect.size
-            screen = place.tile.kind is TileKind.SCREEN
-            try:
-                placement = fit(picture.size, size) if screen else cover(picture.size, size, _MOST_CUT)
-                place.planes, place.placement = place.scaler.scale(picture, placement.scaled), placement
-                self.scaled += 1
-            except (MediaError, ValueError):
-                self.faults += 1
-                picture = place.picture
-        if picture is None and (place.picture is not None or place.planes is None):
+            self._scale(place, picture)
+        elif picture is None and place.picture is not None:
+            place.planes = None
+        if place.planes is None:
             place.planes, place.placement = self._still(place.tile, place.rect.size), None
         place.picture, place.stale = picture, False
         whole = Rect(0, 0, place.rect.width, place.rect.height)
         placement = place.placement or Placement(whole.size, whole, whole)
         if placement.at != whole:
             self.canvas.fill(place.rect, PLAIN_TILE)
-        assert place.planes is not None and place.overlay is not None
+        assert place.overlay is not None
         self.canvas.put(place.planes, place.rect, placement)
         self.canvas.blend(place.overlay)
+
+    def _scale(self, place: _Place, picture: Picture) -> None:
+        """Have the picture in its place's size; if that fails, what was there before stays."""
+        size = place.rect.size
+        try:
+            is_screen = place.tile.kind is TileKind.SCREEN
+            placement = fit(picture.size, size) if is_screen else cover(picture.size, size, _MOST_CUT)
+            place.planes, place.placement = place.scaler.scale(picture, placement.scaled), placement
+            self.scaled += 1
+        except (MediaError, ValueError):
+            self.faults += 1
 
     def _still(self, tile: Tile, size: Size) -> Planes:
         """What a tile shows when there is no picture."""

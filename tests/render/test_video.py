@@ -1,0 +1,205 @@
+"""The painter: what is repainted when, and what it looks like."""
+
+import av
+import numpy as np
+import pytest
+from tests.media.cameras import flat
+
+from tapedeck.core.choose import Tile, TileKind
+from tapedeck.core.geometry import Size
+from tapedeck.core.layouts import grid
+from tapedeck.core.look import BACKGROUND, PLAIN_TILE, SPEAKING, colour_of, mix
+from tapedeck.core.scene import Scene
+from tapedeck.media.decode import Picture
+from tapedeck.media.fonts import Fonts
+from tapedeck.media.picture import planes_of, to_yuv
+from tapedeck.media.text import TextPainter
+from tapedeck.render.video import Painter
+
+CANVAS = Size(640, 360)
+
+
+def picture(luma: int, width: int = 320, height: int = 180) -> Picture:
+    frame = av.VideoFrame(width, height, "yuv420p")
+    for view, source in zip(planes_of(frame), flat(width, height, luma), strict=True):
+        view[:] = source
+    return Picture(frame, luma)
+
+
+def person(who: str, *, speaking: bool = False, label: str = "") -> Tile:
+    return Tile(TileKind.PERSON, f"person:{who}", label, who, f"{who}-cam", speaking)
+
+
+def scene(*tiles: Tile) -> Scene:
+    return Scene(tiles)
+
+
+def painter(size: Size = CANVAS) -> Painter:
+    return Painter(size, TextPainter(Fonts([])))
+
+
+def luma_at(it: Painter, x: int, y: int) -> int:
+    return int(it.canvas.planes[0][y, x])
+
+
+def centre(it: Painter, index: int, count: int) -> int:
+    rect = grid(count, it.canvas.size)[index]
+    return luma_at(it, rect.x + rect.width // 2, rect.y + rect.height // 2)
+
+
+def test_everybody_is_in_their_tile() -> None:
+    it = painter()
+    it.paint(scene(*(person(f"p{n}") for n in range(5))), [picture(60 + 30 * n) for n in range(5)])
+    assert [centre(it, n, 5) for n in range(5)] == [60, 90, 120, 150, 180]
+    assert luma_at(it, 1, 1) == to_yuv(BACKGROUND)[0]
+
+
+def test_a_picture_that_stays_is_not_scaled_again() -> None:
+    it, still, moving = painter(), picture(80), picture(120)
+    both = scene(person("ada"), person("bob"))
+    assert it.paint(both, [still, moving])
+    assert not it.paint(both, [still, moving])
+    assert it.paint(both, [still, picture(200)])
+    assert it.scaled == 3
+    assert (centre(it, 0, 2), centre(it, 1, 2)) == (80, 200)
+
+
+def test_the_same_tiles_in_a_new_scene_change_nothing() -> None:
+    it, one = painter(), picture(80)
+    it.paint(scene(person("ada")), [one])
+    assert not it.paint(scene(person("ada")), [one])
+
+
+def test_a_new_layout_keeps_what_has_the_same_size() -> None:
+    it, pictures = painter(), [picture(60 + 40 * n) for n in range(4)]
+    it.paint(scene(*(person(f"p{n}") for n in range(3))), pictures[:3])
+    it.paint(scene(*(person(f"p{n}") for n in range(4))), pictures)
+    assert it.scaled == 4
+    assert [centre(it, n, 4) for n in range(4)] == [60, 100, 140, 180]
+
+
+def test_a_leaving_person_leaves_no_trace() -> None:
+    it = painter()
+    it.paint(scene(person("ada"), person("bob"), person("cy")), [picture(200)] * 3)
+    it.paint(scene(person("ada"), person("bob")), [picture(90)] * 2)
+    fresh = painter()
+    fresh.paint(scene(person("ada"), person("bob")), [picture(90)] * 2)
+    assert all(np.array_equal(a, b) for a, b in zip(it.canvas.planes, fresh.canvas.planes, strict=True))
+
+
+def test_repainting_gives_the_same_pixels_however_often() -> None:
+    it = painter()
+    both = scene(person("ada", label="Ada", speaking=True), person("bob", label="Bob"))
+    it.paint(both, [picture(90), picture(90)])
+    before = [plane.copy() for plane in it.canvas.planes]
+    for luma in (30, 200, 90):
+        it.paint(both, [picture(luma), picture(luma)])
+    assert all(np.array_equal(a, b) for a, b in zip(before, it.canvas.planes, strict=True))
+
+
+def test_a_ring_is_around_whoever_speaks_and_goes_again() -> None:
+    it = painter(Size(1280, 720))
+    rect = grid(2, it.canvas.size)[0]
+    quiet, pictures = scene(person("ada"), person("bob")), [picture(90), picture(90)]
+    loud = scene(person("ada", speaking=True), person("bob"))
+    beside = (rect.x - 2, rect.y + rect.height // 2)
+    it.paint(quiet, pictures)
+    before = [plane.copy() for plane in it.canvas.planes]
+    assert luma_at(it, *beside) == to_yuv(BACKGROUND)[0]
+    it.paint(loud, pictures)
+    assert abs(luma_at(it, *beside) - to_yuv(SPEAKING)[0]) <= 2
+    assert it.scaled == 2
+    it.paint(quiet, pictures)
+    assert all(np.array_equal(a, b) for a, b in zip(before, it.canvas.planes, strict=True))
+
+
+def test_a_camera_that_is_off_is_an_avatar_and_comes_back() -> None:
+    it, both = painter(), scene(person("ada"), person("bob"))
+    it.paint(both, [picture(90), None])
+    rect = grid(2, CANVAS)[1]
+    background = to_yuv(mix(PLAIN_TILE, colour_of("bob"), 0.16))[0]
+    assert abs(luma_at(it, rect.x + 30, rect.y + 30) - background) <= 1
+    it.paint(both, [picture(90), picture(150)])
+    assert centre(it, 1, 2) == 150
+    it.paint(both, [picture(90), None])
+    assert abs(luma_at(it, rect.x + 30, rect.y + 30) - background) <= 1
+
+
+def test_a_new_name_is_drawn() -> None:
+    it, one = painter(), picture(200)
+    it.paint(scene(person("ada", label="Ada"), person("bob")), [one, None])
+    before = it.canvas.planes[0].copy()
+    assert it.paint(scene(person("ada", label="Countess"), person("bob")), [one, None])
+    assert not np.array_equal(before, it.canvas.planes[0])
+    changed = np.argwhere(before != it.canvas.planes[0])
+    rect = grid(2, CANVAS)[0]
+    assert changed[:, 0].min() > rect.y + rect.height * 0.75 and changed[:, 1].max() < rect.x + rect.width * 0.6
+
+
+def test_initials_follow_the_name_while_the_camera_is_off() -> None:
+    it = painter()
+    it.paint(scene(person("ada", label="Ada"), person("bob")), [None, None])
+    before = centre_patch(it)
+    it.paint(scene(person("ada", label="Zoe"), person("bob")), [None, None])
+    assert not np.array_equal(before, centre_patch(it))
+
+
+def centre_patch(it: Painter) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    rect = grid(2, CANVAS)[0]
+    x, y = rect.x + rect.width // 2, rect.y + rect.height // 2
+    return it.canvas.planes[0][y - 20 : y + 20, x - 20 : x + 20].copy()
+
+
+def test_a_screen_is_shown_whole_and_a_camera_fills_its_tile() -> None:
+    it = painter()
+    screen = Tile(TileKind.SCREEN, "screen:s", "", "ada", "s")
+    it.paint(scene(screen, person("bob")), [picture(200, 200, 200), picture(200, 240, 180)])
+    first, second = grid(2, CANVAS)
+    bar = to_yuv(PLAIN_TILE)[0]
+    assert luma_at(it, first.x + 8, first.y + first.height // 2) == bar and centre(it, 0, 2) == 200
+    assert luma_at(it, second.x + 8, second.y + second.height // 2) == 200
+
+
+def test_a_screen_without_a_picture_yet_and_the_rest_of_a_crowd_are_plain_tiles() -> None:
+    it = painter()
+    tiles = scene(Tile(TileKind.SCREEN, "screen:s", "Ada's screen", "ada", "s"), Tile(TileKind.MORE, "more", "+7"))
+    it.paint(tiles, [None, None])
+    assert centre(it, 0, 2) == to_yuv(PLAIN_TILE)[0]
+    rect = grid(2, CANVAS)[1]
+    middle = it.canvas.planes[0][rect.y + 60 : rect.bottom - 60, rect.x + 60 : rect.right - 60]
+    assert middle.max() > 150
+
+
+def test_a_picture_that_cannot_be_scaled_is_counted_and_the_last_one_stays() -> None:
+    it, one = painter(), scene(person("ada"))
+    it.paint(one, [picture(90)])
+    broken = Picture(av.VideoFrame(0, 0, "yuv420p"), 0)
+    it.paint(one, [broken])
+    it.paint(one, [broken])
+    assert it.faults == 1 and centre(it, 0, 1) == 90
+    it.paint(one, [picture(120)])
+    assert centre(it, 0, 1) == 120
+
+
+def test_a_first_picture_that_cannot_be_scaled_is_an_avatar() -> None:
+    it = painter()
+    it.paint(scene(person("ada")), [Picture(av.VideoFrame(0, 0, "yuv420p"), 0)])
+    assert it.faults == 1 and abs(luma_at(it, 5, 5) - to_yuv(mix(PLAIN_TILE, colour_of("ada"), 0.16))[0]) <= 1
+
+
+@pytest.mark.parametrize(
+    "size", [Size(2, 2), Size(4, 2), Size(16, 16), Size(722, 402), Size(360, 640), Size(1920, 1080)]
+)
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 25])
+def test_any_canvas_takes_any_number_of_people(size: Size, count: int) -> None:
+    it = painter(size)
+    people = scene(*(person(f"p{n}", label="Some Body", speaking=n % 2 == 0) for n in range(count)))
+    it.paint(people, [picture(100, 99, 77) if n % 3 else None for n in range(count)])
+    it.paint(people, [None] * count)
+
+
+def test_caches_are_bounded() -> None:
+    it = painter()
+    for number in range(120):
+        it.paint(scene(person("ada", label=f"name {number}", speaking=True), person("bob")), [None, None])
+    assert len(it._overlays) <= 96 and len(it._rings) <= 96
