@@ -1,0 +1,203 @@
+"""Whole renders: a job in, a film file out, live or later, whole or not at all."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from tests.medialog.logs import open_writer
+from tests.render.meetings import FPS, MS, SMALL, GrowingLog, Meeting, S
+
+from tapedeck.core.errors import InvalidError, MediaError, NotFoundError, UnavailableError
+from tapedeck.core.output import VideoOutput
+from tapedeck.core.timeline import Progress as LogProgress
+from tapedeck.core.timeline import RecordingStopped, TimelineEvent
+from tapedeck.render.job import Abandoned, Job, Progress, run
+
+
+def meeting_of_two(end_ns: int | None = 3 * S) -> Meeting:
+    meeting = Meeting()
+    meeting.record(0, end_ns)
+    for who in ("ada", "bob"):
+        meeting.join(who, 0)
+        meeting.camera(who, 0, 4 * S, close=False)
+    meeting.microphone("ada", 0, 4 * S)
+    return meeting
+
+
+def job(root: Path, **changes: Any) -> Job:
+    values: dict[str, Any] = {
+        "log_dir": root / "log",
+        "recording_id": "r",
+        "out_dir": root / "out",
+        "file_name": "a.mp4",
+    }
+    return Job(**{**values, "video": SMALL, **changes})
+
+
+def test_a_log_becomes_a_film_file(tmp_path: Path) -> None:
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    told: list[Progress] = []
+    file, stats = run(job(tmp_path), threading.Event(), told.append)
+    assert file.path == tmp_path / "out" / "a.mp4" and file.size_bytes == file.path.stat().st_size
+    assert file.duration_ns == 3 * S and stats.pictures == 3 * FPS and stats.errors == 0
+    assert [path.name for path in file.path.parent.iterdir()] == ["a.mp4"]
+    assert told[-1] == Progress(3 * S, 0)
+    with av.open(str(file.path)) as film:
+        pictures = list(film.decode(video=0))
+        assert len(pictures) == 3 * FPS and (pictures[0].width, pictures[0].height) == (160, 90)
+        assert len({int(np.asarray(p.to_ndarray())[20, 40]) for p in pictures}) > 20
+    with av.open(str(file.path)) as film:
+        sound = np.concatenate([frame.to_ndarray() for frame in film.decode(audio=0)], axis=1)
+        assert abs(sound.shape[1] - 3 * 48_000) <= 1024 and float(np.abs(sound).max()) > 0.2
+
+
+def test_the_same_log_gives_the_same_bytes(tmp_path: Path) -> None:
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    files = [run(job(tmp_path, file_name=name), threading.Event())[0] for name in ("a.mp4", "b.mp4")]
+    assert files[0].crc32c == files[1].crc32c
+    assert files[0].path.read_bytes() == files[1].path.read_bytes()
+
+
+def test_a_live_render_follows_a_growing_log_and_ends_with_the_recording(tmp_path: Path) -> None:
+    """Each piece of the log is written when the render says that it has used up the one before."""
+    grower = GrowingLog(meeting_of_two(), tmp_path / "log", 5 * S)
+    asked = threading.Event()
+
+    class Tail(threading.Event):
+        """A stop that is never set; waiting on it means that the render wants more."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            if not grower.grow(40):
+                asked.set()
+            return False
+
+    file, stats = run(job(tmp_path, live=True), Tail())
+    assert stats.pictures == 3 * FPS and file.duration_ns == 3 * S
+    assert not asked.is_set()  # it ended by itself, with the log
+
+
+def test_a_live_film_is_the_later_one_byte_for_byte(tmp_path: Path) -> None:
+    grower = GrowingLog(meeting_of_two(), tmp_path / "log", 5 * S)
+
+    class Tail(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            grower.grow(23)
+            return False
+
+    live, _ = run(job(tmp_path, live=True, file_name="live.mp4"), Tail())
+    while grower.grow(100):
+        pass
+    later, _ = run(job(tmp_path, file_name="later.mp4"), threading.Event())
+    assert live.path.read_bytes() == later.path.read_bytes()
+
+
+def test_a_live_render_waits_for_its_log_to_come_into_being(tmp_path: Path) -> None:
+    waits = 0
+
+    class Tail(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            nonlocal waits
+            waits += 1
+            if waits == 3:
+                meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+            return False
+
+    _, stats = run(job(tmp_path, live=True), Tail())
+    assert stats.pictures == 3 * FPS and waits >= 3
+
+
+def test_a_live_render_follows_the_real_writer(tmp_path: Path) -> None:
+    meeting = meeting_of_two(None)
+    writer = open_writer(tmp_path / "log")
+    begun = threading.Event()
+    result: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: result.append(run(job(tmp_path, live=True), threading.Event(), lambda p: begun.set()))
+    )
+    thread.start()
+    for info in meeting.tracks.values():
+        writer.open_track(info)
+    for entry in sorted(meeting.entries, key=lambda e: (e.written_ns, e.order)):
+        if entry.track_id is None:
+            assert isinstance(entry.item, TimelineEvent)
+            writer.event(entry.item)
+        else:
+            writer.frame(entry.track_id, entry.item)  # type: ignore[arg-type]
+    for last in (LogProgress(4 * S, 4 * S - MS), RecordingStopped(4 * S, "r"), LogProgress(5 * S, 5 * S - MS)):
+        writer.event(last)
+    writer.close().result(10)
+    thread.join(30)
+    assert len(result) == 1 and result[0][1].pictures == 4 * FPS
+
+
+def test_a_render_that_is_told_to_stop_leaves_nothing_behind(tmp_path: Path) -> None:
+    meeting_of_two(None).lay_down(tmp_path / "log", 3 * S)
+    stop = threading.Event()
+
+    class Tail(threading.Event):
+        def is_set(self) -> bool:
+            return stop.is_set()
+
+        def wait(self, timeout: float | None = None) -> bool:
+            stop.set()
+            return True
+
+    with pytest.raises(Abandoned):
+        run(job(tmp_path, live=True), Tail())
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_film_of_an_earlier_attempt_is_replaced(tmp_path: Path) -> None:
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".a.mp4.part").write_bytes(b"left by a crash")
+    (tmp_path / "out" / "a.mp4").write_bytes(b"old")
+    file, _ = run(job(tmp_path), threading.Event())
+    assert file.path.stat().st_size == file.size_bytes > 1000
+    assert [path.name for path in file.path.parent.iterdir()] == ["a.mp4"]
+
+
+def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        run(job(tmp_path), threading.Event())
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    with pytest.raises(MediaError, match="Nothing was recorded"):
+        run(job(tmp_path, recording_id="another"), threading.Event())
+    assert list((tmp_path / "out").iterdir()) == []
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UnavailableError, match="directory for the film"):
+        run(job(tmp_path, out_dir=tmp_path / "file" / "x"), threading.Event())
+
+
+BODY: dict[str, Any] = {"log_dir": "/logs/s", "recording_id": "r", "out_dir": "/films", "file_name": "f.mp4"}
+
+
+def test_a_job_is_read_from_json() -> None:
+    read = Job.from_dict({**BODY, "live": True, "video": {"width": 640, "height": 360}, "unknown": 1})
+    assert read.video == VideoOutput(width=640, height=360) and read.live and read.threads == 1
+    assert read.log_dir == Path("/logs/s")
+    assert Job.from_dict({**BODY, "recording_id": None}).recording_id is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"file_name": "../f.mp4"},
+        {"file_name": ""},
+        {"log_dir": None},
+        {"video": {"width": 641}},
+        {"video": {"width": 0}},
+        {"video": {"width": "640"}},
+        {"video": {"height": 99_999}},
+        {"video": {"fps": 0}},
+        {"video": {"colour": 1}},
+        {"video": [1]},
+        {"recording_id": None, "live": True},
+    ],
+)
+def test_a_malformed_job_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidError):
+        Job.from_dict({**BODY, **change})
