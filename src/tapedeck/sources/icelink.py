@@ -69,8 +69,8 @@ class IceLink:
         return data
 
     async def _send(self, data: bytes) -> None:
-        if not self._connection.send_nowait(data):
-            raise ConnectionError("no candidate pair is nominated")
+        if self._closed or not self._connection.send_nowait(data):
+            raise ConnectionError("the link is closed, or no candidate pair is nominated")
 
     # ours
 
