@@ -33,8 +33,6 @@ __all__ = ["Apart", "apart", "check"]
 _S = 1_000_000_000
 _MS = 1_000_000
 _AAC_PACKET_NS = 1024 * _S // 48_000
-_WAY_NS = 10 * _MS
-"""What the way from sender to recorder may add to the place of a cut, besides one picture."""
 _MARGIN_NS = 20 * _MS
 """A beat this close to where something begins or ends may be in the film or not."""
 _NEAR_BEAT_NS = 100 * _MS
@@ -304,7 +302,7 @@ def _duration(film: Film, expected: Expectation, spans: Sequence[_Span]) -> Iter
         part = span.recorded
         for word, at_ns, edge in (("start", span.clock.start_ns, part.start), ("end", span.clock.end_ns, part.end)):
             out = edge.miss_ns(at_ns)
-            near = out <= frame_ns + _WAY_NS
+            near = out <= frame_ns + expected.bars.way_ns
             yield Finding(f"{word} of span {number}", near, f"clock {at_ns / _S:.3f} s, {out / _MS:.0f} ms off")
 
 

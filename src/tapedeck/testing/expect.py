@@ -70,6 +70,8 @@ class Bars:
     "Use 0.97 at 5 % loss."
     opening_ns: int = 300 * _MS
     "From the film's start (or a person's first picture) until they are seen."
+    way_ns: int = 10 * _MS
+    "What the way from sender to recorder may add to where the film begins, is cut and ends, besides one picture."
     skew_ns: int = 50 * _MS
     "Between people: ours, the design names none."
     fresh_ns: int = 100 * _MS

@@ -80,9 +80,9 @@ class Report:
                 str(row.strange),
             )
         facts = Table(box=None, pad_edge=False, show_header=False)
-        names = {row.name for row in self.rows}
+        names = tuple(f"{row.name} " for row in self.rows)
         for finding in self.findings:
-            if not finding.ok or finding.what.split(" ")[0] not in names:
+            if not finding.ok or not finding.what.startswith(names):
                 mark = Text("ok", "green") if finding.ok else Text("BAD", "bold red")
                 facts.add_row(mark, finding.what, finding.text)
         floor = "silence" if math.isinf(self.floor_dbfs) else f"{self.floor_dbfs:.0f} dBFS"

@@ -31,8 +31,8 @@ _LEAST_AREA = 0.004
 """Part of the film a colour must fill to be a person: a ninth of a tile of 25."""
 _SAMPLES_ACROSS = 320
 _STRANGE_REACH = 16.0
-_HEARD = 0.25
-"""Level, 1 being as sent, from which a beep is heard. Other people's pitches leak up to 0.05, a limiter halves."""
+_HEARD = 0.12
+"""Level, 1 being as sent, from which a beep is heard. Other pitches leak 0.05; of a sum of 25 a limiter leaves 0.2."""
 _DECIMATE = 8
 
 
