@@ -114,7 +114,7 @@ class IceLink:
         """Return when a pair is nominated. Raises ConnectionError when none can be; may take for ever."""
         self._connection.set_remote(remote, lite=lite)
         await self._connection.connect()
-        self._spawn(self._watch(self._connection))
+        self._spawn(self._watch(self._connection), "ice watch")
 
     async def restart(self) -> None:
         """Begin a new ICE session: new credentials, sockets and candidates. The old one carries on meanwhile.
@@ -138,7 +138,7 @@ class IceLink:
         if connection is None:
             raise RuntimeError("move without restart")
         connection.set_remote(remote, lite=lite)
-        return self._spawn(self._move(connection, timeout_s))
+        return self._spawn(self._move(connection, timeout_s), "ice restart")
 
     async def _move(self, connection: IceConnection, timeout_s: float) -> bool:
         try:
@@ -155,8 +155,8 @@ class IceLink:
             return False
         old, self._connection, self._next = self._connection, connection, None
         self._old.append(old)
-        self._spawn(self._watch(connection))
-        self._spawn(self._retire(old))
+        self._spawn(self._watch(connection), "ice watch")
+        self._spawn(self._retire(old), "ice retire")
         return True
 
     async def _retire(self, old: IceConnection) -> None:
@@ -179,8 +179,8 @@ class IceLink:
             self._dtls.get_nowait()
         self._dtls.put_nowait(None)
 
-    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.ensure_future(work)
+    def _spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
