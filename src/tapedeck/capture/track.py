@@ -143,20 +143,25 @@ class TrackRecorder:
         self._key_due_ns = now_ns + (KEY_AGAIN_NS if self._key_tries < _KEY_TRIES_FAST else 4 * KEY_AGAIN_NS)
         self._control.request_keyframe()
 
+    def _look_at_key(self, flags: FrameFlags, arrival_ns: int) -> FrameFlags:
+        """The flags of a frame to store that follows frames that were not, or that is awaited as a key frame."""
+        if flags & FrameFlags.KEY:
+            self._key_due_ns = None
+        elif self._skipped and self._video:
+            flags |= FrameFlags.DISCONTINUITY
+            if self._key_due_ns is None:
+                self.want_key(arrival_ns)
+        self._skipped = False
+        return flags
+
     def _keep(self, frame: EncodedFrame, arrival: int, at: int) -> None:
         """Store a frame. One that comes after a progress arrived after it: so render places it behind."""
         session = self._session
         if session.is_beginning:
             session.begin(at)
         flags = frame.flags
-        if self._video:
-            if flags & FrameFlags.KEY:
-                self._key_due_ns = None
-            elif self._skipped:
-                flags |= FrameFlags.DISCONTINUITY
-                if self._key_due_ns is None:
-                    self.want_key(arrival)
-        self._skipped = False
+        if self._skipped or self._key_due_ns is not None:
+            flags = self._look_at_key(flags, arrival)
         passed = session.passed_at_ns
         session.store(
             self.info.track_id,
