@@ -86,9 +86,9 @@ def test_two_hours_of_drift_end_in_step() -> None:
     sound.interval_ns, picture.interval_ns = 80 * MS, 130 * MS
     peer = SimPeer([sound, picture], jitter(BASE, 80 * MS), report_noise_ns=3 * MS)
     clock, sent = play(peer, 7200 * S)
-    assert worst(errors(clock, sent, "a"), 7000 * S) <= 10 * MS
-    assert worst(errors(clock, sent, "v"), 7000 * S) <= 10 * MS
-    assert worst(errors(clock, sent, "a")) <= 40 * MS
+    for track_id in ("a", "v"):
+        assert worst(errors(clock, sent, track_id)) <= 15 * MS
+        assert worst(errors(clock, sent, track_id), 10 * S) <= 10 * MS
     assert p95(skew(clock, sent)) <= 5 * MS
 
 
@@ -136,12 +136,14 @@ def test_shorter_path_is_followed_at_the_speed_of_a_tape() -> None:
     assert_monotonic(clock, sent)
 
 
-def test_burst_of_congestion_moves_nothing() -> None:
+@pytest.mark.parametrize(("queued", "moved"), [(90, 5), (300, 35)])
+def test_half_a_minute_of_congestion_moves_the_film_hardly(queued: int, moved: int) -> None:
     def delay(rng: random.Random, true_ns: int) -> int:
-        return BASE + (300 * MS if 20 * S < true_ns < 32 * S else 0) + int(rng.random() * 5 * MS)
+        return BASE + (queued * MS if 20 * S < true_ns < 50 * S else 0) + int(rng.random() * 5 * MS)
 
-    clock, sent = play(SimPeer([audio(), video()], delay), 60 * S)
-    assert worst(errors(clock, sent, "a")) <= 5 * MS
+    clock, sent = play(SimPeer([audio(), video()], delay), 90 * S)
+    assert worst(errors(clock, sent, "a")) <= moved * MS
+    assert skew(clock, sent)[-1] <= 5 * MS
 
 
 def test_first_reports_late_pull_tracks_together_smoothly() -> None:

@@ -25,8 +25,8 @@ _RISE_PPM = 500
 """Oscillators are within 100 ppm, cheap sound cards within 300: a faster rise is a queue, not a clock."""
 
 _FAR_NS = 100_000_000
-_FAR_RISE_PPM = 5_000
-"""A rise that stayed for the whole window and is this large is a new path: followed, at the speed of a slow tape."""
+_FAR_RISE_PPM = 2_000
+"""A rise that stayed for the whole window and is this large may be a new path, or a bad clock: followed faster."""
 
 
 def rise(value_ns: int, least_ns: int, elapsed_ns: int, ppm: int) -> int:
