@@ -68,6 +68,16 @@ def test_sound_is_within_2_ms_of_its_place_whatever_the_drift(offset_ns: int, pp
     assert errors.max() <= 3, "samples"  # the promise is 96
 
 
+@pytest.mark.parametrize("ppm", [20_000, -20_000])
+def test_sound_keeps_up_with_a_track_that_is_being_moved(ppm: float) -> None:
+    """`core.sync` moves a peer by up to 2 %; sound that lags behind is out of step with its picture."""
+    at = list(range(12_000, 6 * RATE, 12_000))
+    film = mixed([Feed("a", regular(opus(clicks(7 * RATE, at)), 0, ppm))], 7 * RATE)
+    expected = [a * (1 + ppm * 1e-6) for a in at if a < 5.5 * RATE]
+    errors = np.abs(np.array(pulse_times(film[0], [round(e) for e in expected])) - expected)
+    assert errors.max() <= 48, "1 ms"
+
+
 def test_a_single_voice_passes_unchanged() -> None:
     packets = opus(both(tone(300, RATE, 0.85)) * np.array([1, 0.5], np.float32))
     decoder = OpusDecoder()

@@ -36,8 +36,9 @@ _CONCEAL_FULL = 20 * SAMPLE_RATE // 1000
 _FADE = 3 * SAMPLE_RATE // 1000
 _SLACK = 2
 "Samples: sound that is nearer to its place than this (42 us) is left alone, and so passes bit by bit."
-_SPEED = 200
-"A packet is changed by at most one part in this many: 0.5 %, a twelfth of a semitone."
+_SPEED = 45
+"""A packet is changed by at most one part in this many. `core.sync` moves a track by 2 % at the fastest; sound must
+follow that as closely as pictures do, or the two part while a track is being moved."""
 
 Block = NDArray[np.float32]
 
