@@ -195,6 +195,17 @@ def test_a_film_that_opens_on_an_empty_canvas_fails(judge: Judge) -> None:
     assert failed(report) == {"Grace opening"}
 
 
+def test_the_time_a_key_frame_may_take_at_a_start_is_not_absence(judge: Judge) -> None:
+    report = judge(
+        expect(recorded=(span(3.85, 6.8),)),
+        Part(ADA, LEFT),
+        Part(GRACE, RIGHT, seen=lambda t: t > 4.1),
+        spans=((3.85, 6.8),),
+    )
+    assert report.ok, report.problems
+    assert (report.rows[0].flashes_due, report.rows[0].beeps_due) == (2, 3)
+
+
 def test_edges_known_only_roughly_are_taken_as_such(judge: Judge) -> None:
     report = judge(expect(recorded=(span(3.4, 6.7, loose_s=0.15),)), Part(ADA, LEFT), Part(GRACE, RIGHT))
     assert report.ok, report.problems

@@ -155,8 +155,8 @@ def _person(film: Film, person: Attendance, spans: Sequence[_Span], bars: Bars) 
     name = person.look.name
     findings: list[Finding] = []
     seen, expected_seen, ghosts, opening_ns = _presence(film, person, spans, bars)
-    flashes = _Beats(person.camera, BAR_NS, spans).match(film.flashes[name])
-    beeps = _Beats(person.microphone, BEEP_NS, spans).match(film.beeps.get(name, []))
+    flashes = _Beats(person.camera, BAR_NS, spans, bars.opening_ns).match(film.flashes[name])
+    beeps = _Beats(person.microphone, BEEP_NS, spans, _MARGIN_NS).match(film.beeps.get(name, []))
     offsets = [
         (flashes.found[n] - BAR_NS // 2) - (beeps.found[n] - BEEP_NS // 2)
         for n in flashes.found.keys() & beeps.found.keys() & flashes.due & beeps.due
@@ -205,29 +205,32 @@ def _person(film: Film, person: Attendance, spans: Sequence[_Span], bars: Bars) 
 def _presence(
     film: Film, person: Attendance, spans: Sequence[_Span], bars: Bars
 ) -> tuple[int, int, list[int], int | None]:
-    """Pictures that show the person live, pictures that should, film times of forbidden ones, time until first seen."""
+    """Pictures that show the person live, pictures that should, film times of forbidden ones, the slowest opening.
+
+    A span opens with the first picture that shows the person; none is asked for until it has had the time it may take.
+    """
     sight = film.sights[person.look.name]
     frame_ns = film.end_ns // max(1, len(film.starts_ns))
     seen = due = 0
     ghosts: list[int] = []
-    first_due: int | None = None
-    first_seen: int | None = None
+    openings: dict[int, int] = {}
+    opened: set[int] = set()
     for index, start in enumerate(film.starts_ns):
         span = next((s for s in spans if s.film.start_ns <= start < s.film.end_ns), spans[-1])
         begins, ends = start + span.offset_ns, start + frame_ns + span.offset_ns
         live = abs(_age_ns(film, sight, index, span.offset_ns)) <= bars.fresh_ns
         if any(on.covers(begins, ends, frame_ns) for on in person.camera):
-            due += 1
-            seen += live
-            first_due = start if first_due is None else first_due
-            first_seen = start if live and first_seen is None else first_seen
+            if span.film.start_ns not in opened:
+                openings[span.film.start_ns] = openings.get(span.film.start_ns, 0) + (0 if live else frame_ns)
+                opened |= {span.film.start_ns} if live else set()
+            if live or begins >= span.clock.start_ns + bars.opening_ns:
+                due += 1
+                seen += live
         elif sight.boxes[index] is not None and not any(
             on.start_ns - bars.fresh_ns <= begins <= on.end_ns + bars.linger_ns for on in person.camera
         ):
             ghosts.append(start)
-    if first_due is None:
-        return seen, due, ghosts, None
-    return seen, due, ghosts, (first_seen if first_seen is not None else film.end_ns) - first_due
+    return seen, due, ghosts, max(openings.values(), default=None)
 
 
 @dataclass(slots=True)
@@ -243,20 +246,21 @@ class _Matched:
 class _Beats:
     """Which seconds of one person must, may and must not be in the film."""
 
-    def __init__(self, sent: Sequence[Interval], length_ns: int, spans: Sequence[_Span]) -> None:
+    def __init__(self, sent: Sequence[Interval], length_ns: int, spans: Sequence[_Span], opening_ns: int) -> None:
         self._spans, self._length = spans, length_ns
         self.due: set[int] = set()
         self.allowed: set[int] = set()
         for span in spans:
             start, stop = span.recorded.start, span.recorded.end
-            known = Interval(start.latest_ns, stop.earliest_ns)
+            known = Interval(start.latest_ns + opening_ns, stop.earliest_ns - _MARGIN_NS)
+            found = Interval(span.clock.start_ns + opening_ns, span.clock.end_ns - _MARGIN_NS)
             for n in range(start.earliest_ns // _S, stop.latest_ns // _S + 1):
                 at, end = n * _S, n * _S + length_ns
                 if end <= start.earliest_ns or at >= stop.latest_ns:
                     continue
                 if any(on.start_ns < end and at < on.end_ns for on in sent):
                     self.allowed.add(n)
-                    whole = span.clock.covers(at, end, _MARGIN_NS) or known.covers(at, end, _MARGIN_NS)
+                    whole = known.covers(at, end) or found.covers(at, end)
                     if whole and any(on.covers(at, end, _MARGIN_NS) for on in sent):
                         self.due.add(n)
 

@@ -26,7 +26,7 @@ from tapedeck.testing.clock import SharedClock
 from tapedeck.testing.door import WhipDoor
 from tapedeck.testing.expect import Expectation, Recorded
 from tapedeck.testing.people import Act, Cue, Performer, Person, perform
-from tapedeck.testing.recorder import Recorder, make_sdk, save
+from tapedeck.testing.recorder import Download, Recorder, make_sdk, save
 from tapedeck.testing.serve import running_server
 from tapedeck.testing.watch import watch
 
@@ -92,8 +92,10 @@ class Story:
             self._progress.remove_task(task)
 
 
-async def record(recorder: Recorder, meeting_id: str, clock: SharedClock, story: Story) -> tuple[Recorded, ...]:
-    """Press the buttons at their times."""
+async def record(
+    recorder: Recorder, meeting_id: str, clock: SharedClock, story: Story
+) -> tuple[tuple[Recorded, ...], Download]:
+    """Press the buttons at their times; returns what is recorded and where the film is."""
     await clock.until(round(START_S * _S))
     started = await recorder.start(meeting_id)
     story.tell("[bold red]●[/] recording")
@@ -106,7 +108,9 @@ async def record(recorder: Recorder, meeting_id: str, clock: SharedClock, story:
     await clock.until(round(STOP_S * _S))
     stopped = await recorder.act("stop")
     story.tell("[bold]■[/] stopped")
-    return Recorded(started, paused), Recorded(resumed, stopped)
+    download = await recorder.film()
+    story.tell(f"uploaded, {download.waited_s:.1f} s after stop")
+    return (Recorded(started, paused), Recorded(resumed, stopped)), download
 
 
 async def demo(folder: Path, console: Console) -> bool:
@@ -127,16 +131,12 @@ async def demo(folder: Path, console: Console) -> bool:
             async with asyncio.TaskGroup() as group:
                 telling = (group.create_task(story.narrate()), group.create_task(story.advance()))
                 playing = group.create_task(perform(performers))
-                recorded = await record(recorder, meeting_id, clock, story)
+                recorded, download = await record(recorder, meeting_id, clock, story)
                 await playing
                 for task in telling:
                     task.cancel()
-            waiting = progress.add_task("finishing the film", total=None)
-            download = await recorder.film()
-            progress.remove_task(waiting)
             path = folder / "meeting.mp4"
             await save(http, download, path)
-            story.tell(f"uploaded, {download.waited_s:.1f} s after stop")
             progress.add_task("watching the film", total=None)
             film = await asyncio.to_thread(watch, path, [one.look for one in playing.result()])
     report = check(film, Expectation(playing.result(), recorded))

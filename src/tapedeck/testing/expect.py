@@ -69,7 +69,7 @@ class Bars:
     presence: float = 0.99
     "Use 0.97 at 5 % loss."
     opening_ns: int = 300 * _MS
-    "From the film's start (or a person's first picture) until they are seen."
+    "From where a span begins (or from a person's first picture in it) until they are seen: a key frame is asked for."
     way_ns: int = 10 * _MS
     "What the way from sender to recorder may add to where the film begins, is cut and ends, besides one picture."
     skew_ns: int = 50 * _MS

@@ -64,7 +64,7 @@ class Report:
         people = Table(box=None, pad_edge=False, header_style="dim")
         for column in ("", "person"):
             people.add_column(column)
-        for column in ("seen", "flashes", "heard", "A/V p95", "A/V median", "skew", "forbidden", "corrupt"):
+        for column in ("seen", "bars", "beeps", "A/V p95", "median", "skew", "stray", "corrupt"):
             people.add_column(column, justify="right")
         for row in self.rows:
             people.add_row(
