@@ -225,6 +225,9 @@ class CaptureHost:
         live = self._add(session.meeting_id, capture, keep_alive_s)
         for state in (*LIVE, RecordingState.CLOSING):
             live.recordings |= {r.id for r in recovery.recordings[state] if r.session_id == session.id}
+        for recording in recovery.recordings[RecordingState.CAPTURING]:
+            if recording.session_id == session.id and recording.id not in capture.recording_ids:
+                capture.start(recording.id, self._now_ns())  # its start had not reached the disk
         for recording_id in sorted(self._waiting.pop(session.meeting_id, ())):
             live.recordings.add(recording_id)
             capture.start(recording_id, self._now_ns())
