@@ -5,7 +5,8 @@ in turns, as processes of their own, and their whole user and system time counts
 
     python bench/render.py [--seconds 20] [--pairs 3] [--hour]
 
-`--hour` also renders an hour-long log (cheap pictures, so that it takes minutes) and times its finishing.
+Then a live render is followed to its stop: from the moment the stop is in the log to the finished file, after a short
+recording and, with `--hour`, after an hour-long one (small pictures, so that it takes minutes).
 """
 
 from __future__ import annotations
@@ -64,18 +65,19 @@ class Cost:
     rss_mb: float
 
 
-def make_sources(root: Path, seconds: int) -> None:
+def make_sources(root: Path, seconds: int, *, small: bool = False) -> None:
     """Four cameras as raw H264 and four microphones as Ogg Opus, as a browser would send them."""
     for index, source in enumerate(SOURCES):
-        run = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", source, "-t", str(seconds), *CAMERA]
+        scaled = f"{source},scale=160:90" if small else source
+        run = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", scaled, "-t", str(seconds), *CAMERA]
         subprocess.run([*run, "-f", "h264", str(root / f"{index}.h264")], check=True)
         voice = f"sine=f={220 * (index + 1)}:r=48000,tremolo=f=4:d=0.8"
         run = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", voice, "-t", str(seconds)]
         subprocess.run([*run, "-c:a", "libopus", "-b:a", "48k", str(root / f"{index}.opus")], check=True)
 
 
-def make_log(root: Path, sources: Path, seconds: int, repeat: int = 1) -> None:
-    """A media log of the four, `repeat` times one after the other."""
+def make_log(root: Path, sources: Path, seconds: int, repeat: int = 1) -> LogWriter:
+    """A media log of the four, `repeat` times one after the other, not stopped yet."""
     writer = LogWriter(root, "bench-session", "bench-meeting", datetime.now(UTC))
     events: list[TimelineEvent] = [RecordingStarted(0, "bench")]
     media: list[tuple[int, str, EncodedFrame]] = []
@@ -105,8 +107,14 @@ def make_log(root: Path, sources: Path, seconds: int, repeat: int = 1) -> None:
             )
             if writer.queued_bytes > 64 << 20:
                 writer.sync().result()
-    end_ns = repeat * seconds * S
-    for last in (RecordingStopped(end_ns, "bench"), Progress(end_ns + 250_000_000, end_ns + 200_000_000)):
+    writer.event(Progress(repeat * seconds * S, repeat * seconds * S - 40_000_000))
+    writer.sync().result()
+    return writer
+
+
+def end_log(writer: LogWriter, end_ns: int) -> None:
+    """Stop the recording."""
+    for last in (RecordingStopped(end_ns, "bench"), Progress(end_ns + 20_000_000, end_ns)):
         writer.event(last)
     writer.close().result()
 
@@ -211,17 +219,58 @@ def compare(sources: Path, log: Path, out: Path, pairs: int, seconds: int) -> No
     print(f"  file sizes: tapedeck {sizes[0]:.2f} MB, ffmpeg {sizes[1]:.2f} MB")
 
 
+def stop_to_done(sources: Path, root: Path, seconds: int, repeat: int, size: tuple[int, int]) -> None:
+    """Follow a log that is all there but its stop; then stop it, and time what is left to do."""
+    writer = make_log(root / "log", sources, seconds, repeat)
+    job = {"log_dir": str(root / "log"), "recording_id": "bench", "out_dir": str(root), "file_name": "live.mp4"}
+    video = {"width": size[0], "height": size[1]}
+    command = [sys.executable, "-m", "tapedeck.render.child"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(json.dumps({**job, "live": True, "video": video}) + "\n")
+    process.stdin.flush()
+    begun, film_ns = time.perf_counter(), -1
+    for line in process.stdout:
+        progress = json.loads(line)
+        if progress["event"] != "progress":
+            raise SystemExit(f"the render went wrong: {line}")
+        if progress["film_ns"] == film_ns and film_ns > (repeat * seconds - 3) * S:
+            break  # it has caught up
+        film_ns = progress["film_ns"]
+    caught_up = time.perf_counter() - begun
+    stopped = time.perf_counter()
+    end_log(writer, repeat * seconds * S)
+    last = [json.loads(line) for line in process.stdout][-1]
+    done = time.perf_counter() - stopped
+    _, _, usage = os.wait4(process.pid, 0)
+    process.returncode = 0
+    process.stdin.close()
+    process.stdout.close()
+    print(
+        f"stop to file, {size[0]}x{size[1]}, {repeat * seconds} s of film: {done:.2f} s "
+        f"({last['files'][0]['size_bytes'] / 1e6:.0f} MB, {usage.ru_maxrss / 1024:.0f} MB of memory, "
+        f"{repeat * seconds / caught_up:.1f} x real time before)"
+    )
+
+
 def main() -> None:
     """Run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--hour", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         make_sources(root, options.seconds)
-        make_log(root / "log", root, options.seconds)
+        end_log(make_log(root / "log", root, options.seconds), options.seconds * S)
         compare(root, root / "log", root, options.pairs, options.seconds)
+        stop_to_done(root, root / "live", options.seconds, 1, (1280, 720))
+    if options.hour:
+        for repeat in (1, 60):
+            with tempfile.TemporaryDirectory() as name:
+                make_sources(Path(name), 60, small=True)
+                stop_to_done(Path(name), Path(name) / "live", 60, repeat, (320, 180))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from tests.medialog.logs import (
 
 from tapedeck.core.errors import InvalidError, NotFoundError, UnavailableError
 from tapedeck.core.frames import Codec, EncodedFrame, FrameFlags
-from tapedeck.core.timeline import Progress, TrackOpened
+from tapedeck.core.timeline import AudioLevel, Progress, TrackOpened
 from tapedeck.medialog import cursor as cursor_module
 from tapedeck.medialog import reader as reader_module
 from tapedeck.medialog.format import FILE_HEADER_SIZE, pack_frame, salt_of
@@ -323,3 +323,14 @@ def test_what_the_writer_wrote_is_read_back(tmp_path: Path) -> None:
     writer.close().result(10)
     assert read_track(root, "mic") == frames
     assert read_events(root) == [TrackOpened(5, info)]
+
+
+def test_events_come_in_bites_when_asked_for(tmp_path: Path) -> None:
+    events = [AudioLevel(number, "mic", number % 128) for number in range(700)]
+    root = lay_down(tmp_path / "log", {}, timeline_bytes(events)[0])
+    with LogReader(root).timeline() as timeline:
+        bites = []
+        while bite := timeline.poll(300):
+            bites.append(bite)
+        assert [len(bite) for bite in bites] == [300, 300, 100]
+        assert [event for bite in bites for event in bite] == events

@@ -92,7 +92,8 @@ def replay(
 def _length_ns(logdir: Path, recording_id: str | None) -> int:
     clock = FilmClock(recording_id)
     with LogReader(logdir).timeline() as timeline:
-        clock.feed(timeline.poll())
+        while events := timeline.poll(1024):
+            clock.feed(events)
     clock.cut_off()
     return clock.duration_ns or 0
 

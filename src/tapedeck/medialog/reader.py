@@ -103,13 +103,16 @@ class TimelineReader(_FileReader):
         self.malformed = 0
         "Records whose checksum is right and whose content is not: left out."
 
-    def poll(self) -> list[TimelineEvent]:
-        """The events that were added since the last call. UnavailableError: the disk cannot be read."""
+    def poll(self, max_events: int | None = None) -> list[TimelineEvent]:
+        """The events that were added since the last call, at most `max_events`: the rest comes with the next calls.
+
+        An empty list means that there is nothing more now. UnavailableError: the disk cannot be read.
+        """
         events: list[TimelineEvent] = []
         cursor = self._open()
         if cursor is None:
             return events
-        while records := cursor.read()[0]:
+        while records := cursor.read(256 if max_events is None else min(256, max_events - len(events)))[0]:
             for record in records:
                 try:
                     event = event_of(record)
@@ -118,6 +121,8 @@ class TimelineReader(_FileReader):
                     continue
                 if event is not None:
                     events.append(event)
+            if max_events is not None and len(events) >= max_events:
+                break
         return events
 
 

@@ -30,6 +30,8 @@ _LEAD_NS = 20_000_000_000
 """A film that begins late in a log reads it from so long before: the clocks have settled by then."""
 _FOREVER = 1 << 62
 _BATCH = 64
+_EVENTS = 1024
+"""Read at once: a long meeting has a million, most of them audio levels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +138,12 @@ class LogFeed:
         self._pending: deque[TimelineEvent] = deque()
         self._clocks: dict[str, PeerClock] = {}
         self._recording_id = recording_id
+        self._scout = log.timeline()
         self._start_ns: int | None = None
         "When the film begins, as soon as the log says so; nothing is handed out before."
         if self._whole:
-            with log.timeline() as timeline:
-                self.film.feed(timeline.poll())
+            while events := self._scout.poll(_EVENTS):
+                self.film.feed(events)
             self.film.cut_off()
             self._start_ns = self.film.cuts[0].start_ns if self.film.cuts else 0
 
@@ -151,22 +154,13 @@ class LogFeed:
             return _FOREVER
         return min([self.until_ns, *(clock.ready_until_ns for clock in self._clocks.values())])
 
-    def poll(self) -> bool:
-        """Look whether the log has grown; True if it has."""
-        events = self._timeline.poll()
-        self._pending.extend(events)
-        if self._start_ns is None:
-            for event in events:
-                if isinstance(event, RecordingStarted) and event.recording_id == self._recording_id:
-                    self._start_ns = event.at_ns
-                    break
-        return bool(events)
-
     def advance(self, target_ns: int) -> list[TimelineEvent]:
         """Read on until the log is known up to `target_ns`, or to its end; the events on the way, in order."""
         events: list[TimelineEvent] = []
-        while self._start_ns is not None and self._pending and self.until_ns < target_ns and not self.is_complete:
-            event = self._pending.popleft()
+        while self.until_ns < target_ns and not self.is_complete:
+            event = self._next_event()
+            if event is None:
+                break
             events.append(event)
             if not self._whole:
                 self.film.feed((event,))
@@ -204,9 +198,24 @@ class LogFeed:
 
     def close(self) -> None:
         """Give the files back."""
+        self._scout.close()
         self._timeline.close()
         for track in self.tracks.values():
             track.close()
+
+    def _next_event(self) -> TimelineEvent | None:
+        """The next event of the timeline; None while there is none, or before the film is known to begin."""
+        while self._start_ns is None:
+            events = self._scout.poll(_EVENTS)
+            if not events:
+                return None
+            starts = [e for e in events if isinstance(e, RecordingStarted) and e.recording_id == self._recording_id]
+            if starts:
+                self._start_ns = starts[0].at_ns
+                self._scout.close()
+        if not self._pending:
+            self._pending.extend(self._timeline.poll(_EVENTS))
+        return self._pending.popleft() if self._pending else None
 
     def _open(self, info: TrackInfo) -> None:
         if info.track_id in self.tracks:

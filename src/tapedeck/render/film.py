@@ -126,7 +126,6 @@ class Film:
 
         0: the log must grow first, or the film is done. UnavailableError: a disk refuses; MediaError: an encoder does.
         """
-        self._feed.poll()
         made = 0
         while made < most:
             if self._next_is_known():
