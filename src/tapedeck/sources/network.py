@@ -15,7 +15,7 @@ __all__ = ["IceServer", "NetworkSettings", "parse_ice_servers"]
 
 _URL = re.compile(
     r"(?P<scheme>stun|turns?):(?:(?P<user>[^:@]*):(?P<password>[^@]*)@)?"
-    r"(?P<host>\[[0-9A-Fa-f:]+\]|[^\s:?@\[\]]+)(?::(?P<port>\d{1,5}))?(?:\?transport=(?P<transport>udp|tcp))?"
+    r"(?P<host>\[[0-9A-Fa-f:]+\]|[^\s:?@/\[\]]+)(?::(?P<port>\d{1,5}))?(?:\?transport=(?P<transport>udp|tcp))?"
 )
 
 

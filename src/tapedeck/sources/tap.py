@@ -239,6 +239,9 @@ class IceConnection(Connection):
 
     def abort(self) -> None:
         """Close the sockets at once, as a crashed machine would."""
+        self._closing = True
+        if self._query_consent_task is not None:
+            self._query_consent_task.cancel()
         for opened in self._protocols:
             opened.transport.abort()
 
@@ -324,23 +327,35 @@ class DtlsTransport(RTCDtlsTransport):
         tls = self._ssl
         if tls is None or self.state == "failed":
             return
-        # Once more for what we receive, with a replay window as wide as our patience.
+        # Once more, with a replay window as wide as our patience.
         name = tls.get_selected_srtp_profile()
         profile = next(p for p in self._srtp_profiles if p.openssl_profile == name)
         keys = tls.export_keying_material(b"EXTRACTOR-dtls_srtp", 2 * (profile.key_length + profile.salt_length))
-        policy = Policy(
-            key=profile.get_key_and_salt(keys, 0 if self._role == "server" else 1),
-            ssrc_type=Policy.SSRC_ANY_INBOUND,
-            srtp_profile=profile.libsrtp_profile,
-        )
-        policy.allow_repeat_tx = True
-        policy.window_size = _REPLAY_WINDOW
-        self._rx_srtp = Session(policy)
+        theirs = 0 if self._role == "server" else 1
+        sessions = []
+        for index, kind in ((theirs, Policy.SSRC_ANY_INBOUND), (1 - theirs, Policy.SSRC_ANY_OUTBOUND)):
+            key = profile.get_key_and_salt(keys, index)
+            policy = Policy(key=key, ssrc_type=kind, srtp_profile=profile.libsrtp_profile)
+            policy.allow_repeat_tx = True
+            policy.window_size = _REPLAY_WINDOW
+            sessions.append(Session(policy))
+        self._rx_srtp, self._tx_srtp = sessions
         self.reader = SrtpReader(self._rx_srtp)
 
+    async def stop(self) -> None:
+        """Close the association; the peer is told even when its handshake was refused."""
+        if self.state == "failed" and self._ssl is not None:
+            with contextlib.suppress(_dtls.SSL.Error, ConnectionError):  # type: ignore[attr-defined]
+                self._ssl.shutdown()
+                await self._write_ssl()
+        await super().stop()
+
     def protect_rtp(self, data: bytes) -> bytes:
-        """SRTP of a packet; b"" when there are no keys yet."""
-        return self._tx_srtp.protect(data) if self.reader is not None else b""
+        """SRTP of a packet; b"" when there are no keys yet, or the packet is too old or too long to be sent."""
+        try:
+            return self._tx_srtp.protect(data) if self.reader is not None else b""
+        except (SrtpError, ValueError):
+            return b""
 
     def protect_rtcp(self, data: bytes) -> bytes:
         """SRTCP of a compound packet; b"" when there are no keys yet."""
