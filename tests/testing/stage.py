@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
+from tapedeck.core.errors import NotFoundError
 from tapedeck.core.frames import EncodedFrame, Origin, TrackInfo
 from tapedeck.ports.sources import FrameSink, PeerInfo, TrackControl, TrackSink
 from tapedeck.sources.network import NetworkSettings
@@ -103,4 +105,5 @@ class StageDoor:
         return answer.sdp, answer.session_id
 
     async def leave(self, session: str) -> None:
-        await self.stage.whip.delete(session)
+        with suppress(NotFoundError):
+            await self.stage.whip.delete(session)

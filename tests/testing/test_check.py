@@ -15,7 +15,7 @@ from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.check import apart, check
 from tapedeck.testing.expect import Attendance, Bars, Edge, Expectation, Interval, Recorded
 from tapedeck.testing.report import Report
-from tapedeck.testing.watch import watch
+from tapedeck.testing.watch import Film, watch
 
 ADA, GRACE = CAST[:2]
 S = 1_000_000_000
@@ -36,10 +36,11 @@ def expect(*people: Attendance, recorded: Sequence[Recorded] = (span(*SPAN),), *
 
 
 class Judge:
-    """Makes a film of two people, changed by a test, and checks it."""
+    """Makes a film of two people, changed by a test, and checks it. The same film is made once."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.watched: dict[object, Film] = {}
 
     def __call__(
         self,
@@ -49,13 +50,17 @@ class Judge:
         spoil: Callable[..., None] | None = None,
         centred: bool = True,
     ) -> Report:
-        make_film(self.path, parts, spans, size=(480, 270), spoil=spoil, centred=centred)
-        return check(watch(self.path, [person.look for person in expected.people]), expected)
+        key = (parts, tuple(spans), spoil, centred)
+        if key not in self.watched:
+            path = self.folder / f"{len(self.watched)}.mp4"
+            make_film(path, parts, spans, size=(480, 270), spoil=spoil, centred=centred)
+            self.watched[key] = watch(path, [person.look for person in expected.people])
+        return check(self.watched[key], expected)
 
 
-@pytest.fixture
-def judge(tmp_path: Path) -> Judge:
-    return Judge(tmp_path / "film.mp4")
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    return Judge(tmp_path_factory.mktemp("films"))
 
 
 def failed(report: Report) -> set[str]:

@@ -12,6 +12,8 @@ from tapedeck.testing.clock import SharedClock
 from tapedeck.testing.recorder import Recorder, make_sdk
 from tapedeck.testing.serve import Server, running_server
 
+pytestmark = pytest.mark.e2e
+
 
 async def test_a_killed_server_comes_back_with_the_same_address_and_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,7 @@ from tests.testing.studio import open_studio
 
 from tapedeck.core.frames import Codec
 from tapedeck.sources.synthetic import CAST, SCREENS
+from tapedeck.testing.browser import hold_against_page, open_browser
 from tapedeck.testing.check import check
 from tapedeck.testing.clock import SharedClock
 from tapedeck.testing.expect import Attendance, Bars, Expectation, Recorded
@@ -83,3 +84,31 @@ async def test_a_lossy_slow_network_costs_little_and_corrupts_nothing(tmp_path: 
     assert report.ok, f"{report}\n{report.problems}"
     for one in links:
         one.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("codec", [Codec.VP8, Codec.H264])
+async def test_chromium_is_in_the_film_as_its_page_captured_it(tmp_path: Path, codec: Codec) -> None:
+    clock = SharedClock()
+    async with open_studio(tmp_path) as studio:
+        async with open_browser(ADA, clock, tmp_path) as person:
+            await person.publish(studio.door("ada"), codec)
+            await person.wait_for_beats(3)
+            studio.start()
+            await person.wait_for_beats(13)
+            await studio.stop()
+            page = await person.beats()
+            stats = await person.stats()
+            await person.leave()
+        path = await asyncio.to_thread(studio.render, "film.mp4")
+        (recorded,) = studio.recorded(clock)
+    assert stats["video"]["plis"] >= 1, "the recorder asks for a key frame at the start"
+    film = watch(path, [ADA])
+    report = hold_against_page(film, ADA, page, recorded.start.middle_ns)
+    assert report.flashes_due >= 9
+    assert report.flashes >= report.flashes_due - 1, "a busy browser may leave a picture out"
+    assert report.beeps == report.beeps_due
+    assert len(report.differences_ns) >= 8
+    assert report.p95_ns <= 20_000_000, report
+    assert report.seen >= 0.99
+    assert max(film.sights["Ada"].strange) < 0.03

@@ -107,10 +107,10 @@ class BrowserPerson:
 
     async def leave(self) -> None:
         """Hang up, with a DELETE for the session."""
+        session, self._session = self._session, ""
+        if self._door is not None and session:
+            await self._door.leave(session)
         await self._page.evaluate("deck.close()")
-        if self._door is not None and self._session:
-            await self._door.leave(self._session)
-        self._session = ""
 
 
 @asynccontextmanager
@@ -192,7 +192,8 @@ def hold_against_page(film: Film, look: Look, page: PageBeats, film_zero_ns: int
     """Compare one uncut film with what the page captured.
 
     `film_zero_ns` is roughly (to 0.4 s) the instant of the shared clock at which the film begins; it is made exact by
-    the beeps. Beats within 0.1 s of the film's ends are not counted.
+    the beeps. Beats within 0.1 s of the film's ends are not counted, nor bars within the 0.3 s that a key frame may
+    take at its start. A browser that has too much to do leaves pictures out, and may so leave out a bar.
     """
     heard = [one.middle_ns for one in film.beeps[look.name]]
     shown = [one.middle_ns for one in film.flashes[look.name]]
@@ -202,12 +203,12 @@ def hold_against_page(film: Film, look: Look, page: PageBeats, film_zero_ns: int
     zero_ns = film_zero_ns + (round(statistics.median(gaps)) if gaps else 0)
     margin = 100 * _MS
 
-    def match(beats: tuple[int, ...], found: list[int]) -> dict[int, int | None]:
-        due = [at - zero_ns for at in beats if margin <= at - zero_ns <= film.end_ns - margin]
+    def match(beats: tuple[int, ...], found: list[int], first_ns: int) -> dict[int, int | None]:
+        due = [at - zero_ns for at in beats if first_ns <= at - zero_ns <= film.end_ns - margin]
         near = {at: min(found, key=lambda one: abs(one - at), default=None) for at in due}
         return {at: one if one is not None and abs(one - at) <= 150 * _MS else None for at, one in near.items()}
 
-    flashes, beeps = match(page.flashes_ns, shown), match(page.beeps_ns, heard)
+    flashes, beeps = match(page.flashes_ns, shown, 3 * margin), match(page.beeps_ns, heard, margin)
     differences = []
     for captured, in_film in flashes.items():
         nearest = min(beeps, key=lambda at: abs(at - captured), default=None)
