@@ -202,9 +202,8 @@ def _bar(y: NDArray[np.uint8], box: Box, look: Look) -> bool:
 
 def _turn(y: NDArray[np.uint8], box: Box, look: Look) -> float:
     """Where on its round the disc is, in seconds of the loop; NaN when there is no disc to be seen."""
-    unit = min(box.height, box.width * 9 / 16) if box.width < box.height * 16 / 9 else box.width * 9 / 16
-    if box.width < box.height * 16 / 9 * 0.9:
-        unit = box.height  # cut at the sides
+    cut_at_sides = box.width < 0.9 * box.height * 16 / 9
+    unit = box.height if cut_at_sides else box.width * 9 / 16
     cx, cy = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2 + GLIDE.centre_y * unit
     reach = GLIDE.radius_y + GLIDE.disc + 0.01
     top, bottom = max(box.y0, int(cy - reach * unit)), min(box.y1, int(cy + reach * unit) + 1)
