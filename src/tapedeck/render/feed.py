@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tapedeck.core.errors import InvalidError
 from tapedeck.core.film import FilmClock
 from tapedeck.core.frames import EncodedFrame, TrackInfo
 from tapedeck.core.sync import PeerClock
@@ -45,14 +46,14 @@ class TimedFrame:
 class TrackFeed:
     """The frames of one track, in order, as far as they are known."""
 
-    def __init__(self, info: TrackInfo, log: LogReader, clock: PeerClock) -> None:
+    def __init__(self, info: TrackInfo, log: LogReader, reader: TrackReader, clock: PeerClock) -> None:
         self.info = info
         self.is_closing = False
         "The timeline says that no further frame was written from here on."
         self.is_closed = False
         "No further frame will be read."
         self._log = log
-        self._reader: TrackReader = log.track(info.track_id)
+        self._reader = reader
         self._clock = clock
         self._queue: deque[EncodedFrame] = deque()
         self._read_to_ns = -1
@@ -220,9 +221,13 @@ class LogFeed:
     def _open(self, info: TrackInfo) -> None:
         if info.track_id in self.tracks:
             return
+        try:
+            reader = self._log.track(info.track_id)
+        except InvalidError:  # no file can have that name, so there is none
+            return
         clock = self._clocks.setdefault(info.peer_id, PeerClock())
         clock.add_track(info.track_id, info.clock_rate)
-        track = TrackFeed(info, self._log, clock)
+        track = TrackFeed(info, self._log, reader, clock)
         if self._start_ns is not None and self._start_ns > _LEAD_NS:
             track.skip_to(self._start_ns - _LEAD_NS)
         self.tracks[info.track_id] = track
