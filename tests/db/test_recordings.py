@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.dialects import sqlite
 from tests.service.world import START, World, make_world
 
@@ -30,9 +30,11 @@ from tapedeck.core.recording import (
     advance,
     snapshot,
 )
+from tapedeck.db import listing as lists
 from tapedeck.db import recordings as table
+from tapedeck.db.listing import RecordingFilter, list_recordings
 from tapedeck.db.models import RecordingRow
-from tapedeck.db.recordings import RecordingFilter
+from tapedeck.service.recordings import Action
 
 
 @pytest.fixture
@@ -120,21 +122,74 @@ async def test_the_outbox_is_read_on_from_any_row(world: World) -> None:
         RecordingFilter(start=START, end=START),
         RecordingFilter(expired=True),
         RecordingFilter(expired=False),
+        RecordingFilter(expired=False, states=frozenset({RecordingState.DONE})),
         RecordingFilter(meeting_id="m"),
         RecordingFilter(meeting_id="m", states=frozenset({RecordingState.DONE})),
     ],
 )
 async def test_a_page_is_found_in_order_on_an_index_alone(world: World, wanted: RecordingFilter) -> None:
     """No sort and no reading of rows, or the list would slow down with its length."""
-    page = Page()
-    chosen = table._filtered("a", wanted, START)
-    by = (RecordingRow.invoked_at, RecordingRow.id)
-    order = by if wanted.ascending else tuple(column.desc() for column in by)
-    query = chosen.order_by(*order).limit(page.size).offset(page.offset)
-    statement = str(query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
+    values = wanted._values("a", START)
+    query = lists._page_ids(frozenset(values), wanted.expired, wanted.ascending)
+    filled = query.params(values | {"size": 20, "skip": 0})
+    statement = filled.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
     async with world.db.read() as session:
         plan = [row[3] for row in await session.execute(text(f"EXPLAIN QUERY PLAN {statement}"))]
     assert len(plan) == 1 and "USING COVERING INDEX" in plan[0], plan
+
+
+async def test_totals_are_right_after_any_history(world: World) -> None:
+    """The kept counts against a count of the rows, for every filter that uses them."""
+    meeting = await world.meeting()
+    session_id = await world.live(meeting)
+    for number in range(12):
+        view = await world.recordings.start(world.app, world.backend, meeting.id, {}, allow_multiple=True)
+        recording = view.recording
+        if number % 2:
+            await world.sessions.on_capturing(recording.id, session_id, world.clock.now())
+        if number % 3:
+            await world.recordings.control(world.app, world.backend, recording.id, Action.STOP)
+        if number in (1, 5, 7):
+            await world.finish(await world.now_of(recording))
+        world.clock.move(86_400)
+    seen = set()
+    async with world.db.snapshot() as session:
+        rows = (await session.execute(select(RecordingRow.state, RecordingRow.expires_at))).all()
+        for states in (None, frozenset({RecordingState.DONE}), frozenset(RecordingState) - {RecordingState.DONE}):
+            for expired in (None, True, False):
+                wanted = RecordingFilter(states=states, expired=expired)
+                listing = await list_recordings(session, world.app.id, wanted, Page(), world.clock.now())
+                now = world.clock.now()
+                right = [
+                    (state, expiry)
+                    for state, expiry in rows
+                    if (states is None or state in states)
+                    and (expired is None or expired is (expiry is not None and expiry <= now))
+                ]
+                assert listing.total_count == len(listing.items) == len(right), wanted
+                seen.add(len(right))
+    assert len(seen) > 4  # the history was one that tells filters apart
+
+
+async def test_every_page_is_the_same_from_either_end(world: World) -> None:
+    meeting = await world.meeting()
+    made = []
+    for _ in range(11):
+        view = await world.recordings.start(world.app, world.backend, meeting.id, {}, allow_multiple=True)
+        made.append(view.recording.id)
+        world.clock.move(1)
+    for ascending in (True, False):
+        order = made if ascending else made[::-1]
+        for size in (1, 2, 3, 5, 11, 12):
+            pages = []
+            for number in range(1, 11 // size + 2):
+                wanted = RecordingFilter(ascending=ascending)
+                async with world.db.snapshot() as session:
+                    page = Page(number, size)
+                    found = await list_recordings(session, world.app.id, wanted, page, world.clock.now())
+                pages += [recording.id for recording, _ in found.items]
+                assert found.total_count == 11
+            assert pages == order, (size, ascending)
 
 
 async def test_titles_are_searched_literally(world: World) -> None:
@@ -143,5 +198,5 @@ async def test_titles_are_searched_literally(world: World) -> None:
     for search, count in (("0% S", 1), ("100", 2), ("r_s", 1), ("\\", 1), ("%", 1), ("_", 1), ("score", 2)):
         async with world.db.read() as session:
             wanted = RecordingFilter(search=search)
-            found = await table.list_recordings(session, world.app.id, wanted, Page(), START)
+            found = await list_recordings(session, world.app.id, wanted, Page(), START)
         assert found.total_count == len(found.items) == count, search

@@ -38,7 +38,7 @@ async def test_the_first_start_makes_everything_and_shows_the_token_once(tmp_pat
     first = await access.bootstrap()
     assert first.token is not None and first.token.startswith("tdk_")
     principal = await access.authenticate(first.token)
-    assert await access.enter_app(principal, first.account_id, first.app.id) == first.app
+    assert await access.enter(first.token, first.account_id, first.app.id) == (principal, first.app)
     presets = await access.list_presets(first.app, Page(), None)
     assert [p.name for p in presets.items] == ["group_call_host", "group_call_participant", "recorder_preset_v2"]
     again = await access.bootstrap()
@@ -180,13 +180,15 @@ async def test_who_may_enter_which_app(world: World) -> None:
     other = await world.access.create_app("acme", "Other")
     scoped, _ = await world.access.issue_token("acme", other.id)
     principal = await world.access.authenticate(scoped)
-    assert await world.access.enter_app(principal, "acme", other.id) == other
+    assert await world.access.enter(scoped, "acme", other.id) == (principal, other)
     with pytest.raises(DeniedError):
-        await world.access.enter_app(principal, "acme", "campus")
+        await world.access.enter(scoped, "acme", "campus")
     with pytest.raises(DeniedError):
-        await world.access.enter_app(world.backend, "other", "campus")
+        await world.access.enter(world.token, "other", "campus")
     with pytest.raises(NotFoundError):
-        await world.access.enter_app(world.backend, "acme", "nothing")
+        await world.access.enter(world.token, "acme", "nothing")
+    with pytest.raises(UnauthenticatedError):
+        await world.access.enter(None, "acme", "campus")
     listed = await world.access.list_apps(principal, "acme", Page(), None, ascending=True)
     assert [app.id for app in listed.items] == [other.id]
     found = await world.access.list_apps(world.backend, "acme", Page(), "OTH", ascending=True)

@@ -29,12 +29,8 @@ class Gate:
         self._access = access
 
     async def identify(self, request: Request) -> Principal:
-        """Whoever sends the request, backend or participant.
-
-        Only `Bearer` is known: the legacy key and e-mail headers, and Basic, are as good as nothing.
-        """
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        return await self._access.authenticate(token.strip() if scheme.lower() == "bearer" else None)
+        """Whoever sends the request, backend or participant."""
+        return await self._access.authenticate(_bearer(request))
 
     async def enter(self, request: Request, account_id: str, app_id: str) -> Entry:
         """A backend that enters an app of its account."""
@@ -45,8 +41,7 @@ class Gate:
 
     async def enter_any(self, request: Request, account_id: str, app_id: str) -> Entry:
         """A backend, or a participant of the app: for the routes that people in a meeting may use."""
-        principal = await self.identify(request)
-        return Entry(principal, await self._access.enter_app(principal, account_id, app_id))
+        return Entry(*await self._access.enter(_bearer(request), account_id, app_id))
 
     async def enter_browser(self, request: Request) -> Entry:
         """A participant; the app is the token's."""
@@ -60,3 +55,9 @@ class Gate:
         principal = await self.identify(request)
         self._access.enter_account(principal, account_id)
         return principal
+
+
+def _bearer(request: Request) -> str | None:
+    """Only `Bearer` is known: the legacy key and e-mail headers, and Basic, are as good as nothing."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None

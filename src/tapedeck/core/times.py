@@ -31,8 +31,9 @@ def whole_ms(at: datetime) -> datetime:
 
 def format_time(at: datetime) -> str:
     """RFC 3339 in UTC with three decimals: `2026-03-02T09:15:04.120Z`."""
-    at = at.astimezone(UTC)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z".rjust(24, "0")
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def parse_time(text: str) -> datetime:

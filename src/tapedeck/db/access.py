@@ -6,13 +6,14 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Select, func, select, update
+from sqlalchemy import CursorResult, Select, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.access import Token, TokenOrigin, TokenScope
 from tapedeck.core.meeting import App
 from tapedeck.core.paging import Listing, Page
-from tapedeck.db.models import AccountRow, AppRow, TokenRow
+from tapedeck.core.recording import RecordingState
+from tapedeck.db.models import AccountRow, AppRow, RecordingCountRow, TokenRow
 
 __all__ = [
     "add_account",
@@ -30,7 +31,15 @@ __all__ = [
     "list_tokens",
     "revive_token",
     "revoke_token",
+    "to_app",
 ]
+
+
+_TOKEN_AND_APP = (
+    select(TokenRow, AppRow)
+    .outerjoin(AppRow, AppRow.id == bindparam("app_id"))
+    .where(TokenRow.digest == bindparam("digest"))
+)
 
 
 def contains(text: str) -> str:
@@ -73,19 +82,21 @@ async def add_app(session: AsyncSession, app: App) -> None:
         )
     )
     await session.flush()
+    session.add_all(RecordingCountRow(app_id=app.id, state=state, count=0) for state in RecordingState)
+    await session.flush()
 
 
 async def find_app(session: AsyncSession, app_id: str) -> App | None:
     """An app by its id, of any account."""
     row = await session.get(AppRow, app_id)
-    return _app(row) if row else None
+    return to_app(row) if row else None
 
 
 async def first_app(session: AsyncSession, account_id: str) -> App | None:
     """The oldest app of an account."""
     rows = select(AppRow).where(AppRow.account_id == account_id).order_by(AppRow.created_at, AppRow.id).limit(1)
     row = (await session.execute(rows)).scalar()
-    return _app(row) if row else None
+    return to_app(row) if row else None
 
 
 async def list_apps(
@@ -100,10 +111,11 @@ async def list_apps(
     total = await count(session, rows)
     order = (AppRow.created_at, AppRow.id) if ascending else (AppRow.created_at.desc(), AppRow.id.desc())
     found = await session.execute(rows.order_by(*order).limit(page.size).offset(page.offset))
-    return Listing([_app(row) for row in found.scalars()], total, page)
+    return Listing([to_app(row) for row in found.scalars()], total, page)
 
 
-def _app(row: AppRow) -> App:
+def to_app(row: AppRow) -> App:
+    """The app of a row."""
     return App(row.id, row.account_id, row.name, row.created_at, row.empty_timeout_s)
 
 
@@ -126,10 +138,16 @@ async def add_token(session: AsyncSession, token: Token, digest: str) -> None:
     await session.flush()
 
 
-async def find_token(session: AsyncSession, digest: str) -> tuple[Token, str] | None:
-    """The token with a digest, and the digest as stored."""
-    row = (await session.execute(select(TokenRow).where(TokenRow.digest == digest))).scalar()
-    return (_token(row), row.digest) if row else None
+async def find_token(
+    session: AsyncSession, digest: str, app_id: str | None = None
+) -> tuple[Token, str, App | None] | None:
+    """The token with a digest, the digest as stored, and, in the same breath, an app of any account."""
+    row = (await session.execute(_TOKEN_AND_APP, {"digest": digest, "app_id": app_id})).first()
+    if row is None:
+        return None
+    token: TokenRow = row[0]
+    app: AppRow | None = row[1]  # an outer join: there may be none
+    return _token(token), token.digest, None if app is None else to_app(app)
 
 
 async def list_tokens(session: AsyncSession, account_id: str | None = None) -> Sequence[Token]:

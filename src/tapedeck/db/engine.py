@@ -11,15 +11,15 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from tapedeck.core.errors import InternalError, InvalidError, UnavailableError
+from tapedeck.db.sqlite import open_connection
 
 __all__ = ["Database", "DbSession"]
 
@@ -50,7 +50,8 @@ class Database:
         pragmas = (*_PRAGMAS, f"PRAGMA busy_timeout={busy_timeout_ms}")
         self._path = Path(str(parsed.database))
         self._writer = _engine(parsed, 1, "BEGIN IMMEDIATE", pragmas)
-        self._readers = _engine(parsed, readers, "BEGIN", pragmas)
+        self._readers = _engine(parsed, readers, None, pragmas)
+        self._snapshots = _engine(parsed, readers, "BEGIN", pragmas)
 
     async def migrate(self) -> None:
         """Bring the tables to what this version needs. UnavailableError when a newer version made the database."""
@@ -64,9 +65,16 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """A transaction that only reads, on one consistent state of the database."""
+        """Read what is committed, each statement for itself: enough for one statement, or for facts that stay."""
         with _plain_words(self._path):
             async with AsyncSession(self._readers, expire_on_commit=False, autoflush=False) as session:
+                yield session
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """Read with several statements that must agree: all see the state at the first one."""
+        with _plain_words(self._path):
+            async with AsyncSession(self._snapshots, expire_on_commit=False, autoflush=False) as session:
                 yield session
 
     @asynccontextmanager
@@ -84,6 +92,7 @@ class Database:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._readers.dispose()
+        await self._snapshots.dispose()
         await self._writer.dispose()
 
 
@@ -92,30 +101,21 @@ def _sqlite_url(url: str) -> URL:
         parsed = make_url(url)
     except ArgumentError as exc:
         raise InvalidError("The database URL is not a URL: use sqlite:///path/to/tapedeck.db") from exc
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+    if parsed.get_backend_name() != "sqlite" or parsed.query or parsed.database in (None, "", ":memory:"):
         raise InvalidError("Only a SQLite file can be the database: use sqlite:///path/to/tapedeck.db")
     return parsed.set(drivername="sqlite+aiosqlite")
 
 
-def _engine(url: URL, connections: int, begin: str, pragmas: Sequence[str]) -> AsyncEngine:
-    engine = create_async_engine(
-        url, poolclass=AsyncAdaptedQueuePool, pool_size=connections, max_overflow=0, pool_timeout=30
+def _engine(url: URL, connections: int, begin: str | None, pragmas: Sequence[str]) -> AsyncEngine:
+    path = str(url.database)
+    return create_async_engine(
+        url,
+        async_creator=lambda: open_connection(path, begin, pragmas),
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=30,
     )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def on_connect(connection: Any, record: object) -> None:
-        # The driver must not open transactions by itself: `on_begin` does, with the right kind of lock.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(pragma)
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
 
 
 def _upgrade(connection: Connection) -> None:

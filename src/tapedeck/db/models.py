@@ -33,6 +33,7 @@ __all__ = [
     "ParticipantRow",
     "PeerRow",
     "PresetRow",
+    "RecordingCountRow",
     "RecordingRow",
     "SessionRow",
     "TokenRow",
@@ -201,13 +202,14 @@ class RecordingRow(Base):
     """A recording, column by column as `core.recording.Recording`.
 
     The two wide indexes hold everything a list filters, sorts and counts by, so that neither the count nor the way to
-    a far page reads the rows themselves.
+    a far page reads the rows themselves; the narrow one counts what has expired.
     """
 
     __tablename__ = "recordings"
     __table_args__ = (
         Index("ix_recordings_listing", "app_id", "invoked_at", "id", "state", "expires_at", "meeting_id"),
         Index("ix_recordings_of_meeting", "meeting_id", "app_id", "invoked_at", "id", "state", "expires_at"),
+        Index("ix_recordings_expiry", "app_id", "expires_at", "state"),
         Index("ix_recordings_state", "state"),
     )
 
@@ -234,6 +236,19 @@ class RecordingRow(Base):
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     expires_at: Mapped[datetime | None]
     failure: Mapped[str | None] = mapped_column(Text)
+
+
+class RecordingCountRow(Base):
+    """How many recordings of an app are in a state; kept in step by the transactions that change them.
+
+    Counting a hundred thousand rows for the total of a page would cost more than the page.
+    """
+
+    __tablename__ = "recording_counts"
+
+    app_id: Mapped[str] = mapped_column(_Id, ForeignKey("apps.id"), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16), primary_key=True)
+    count: Mapped[int]
 
 
 class OutboxRow(Base):

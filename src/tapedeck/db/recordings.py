@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Select, or_, select, update
+from sqlalchemy import CursorResult, Table, bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.errors import ConflictError
 from tapedeck.core.meeting import Meeting
-from tapedeck.core.paging import Listing, Page
 from tapedeck.core.recording import (
     Caller,
     CallerKind,
@@ -26,37 +24,59 @@ from tapedeck.core.recording import (
     StopCause,
     snapshot,
 )
-from tapedeck.db.access import count
-from tapedeck.db.models import MeetingRow, OutboxRow, RecordingRow
-from tapedeck.db.rooms import title_matches, to_meeting
+from tapedeck.db.models import MeetingRow, OutboxRow, RecordingCountRow, RecordingRow
+from tapedeck.db.rooms import MEETING_COLUMNS, to_meeting
 
 __all__ = [
+    "WITH_MEETING",
     "OutboxEntry",
-    "RecordingFilter",
     "add_recording",
     "find_recording",
     "find_with_meeting",
     "in_states",
-    "list_recordings",
     "of_meeting",
     "of_session",
     "outbox",
     "save_recording",
+    "split",
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class RecordingFilter:
-    """Which recordings of an app; None means any. Times are inclusive, on the invocation."""
+_RECORDINGS = cast(Table, RecordingRow.__table__)
+_COUNTS = cast(Table, RecordingCountRow.__table__)
+_R, _C, _M = _RECORDINGS.c, _COUNTS.c, MeetingRow.__table__.c
+# Plain columns and finished statements: reading rows needs no objects that are watched, and asking is on the hot path.
+COLUMNS = (
+    _R.id,
+    _R.app_id,
+    _R.meeting_id,
+    _R.file_name,
+    _R.invoked_at,
+    _R.kind,
+    _R.state,
+    _R.version,
+    _R.options,
+    _R.start_cause,
+    _R.started_by,
+    _R.session_id,
+    _R.started_at,
+    _R.paused_at,
+    _R.paused_ms,
+    _R.stopped_at,
+    _R.stop_cause,
+    _R.stopped_by,
+    _R.film_ms,
+    _R.files,
+    _R.size_bytes,
+    _R.expires_at,
+    _R.failure,
+)
+"""In the order of the fields of `Recording`."""
 
-    meeting_id: str | None = None
-    states: frozenset[RecordingState] | None = None
-    search: str | None = None
-    start: datetime | None = None
-    end: datetime | None = None
-    expired: bool | None = None
-    "True: the links of the built-in bucket are dead; False: they live, or there are none."
-    ascending: bool = False
+WITH_MEETING = select(*COLUMNS, *MEETING_COLUMNS).join_from(
+    RecordingRow.__table__, MeetingRow.__table__, _R.meeting_id == _M.id
+)
+_ONE = WITH_MEETING.where(_R.id == bindparam("recording_id"), _R.app_id == bindparam("app_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +92,7 @@ async def add_recording(session: AsyncSession, recording: Recording, change: Rec
     """Store a new recording and its creation in the outbox."""
     session.add(RecordingRow(id=recording.id, **_values(recording)))
     await session.flush()
-    _put_out(session, recording, change)
+    await _note(session, recording, change)
 
 
 async def save_recording(session: AsyncSession, recording: Recording, changes: Sequence[RecordingChanged]) -> None:
@@ -81,67 +101,47 @@ async def save_recording(session: AsyncSession, recording: Recording, changes: S
     ConflictError when somebody else changed the recording since it was read.
     """
     before = recording.version - len(changes)
-    rows = update(RecordingRow).where(RecordingRow.id == recording.id, RecordingRow.version == before)
+    rows = update(_RECORDINGS).where(_R.id == recording.id, _R.version == before)
     done = cast("CursorResult[Any]", await session.execute(rows.values(**_values(recording))))
     if done.rowcount != 1:
         raise ConflictError(f"Recording {recording.id} was changed by another process")
     for change in changes:
-        _put_out(session, recording, change)
+        await _note(session, recording, change)
 
 
 async def find_recording(session: AsyncSession, recording_id: str, lock: bool = False) -> Recording | None:
     """A recording by id, of any app; `lock` holds it against other writers until the commit."""
-    rows = select(RecordingRow).where(RecordingRow.id == recording_id)
-    row = (await session.execute(rows.with_for_update() if lock else rows)).scalar()
+    rows = select(*COLUMNS).where(_R.id == recording_id)
+    row = (await session.execute(rows.with_for_update() if lock else rows)).first()
     return _recording(row) if row else None
 
 
 async def find_with_meeting(session: AsyncSession, app_id: str, recording_id: str) -> tuple[Recording, Meeting] | None:
     """A recording of an app with its meeting."""
-    rows = select(RecordingRow, MeetingRow).join(MeetingRow, MeetingRow.id == RecordingRow.meeting_id)
-    row = (await session.execute(rows.where(RecordingRow.id == recording_id, RecordingRow.app_id == app_id))).first()
-    return (_recording(row[0]), to_meeting(row[1])) if row else None
+    row = (await session.execute(_ONE, {"recording_id": recording_id, "app_id": app_id})).first()
+    return split(row) if row else None
 
 
 async def of_meeting(
     session: AsyncSession, app_id: str, meeting_id: str, states: Collection[RecordingState]
 ) -> Sequence[Recording]:
     """Recordings of a meeting in some states, newest first."""
-    rows = select(RecordingRow).where(
-        RecordingRow.meeting_id == meeting_id, RecordingRow.app_id == app_id, RecordingRow.state.in_(states)
-    )
-    ordered = rows.order_by(RecordingRow.invoked_at.desc(), RecordingRow.id.desc())
-    return [_recording(row) for row in (await session.execute(ordered)).scalars()]
+    rows = select(*COLUMNS).where(_R.meeting_id == meeting_id, _R.app_id == app_id, _R.state.in_(states))
+    ordered = rows.order_by(_R.invoked_at.desc(), _R.id.desc())
+    return [_recording(row) for row in await session.execute(ordered)]
 
 
 async def of_session(session: AsyncSession, session_id: str, states: Collection[RecordingState]) -> Sequence[Recording]:
     """Recordings of a session in some states."""
-    rows = select(RecordingRow).where(RecordingRow.session_id == session_id, RecordingRow.state.in_(states))
-    return [_recording(row) for row in (await session.execute(rows)).scalars()]
+    rows = select(*COLUMNS).where(_R.session_id == session_id, _R.state.in_(states))
+    return [_recording(row) for row in await session.execute(rows)]
 
 
 async def in_states(session: AsyncSession, states: Collection[RecordingState]) -> Sequence[Recording]:
     """Recordings of all apps in some states, oldest first."""
-    rows = select(RecordingRow).where(RecordingRow.state.in_(states))
-    ordered = rows.order_by(RecordingRow.invoked_at, RecordingRow.id)
-    return [_recording(row) for row in (await session.execute(ordered)).scalars()]
-
-
-async def list_recordings(
-    session: AsyncSession, app_id: str, wanted: RecordingFilter, page: Page, now: datetime
-) -> Listing[tuple[Recording, Meeting]]:
-    """One page of an app's recordings with their meetings, by invocation, ties by id."""
-    chosen = _filtered(app_id, wanted, now)
-    total = await count(session, chosen)
-    if page.offset >= total:
-        return Listing([], total, page)
-    by = (RecordingRow.invoked_at, RecordingRow.id)
-    order = by if wanted.ascending else tuple(column.desc() for column in by)
-    # The page is found on the index alone; only its rows are then read whole.
-    ids = [row[0] for row in await session.execute(chosen.order_by(*order).limit(page.size).offset(page.offset))]
-    rows = select(RecordingRow, MeetingRow).join(MeetingRow, MeetingRow.id == RecordingRow.meeting_id)
-    found = {row[0].id: row for row in await session.execute(rows.where(RecordingRow.id.in_(ids)))}
-    return Listing([(_recording(found[id_][0]), to_meeting(found[id_][1])) for id_ in ids], total, page)
+    rows = select(*COLUMNS).where(_R.state.in_(states))
+    ordered = rows.order_by(_R.invoked_at, _R.id)
+    return [_recording(row) for row in await session.execute(ordered)]
 
 
 async def outbox(session: AsyncSession, after: int = 0, limit: int = 100) -> Sequence[OutboxEntry]:
@@ -163,27 +163,8 @@ async def outbox(session: AsyncSession, after: int = 0, limit: int = 100) -> Seq
     ]
 
 
-def _filtered(app_id: str, wanted: RecordingFilter, now: datetime) -> Select[str]:
-    rows = select(RecordingRow.id).where(RecordingRow.app_id == app_id)
-    if wanted.meeting_id is not None:
-        rows = rows.where(RecordingRow.meeting_id == wanted.meeting_id)
-    if wanted.states is not None:
-        rows = rows.where(RecordingRow.state.in_(sorted(wanted.states)))
-    if wanted.search is not None:
-        matching = select(MeetingRow.id).where(MeetingRow.app_id == app_id, title_matches(wanted.search))
-        rows = rows.where(RecordingRow.meeting_id.in_(matching))
-    if wanted.start is not None:
-        rows = rows.where(RecordingRow.invoked_at >= wanted.start)
-    if wanted.end is not None:
-        rows = rows.where(RecordingRow.invoked_at <= wanted.end)
-    if wanted.expired is True:
-        rows = rows.where(RecordingRow.expires_at <= now)
-    elif wanted.expired is False:
-        rows = rows.where(or_(RecordingRow.expires_at.is_(None), RecordingRow.expires_at > now))
-    return rows
-
-
-def _put_out(session: AsyncSession, recording: Recording, change: RecordingChanged) -> None:
+async def _note(session: AsyncSession, recording: Recording, change: RecordingChanged) -> None:
+    """Put a change in the outbox and in the counts."""
     session.add(
         OutboxRow(
             recording_id=recording.id,
@@ -194,6 +175,10 @@ def _put_out(session: AsyncSession, recording: Recording, change: RecordingChang
             created_at=change.at,
         )
     )
+    states = [change.state] if change.previous is None else [change.previous, change.state]
+    step = case((_C.state == change.state, 1), else_=-1)
+    rows = update(_COUNTS).where(_C.app_id == recording.app_id, _C.state.in_(states))
+    await session.execute(rows.values(count=_C.count + step))
 
 
 def _values(recording: Recording) -> dict[str, Any]:
@@ -224,31 +209,39 @@ def _values(recording: Recording) -> dict[str, Any]:
     }
 
 
-def _recording(row: RecordingRow) -> Recording:
+def split(row: Sequence[Any]) -> tuple[Recording, Meeting]:
+    """The recording and the meeting of a row of `WITH_MEETING`."""
+    return _recording(row[: len(COLUMNS)]), to_meeting(row[len(COLUMNS) :])
+
+
+def _recording(values: Sequence[Any]) -> Recording:
+    (id_, app_id, meeting_id, file_name, invoked_at, kind, state, version, options, *middle) = values
+    (start_cause, started_by, session_id, started_at, paused_at, paused_ms, stopped_at, stop_cause, *end) = middle
+    (stopped_by, film_ms, files, size_bytes, expires_at, failure) = end
     return Recording(
-        id=row.id,
-        app_id=row.app_id,
-        meeting_id=row.meeting_id,
-        file_name=row.file_name,
-        invoked_at=row.invoked_at,
-        kind=RecordingKind(row.kind),
-        state=RecordingState(row.state),
-        version=row.version,
-        options=RecordingOptions(**row.options),
-        start_cause=StartCause(row.start_cause),
-        started_by=_to_caller(row.started_by),
-        session_id=row.session_id,
-        started_at=row.started_at,
-        paused_at=row.paused_at,
-        paused_ms=row.paused_ms,
-        stopped_at=row.stopped_at,
-        stop_cause=None if row.stop_cause is None else StopCause(row.stop_cause),
-        stopped_by=_to_caller(row.stopped_by),
-        film_ms=row.film_ms,
-        files=tuple(FilmFile(**file) for file in row.files),
-        size_bytes=row.size_bytes,
-        expires_at=row.expires_at,
-        failure=row.failure,
+        id_,
+        app_id,
+        meeting_id,
+        file_name,
+        invoked_at,
+        RecordingKind(kind),
+        RecordingState(state),
+        version,
+        RecordingOptions(**options),
+        StartCause(start_cause),
+        _to_caller(started_by),
+        session_id,
+        started_at,
+        paused_at,
+        paused_ms,
+        stopped_at,
+        None if stop_cause is None else StopCause(stop_cause),
+        _to_caller(stopped_by),
+        film_ms,
+        tuple(FilmFile(**file) for file in files),
+        size_bytes,
+        expires_at,
+        failure,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,17 +10,19 @@ from typing import Any
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tapedeck.core.meeting import Meeting, MeetingStatus, Participant, Preset
+from tapedeck.core.meeting import App, Meeting, MeetingStatus, Participant, Preset
 from tapedeck.core.paging import Listing, Page
-from tapedeck.db.access import contains, count
-from tapedeck.db.models import MeetingRow, ParticipantRow, PresetRow
+from tapedeck.db.access import contains, count, to_app
+from tapedeck.db.models import AppRow, MeetingRow, ParticipantRow, PresetRow
 
 __all__ = [
+    "MEETING_COLUMNS",
     "MeetingFilter",
     "add_meeting",
     "add_participant",
     "add_preset",
     "delete_participant",
+    "find_invited",
     "find_meeting",
     "find_participant",
     "find_preset",
@@ -29,9 +32,26 @@ __all__ = [
     "list_presets",
     "save_meeting",
     "save_participant",
+    "search_patterns",
     "title_matches",
     "to_meeting",
 ]
+
+
+_M = MeetingRow.__table__.c
+MEETING_COLUMNS = (
+    _M.id,
+    _M.app_id,
+    _M.created_at,
+    _M.updated_at,
+    _M.title,
+    _M.status,
+    _M.record_on_start,
+    _M.keep_alive_s,
+    _M.recording_config,
+    _M.ai_config,
+)
+"""In the order of the fields of `Meeting`; plain columns, since rows are only read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +64,14 @@ class MeetingFilter:
     end: datetime | None = None
 
 
-def title_matches(search: str) -> Any:
+def search_patterns(search: str) -> tuple[str, str]:
+    """What `title_matches` takes for a search: patterns of the title and of the id."""
+    return contains(search.casefold()), contains(search.lower())[1:]
+
+
+def title_matches(title: Any, prefix: Any) -> Any:
     """Condition on meetings: the title contains the text in any case, or the id begins with it."""
-    prefix = contains(search.lower())[1:]
-    return or_(
-        MeetingRow.title_folded.like(contains(search.casefold()), escape="\\"),
-        MeetingRow.id.like(prefix, escape="\\"),
-    )
+    return or_(_M.title_folded.like(title, escape="\\"), _M.id.like(prefix, escape="\\"))
 
 
 # Presets
@@ -118,27 +139,27 @@ async def find_meeting(
     session: AsyncSession, meeting_id: str, app_id: str | None = None, lock: bool = False
 ) -> Meeting | None:
     """A meeting by its id, of one app or of any; `lock` holds it against other writers until the commit."""
-    rows = select(MeetingRow).where(MeetingRow.id == meeting_id)
+    rows = select(*MEETING_COLUMNS).where(_M.id == meeting_id)
     if app_id is not None:
-        rows = rows.where(MeetingRow.app_id == app_id)
-    row = (await session.execute(rows.with_for_update() if lock else rows)).scalar()
+        rows = rows.where(_M.app_id == app_id)
+    row = (await session.execute(rows.with_for_update() if lock else rows)).first()
     return to_meeting(row) if row else None
 
 
 async def list_meetings(session: AsyncSession, app_id: str, wanted: MeetingFilter, page: Page) -> Listing[Meeting]:
     """Meetings of an app, newest first."""
-    rows = select(MeetingRow).where(MeetingRow.app_id == app_id)
+    rows = select(*MEETING_COLUMNS).where(_M.app_id == app_id)
     if wanted.search is not None:
-        rows = rows.where(title_matches(wanted.search))
+        rows = rows.where(title_matches(*search_patterns(wanted.search)))
     if wanted.status is not None:
-        rows = rows.where(MeetingRow.status == wanted.status)
+        rows = rows.where(_M.status == wanted.status)
     if wanted.start is not None:
-        rows = rows.where(MeetingRow.created_at >= wanted.start)
+        rows = rows.where(_M.created_at >= wanted.start)
     if wanted.end is not None:
-        rows = rows.where(MeetingRow.created_at <= wanted.end)
+        rows = rows.where(_M.created_at <= wanted.end)
     total = await count(session, rows)
-    ordered = rows.order_by(MeetingRow.created_at.desc(), MeetingRow.id.desc()).limit(page.size).offset(page.offset)
-    return Listing([to_meeting(row) for row in (await session.execute(ordered)).scalars()], total, page)
+    ordered = rows.order_by(_M.created_at.desc(), _M.id.desc()).limit(page.size).offset(page.offset)
+    return Listing([to_meeting(row) for row in await session.execute(ordered)], total, page)
 
 
 def _meeting_values(meeting: Meeting) -> dict[str, Any]:
@@ -155,20 +176,11 @@ def _meeting_values(meeting: Meeting) -> dict[str, Any]:
     }
 
 
-def to_meeting(row: MeetingRow) -> Meeting:
-    """The meeting of a row."""
-    return Meeting(
-        id=row.id,
-        app_id=row.app_id,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        title=row.title,
-        status=MeetingStatus(row.status),
-        record_on_start=row.record_on_start,
-        keep_alive_s=row.keep_alive_s,
-        recording_config=row.recording_config,
-        ai_config=row.ai_config,
-    )
+def to_meeting(values: Sequence[Any]) -> Meeting:
+    """The meeting of the values of `MEETING_COLUMNS`."""
+    (id_, app_id, created_at, updated_at, title, status, record_on_start, keep_alive_s, recording, ai) = values
+    status = MeetingStatus(status)
+    return Meeting(id_, app_id, created_at, updated_at, title, status, record_on_start, keep_alive_s, recording, ai)
 
 
 # Participants
@@ -200,6 +212,19 @@ async def find_participant(
         rows = rows.where(ParticipantRow.meeting_id == meeting_id)
     row = (await session.execute(rows)).first()
     return _participant(row[0], row[1]) if row else None
+
+
+async def find_invited(session: AsyncSession, participant_id: str) -> tuple[Participant, Preset, App] | None:
+    """A participant of any meeting, with preset and app."""
+    rows = (
+        select(ParticipantRow, PresetRow, AppRow)
+        .join(PresetRow, PresetRow.id == ParticipantRow.preset_id)
+        .join(MeetingRow, MeetingRow.id == ParticipantRow.meeting_id)
+        .join(AppRow, AppRow.id == MeetingRow.app_id)
+        .where(ParticipantRow.id == participant_id)
+    )
+    row = (await session.execute(rows)).first()
+    return (_participant(row[0], row[1].name), _preset(row[1]), to_app(row[2])) if row else None
 
 
 async def list_participants(session: AsyncSession, meeting_id: str, page: Page) -> Listing[Participant]:

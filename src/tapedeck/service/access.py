@@ -61,33 +61,40 @@ class AccessService:
 
     async def authenticate(self, bearer: str | None) -> Principal:
         """Who holds this token. UnauthenticatedError without one, or with one that is not (or no longer) good."""
+        return (await self._identify(bearer, None))[0]
+
+    async def enter(self, bearer: str | None, account_id: str, app_id: str) -> tuple[Principal, App]:
+        """Who holds this token, and the app they address.
+
+        UnauthenticatedError as `authenticate`; DeniedError if the token is not for the app; NotFoundError if the app
+        is not there.
+        """
+        principal, app = await self._identify(bearer, app_id)
+        if isinstance(principal, ParticipantPrincipal):
+            if principal.app.account_id != account_id or principal.app.id != app_id:
+                raise DeniedError("Forbidden: the token is not valid for this account and app")
+            return principal, principal.app
+        self.enter_account(principal, account_id)
+        if principal.token.app_id not in (None, app_id):
+            raise DeniedError("Forbidden: the token is not valid for this app")
+        if app is None or app.account_id != account_id:
+            raise NotFoundError(f"App not found: {app_id}")
+        return principal, app
+
+    async def _identify(self, bearer: str | None, app_id: str | None) -> tuple[Principal, App | None]:
+        """Who holds this token; with an API token also the app, in one question to the database."""
         if not bearer:
             raise UnauthenticatedError("Authentication is required: send Authorization: Bearer <token>")
         if bearer.count(".") == 2:
             claims = self._claims(bearer)
             if claims is not None:
-                return await self._participant(claims)
+                return await self._participant(claims), None
         digest = _digest(bearer)
         async with self._db.read() as session:
-            found = await tables.find_token(session, digest)
+            found = await tables.find_token(session, digest, app_id)
         if found is None or not hmac.compare_digest(found[1], digest) or not found[0].is_valid(self._clock.now()):
             raise UnauthenticatedError(_UNKNOWN)
-        return AppPrincipal(found[0])
-
-    async def enter_app(self, principal: Principal, account_id: str, app_id: str) -> App:
-        """The app that a caller addresses. DeniedError if the token is not for it, NotFoundError if it is not there."""
-        if isinstance(principal, ParticipantPrincipal):
-            if principal.app.account_id != account_id or principal.app.id != app_id:
-                raise DeniedError("Forbidden: the token is not valid for this account and app")
-            return principal.app
-        self.enter_account(principal, account_id)
-        if principal.token.app_id not in (None, app_id):
-            raise DeniedError("Forbidden: the token is not valid for this app")
-        async with self._db.read() as session:
-            app = await tables.find_app(session, app_id)
-        if app is None or app.account_id != account_id:
-            raise NotFoundError(f"App not found: {app_id}")
-        return app
+        return AppPrincipal(found[0]), found[2]
 
     def enter_account(self, principal: Principal, account_id: str) -> None:
         """Pass if an API token is good for an account, else DeniedError."""
@@ -125,12 +132,12 @@ class AccessService:
 
     async def _participant(self, claims: dict[str, Any]) -> ParticipantPrincipal:
         async with self._db.read() as session:
-            participant = await rooms.find_participant(session, str(claims["participantId"]), str(claims["meetingId"]))
-            app = await tables.find_app(session, str(claims["orgId"]))
-            preset: Preset | None = None
-            if participant is not None and app is not None:
-                preset = await rooms.find_preset(session, app.id, participant.preset_id)
-        if participant is None or app is None or preset is None or participant.token_version != claims["ver"]:
+            found = await rooms.find_invited(session, str(claims["participantId"]))
+        if found is None:
+            raise UnauthenticatedError(_UNKNOWN)
+        participant, preset, app = found
+        present = (app.id, participant.meeting_id, participant.token_version)
+        if present != (claims["orgId"], claims["meetingId"], claims["ver"]):
             raise UnauthenticatedError(_UNKNOWN)
         return ParticipantPrincipal(app, participant, preset)
 

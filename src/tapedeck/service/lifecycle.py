@@ -117,7 +117,7 @@ class LifecycleService:
 
     async def deadlines(self) -> Sequence[Deadline]:
         """The ends in sight of all running recordings, earliest first."""
-        async with self._db.read() as session:
+        async with self._db.snapshot() as session:
             running = await table.in_states(session, ACTIVE)
             if not running:
                 return []
@@ -187,22 +187,6 @@ class LifecycleService:
             self._recordings.close_soon(recording)
         return Recovery(by_state, sessions)
 
-    async def log_needed_until(self, session_id: str, keep: timedelta, keep_failed: timedelta) -> datetime | None:
-        """Until when the media log of a session must stay; None while nobody can say, or for an unknown session.
-
-        `keep` counts from the last delivery, `keep_failed` from the end of a recording that came to nothing.
-        """
-        async with self._db.read() as session:
-            live = await presence.find_session(session, session_id)
-            recordings = await table.of_session(session, session_id, tuple(RecordingState))
-        if live is None or live.ended_at is None or any(r.state not in FINAL for r in recordings):
-            return None
-        until = live.ended_at
-        for recording in recordings:
-            ended = recording.stopped_at or recording.invoked_at
-            until = max(until, ended + (keep if recording.state is RecordingState.DONE else keep_failed))
-        return until
-
     async def live_sessions(self) -> Sequence[Session]:
         """Sessions that have not ended, oldest first."""
         async with self._db.read() as session:
@@ -213,7 +197,7 @@ class LifecycleService:
 
         None while it may not: the session lives, a film is not delivered, or nobody knows the session.
         """
-        async with self._db.read() as session:
+        async with self._db.snapshot() as session:
             live = await presence.find_session(session, session_id)
             if live is None or live.ended_at is None:
                 return None

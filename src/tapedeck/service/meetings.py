@@ -69,7 +69,7 @@ class MeetingService:
 
     async def list(self, app: App, wanted: MeetingFilter, page: Page) -> Listing[Meeting]:
         """Meetings of an app, newest first."""
-        async with self._db.read() as session:
+        async with self._db.snapshot() as session:
             return await rooms.list_meetings(session, app.id, wanted, page)
 
     async def update(self, app: App, meeting_id: str, values: MeetingValues) -> Meeting:
@@ -149,7 +149,7 @@ class MeetingService:
 
     async def list_participants(self, app: App, meeting_id: str, page: Page) -> Listing[Participant]:
         """Participants of a meeting, oldest first; NotFoundError."""
-        async with self._db.read() as session:
+        async with self._db.snapshot() as session:
             await _meeting(session, app.id, meeting_id)
             return await rooms.list_participants(session, meeting_id, page)
 

@@ -43,7 +43,7 @@ from tapedeck.core.times import whole_ms
 from tapedeck.db import recordings as table
 from tapedeck.db import rooms
 from tapedeck.db.engine import Database, DbSession
-from tapedeck.db.recordings import RecordingFilter
+from tapedeck.db.listing import RecordingFilter, list_recordings
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.control import CaptureControl
 from tapedeck.ports.storage import ObjectStore
@@ -167,8 +167,8 @@ class RecordingService:
 
     async def list(self, app: App, wanted: RecordingFilter, page: Page) -> Listing[RecordingView]:
         """One page of an app's recordings, by invocation."""
-        async with self._db.read() as session:
-            found = await table.list_recordings(session, app.id, wanted, page, self._clock.now())
+        async with self._db.snapshot() as session:
+            found = await list_recordings(session, app.id, wanted, page, self._clock.now())
         views = [await self._view(recording, meeting) for recording, meeting in found.items]
         return Listing(views, found.total_count, page)
 

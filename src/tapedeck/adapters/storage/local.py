@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 from uuid import uuid4
 
 from tapedeck.core.errors import DestinationError, NotFoundError, UnavailableError
@@ -81,8 +81,9 @@ class LocalStore:
         """A URL of this server's files route that works until `expires`, rounded up to a second."""
         until = expiry_seconds(expires)
         signature = sign_link(self._link_key, check_key(key), filename, until)
-        query = urlencode({"filename": filename, "expires": until, "signature": signature}, quote_via=quote)
-        return f"{self._public_url}/files/{quote(key)}?{query}"
+        # Neither a key nor a signature has a character that a URL would need escaped.
+        query = f"filename={quote(filename, safe='')}&expires={until}&signature={signature}"
+        return f"{self._public_url}/files/{key}?{query}"
 
     def _place(self, key: str) -> Path:
         return self._root / check_key(key)

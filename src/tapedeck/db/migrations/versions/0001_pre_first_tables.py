@@ -172,7 +172,16 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(op.f("ix_recordings_session_id"), "recordings", ["session_id"], unique=False)
+    op.create_index("ix_recordings_expiry", "recordings", ["app_id", "expires_at", "state"], unique=False)
     op.create_index("ix_recordings_state", "recordings", ["state"], unique=False)
+    op.create_table(
+        "recording_counts",
+        sa.Column("app_id", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_recording_counts_app_id")),
+        sa.PrimaryKeyConstraint("app_id", "state", name=op.f("pk_recording_counts")),
+    )
     op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -190,6 +199,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("outbox")
+    op.drop_table("recording_counts")
     op.drop_table("recordings")
     op.drop_table("peers")
     op.drop_table("sessions")

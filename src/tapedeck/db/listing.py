@@ -1,0 +1,154 @@
+"""Lists of recordings: filter, count, page. Each shape of question is one statement, built once.
+
+A page is found on an index alone and only its rows are read whole; a page in the far half is walked to from the other
+end; the total is kept, not counted, wherever it can be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Integer, Select, bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tapedeck.core.meeting import Meeting
+from tapedeck.core.paging import Listing, Page
+from tapedeck.core.recording import Recording, RecordingState
+from tapedeck.db.models import MeetingRow, RecordingCountRow, RecordingRow
+from tapedeck.db.recordings import WITH_MEETING, split
+from tapedeck.db.rooms import search_patterns, title_matches
+
+__all__ = ["RecordingFilter", "list_recordings"]
+
+_R, _C, _M = RecordingRow.__table__.c, RecordingCountRow.__table__.c, MeetingRow.__table__.c
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFilter:
+    """Which recordings of an app; None means any. Times are inclusive, on the invocation."""
+
+    meeting_id: str | None = None
+    states: frozenset[RecordingState] | None = None
+    search: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    expired: bool | None = None
+    "True: the links of the built-in bucket are dead; False: they live, or there are none."
+    ascending: bool = False
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the kept counts give its total: it asks for states and expiry at most."""
+        return all(wish is None for wish in (self.meeting_id, self.search, self.start, self.end))
+
+    def _values(self, app_id: str, now: datetime) -> dict[str, Any]:
+        """What the statements are asked with: exactly the parameters that their shape has."""
+        values: dict[str, Any] = {"app_id": app_id}
+        if self.meeting_id is not None:
+            values["meeting_id"] = self.meeting_id
+        if self.states is not None:
+            values["states"] = sorted(self.states)
+        if self.search is not None:
+            values["title"], values["prefix"] = search_patterns(self.search)
+        if self.start is not None:
+            values["start"] = self.start
+        if self.end is not None:
+            values["end"] = self.end
+        if self.expired is not None:
+            values["now"] = now
+        return values
+
+
+async def list_recordings(
+    session: AsyncSession, app_id: str, wanted: RecordingFilter, page: Page, now: datetime
+) -> Listing[tuple[Recording, Meeting]]:
+    """One page of an app's recordings with their meetings, by invocation, ties by id. Wants a snapshot."""
+    values = wanted._values(app_id, now)
+    shape = frozenset(values)
+    total = await _total(session, wanted, shape, values)
+    size = min(page.size, total - page.offset)
+    if size <= 0:
+        return Listing([], total, page)
+    skip, ascending = page.offset, wanted.ascending
+    turned = skip > total // 2
+    if turned:
+        skip, ascending = total - skip - size, not ascending
+    rows = await session.execute(_page(shape, wanted.expired, ascending), values | {"size": size, "skip": skip})
+    items = [split(row) for row in rows]
+    return Listing(items[::-1] if turned else items, total, page)
+
+
+async def _total(session: AsyncSession, wanted: RecordingFilter, shape: frozenset[str], values: dict[str, Any]) -> int:
+    """How many recordings are wanted: by the kept counts, less what has expired, or by counting."""
+    if not wanted.is_counted:
+        return int((await session.execute(_count(shape, wanted.expired), values)).scalar_one())
+    total = 0
+    if wanted.expired is not True:
+        total = int((await session.execute(_kept("states" in shape), values)).scalar_one())
+    if wanted.expired is not None:
+        gone = int((await session.execute(_gone("states" in shape), values)).scalar_one())
+        total = gone if wanted.expired else total - gone
+    return total
+
+
+@lru_cache(256)
+def _chosen(shape: frozenset[str], expired: bool | None) -> Select[Any]:
+    """Ids of the recordings that are wanted."""
+    rows = select(_R.id).where(_R.app_id == bindparam("app_id"))
+    if "meeting_id" in shape:
+        rows = rows.where(_R.meeting_id == bindparam("meeting_id"))
+    if "states" in shape:
+        rows = rows.where(_R.state.in_(bindparam("states", expanding=True)))
+    if "title" in shape:
+        named = title_matches(bindparam("title"), bindparam("prefix"))
+        rows = rows.where(_R.meeting_id.in_(select(_M.id).where(_M.app_id == bindparam("app_id"), named)))
+    if "start" in shape:
+        rows = rows.where(_R.invoked_at >= bindparam("start"))
+    if "end" in shape:
+        rows = rows.where(_R.invoked_at <= bindparam("end"))
+    if expired is not None:
+        # An expression, so that the page is walked in its order and not gathered by expiry and sorted.
+        expiry = func.coalesce(_R.expires_at, _NEVER)
+        now = bindparam("now", type_=_R.expires_at.type)
+        rows = rows.where(expiry <= now if expired else expiry > now)
+    return rows
+
+
+@lru_cache(256)
+def _page_ids(shape: frozenset[str], expired: bool | None, ascending: bool) -> Select[Any]:
+    """Ids of one page, in its order."""
+    ordered = _chosen(shape, expired).order_by(*_order(ascending))
+    return ordered.limit(bindparam("size", type_=Integer)).offset(bindparam("skip", type_=Integer))
+
+
+@lru_cache(256)
+def _page(shape: frozenset[str], expired: bool | None, ascending: bool) -> Select[Any]:
+    ids = _page_ids(shape, expired, ascending).subquery()
+    return WITH_MEETING.where(_R.id.in_(select(ids.c.id))).order_by(*_order(ascending))
+
+
+@lru_cache(256)
+def _count(shape: frozenset[str], expired: bool | None) -> Select[Any]:
+    return _chosen(shape, expired).with_only_columns(func.count())
+
+
+@lru_cache
+def _kept(by_state: bool) -> Select[Any]:
+    rows = select(func.coalesce(func.sum(_C.count), 0)).where(_C.app_id == bindparam("app_id"))
+    return rows.where(_C.state.in_(bindparam("states", expanding=True))) if by_state else rows
+
+
+@lru_cache
+def _gone(by_state: bool) -> Select[Any]:
+    now = bindparam("now", type_=_R.expires_at.type)
+    rows = select(func.count()).where(_R.app_id == bindparam("app_id"), _R.expires_at <= now)
+    return rows.where(_R.state.in_(bindparam("states", expanding=True))) if by_state else rows
+
+
+def _order(ascending: bool) -> tuple[Any, ...]:
+    by = (_R.invoked_at, _R.id)
+    return by if ascending else tuple(column.desc() for column in by)
