@@ -1,0 +1,261 @@
+"""The HTTP API: list calls over 100 000 recordings, and start calls beside 200 that run.
+
+The server is a process of its own, as deployed (uvicorn, uvloop, httptools); one client asks over one connection, so
+that a figure is the time of one answer. The peer is a bare FastAPI route in the same process that returns the same
+bytes from memory: what is left of ours above it is the token, the database and the making of the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+from sqlalchemy import insert, update
+from starlette.responses import Response
+
+from bench.row import Row
+from tapedeck.adapters.clock import SystemClock
+from tapedeck.adapters.storage.local import LocalStore
+from tapedeck.api.app import create_app
+from tapedeck.core.signing import derive_key
+from tapedeck.db.engine import Database
+from tapedeck.db.models import MeetingRow, RecordingCountRow, RecordingRow
+from tapedeck.ports.sources import PeerInfo
+from tapedeck.ports.whip import WhipAnswer, WhipPatched
+from tapedeck.service.access import AccessService
+from tapedeck.service.ledger import Ledger
+from tapedeck.service.meetings import MeetingService
+from tapedeck.service.recordings import RecordingService
+
+RECORDINGS = 100_000
+MEETINGS = 1_000
+RUNNING = 200
+ROUNDS = 400
+TOKEN = "the-token-of-the-benchmark"
+LIST = "/client/v4/accounts/bench/realtime/kit/bench/recordings"
+_T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class _Quick:
+    """A capture and a WHIP endpoint that do nothing: the time of the API alone is measured."""
+
+    async def start(self, meeting_id: str, recording_id: str) -> None: ...
+    async def pause(self, meeting_id: str, recording_id: str) -> None: ...
+    async def resume(self, meeting_id: str, recording_id: str) -> None: ...
+    async def stop(self, meeting_id: str, recording_id: str) -> None: ...
+    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None: ...
+
+    async def offer(self, peer: PeerInfo, sdp: str) -> WhipAnswer:
+        return WhipAnswer("s", "v=0", "t")
+
+    def peer(self, session_id: str) -> PeerInfo:
+        return PeerInfo("m", "p", "x", "n")
+
+    async def patch(self, session_id: str, fragment: str, if_match: str | None) -> WhipPatched:
+        return WhipPatched("t")
+
+    async def delete(self, session_id: str) -> None: ...
+
+
+def _meeting(number: int) -> dict[str, Any]:
+    title = f"Lecture {number}"
+    at = _T0 + timedelta(minutes=number)
+    return {
+        "id": f"00000000-0000-4000-8000-{number:012d}",
+        "app_id": "bench",
+        "title": title,
+        "title_folded": title.casefold(),
+        "status": "active",
+        "record_on_start": False,
+        "keep_alive_s": 60.0,
+        "recording_config": None,
+        "ai_config": None,
+        "created_at": at,
+        "updated_at": at,
+    }
+
+
+def _recording(number: int) -> dict[str, Any]:
+    at = _T0 + timedelta(minutes=number)
+    failed = number % 100 == 0
+    meeting = f"00000000-0000-4000-8000-{number % MEETINGS:012d}"
+    name = f"{meeting}_{number}.mp4"
+    film = {"kind": "video", "name": name, "size_bytes": 10**8, "duration_ms": 60_000, "crc32c": "0" * 8}
+    return {
+        "id": f"10000000-0000-4000-8000-{number:012d}",
+        "app_id": "bench",
+        "meeting_id": meeting,
+        "kind": "composite",
+        "state": "failed" if failed else "done",
+        "version": 8,
+        "file_name": name,
+        "options": {"width": 1280, "height": 720, "max_seconds": 86_400, "file_name_prefix": None},
+        "start_cause": "request",
+        "started_by": {"kind": "app", "id": "bench", "name": "Bench"},
+        "stop_cause": "request",
+        "stopped_by": {"kind": "app", "id": "bench", "name": "Bench"},
+        "invoked_at": at,
+        "started_at": at,
+        "stopped_at": at + timedelta(minutes=1),
+        "paused_ms": 0,
+        "film_ms": 60_000,
+        "files": [] if failed else [film | {"key": f"recordings/x/{number}/{name}"}],
+        "size_bytes": None if failed else 10**8,
+        "expires_at": None if failed else at + timedelta(days=7),
+    }
+
+
+async def _serve(root: Path) -> None:
+    db = Database(f"sqlite:///{root}/bench.db")
+    await db.migrate()
+    clock, quick = SystemClock(), _Quick()
+    key = derive_key("bench", "link")
+    store = LocalStore(root / "bucket", "http://127.0.0.1", key)
+    access = AccessService(db, clock, "bench")
+    await access.bootstrap("bench", "bench", TOKEN)
+    async with db.write() as session:
+        await session.execute(insert(MeetingRow), [_meeting(n) for n in range(MEETINGS)])
+        for first in range(0, RECORDINGS, 10_000):
+            await session.execute(insert(RecordingRow), [_recording(n) for n in range(first, first + 10_000)])
+        failed = RECORDINGS // 100
+        for state, number in (("failed", failed), ("done", RECORDINGS - failed)):
+            counts = update(RecordingCountRow).where(RecordingCountRow.state == state)
+            await session.execute(counts.values(count=number))
+    recordings = RecordingService(db, clock, Ledger(db, clock), quick, store)
+    app = create_app(
+        access=access,
+        meetings_service=MeetingService(db, clock, quick),
+        recordings_service=recordings,
+        whip=quick,
+        store=store,
+        link_key=key,
+        clock=clock,
+    )
+    peer = FastAPI(openapi_url=None)
+    kept: dict[str, bytes] = {}
+
+    @peer.get("/kept/{name}")
+    async def answer(name: str) -> Response:
+        return Response(kept[name], media_type="application/json")
+
+    @peer.put("/kept/{name}")
+    async def keep(name: str, content: str) -> Response:
+        kept[name] = b"x" * int(content)
+        return Response()
+
+    servers, ports = [], []
+    for application in (app, peer):
+        listener = socket.create_server(("127.0.0.1", 0))
+        ports.append(listener.getsockname()[1])
+        config = uvicorn.Config(application, log_level="error", access_log=False, lifespan="off", ws="none")
+        servers.append(uvicorn.Server(config).serve(sockets=[listener]))
+    print(json.dumps(ports), flush=True)
+    await asyncio.gather(*servers)
+
+
+def _times(ask: Callable[[], bytes]) -> tuple[list[float], bytes]:
+    """Milliseconds of each round, sorted, and the last answer."""
+    body = b""
+    for _ in range(20):
+        body = ask()
+    times = []
+    for _ in range(ROUNDS):
+        begin = time.perf_counter()
+        body = ask()
+        times.append((time.perf_counter() - begin) * 1000)
+    return sorted(times), body
+
+
+def _asker(port: int, path: str) -> Callable[[], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def ask() -> bytes:
+        connection.request("GET", path, headers={"authorization": f"Bearer {TOKEN}"})
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{path}: {answer.status} {body[:200]!r}")
+        return body
+
+    return ask
+
+
+def _say(times: list[float]) -> str:
+    return f"p99 {times[int(len(times) * 0.99)]:.1f} ms, median {statistics.median(times):.1f}"
+
+
+def _list_rows(port: int, peer_port: int) -> list[Row]:
+    rows = []
+    for what, query in (
+        ("newest 20", ""),
+        ("100 a page", "?per_page=100"),
+        ("the last page of 5 000", "?page_no=5000"),
+        ("1 % by status", "?status=ERRORED"),
+        ("99 % by status", "?status=UPLOADED&sort_order=ASC"),
+        ("by title", "?search=lecture%2099"),
+        ("of one meeting", "?meeting_id=00000000-0000-4000-8000-000000000007"),
+        ("not expired", "?expired=false"),
+    ):
+        times, body = _times(_asker(port, LIST + query))
+        put = http.client.HTTPConnection("127.0.0.1", peer_port)
+        put.request("PUT", f"/kept/a?content={len(body)}")
+        put.getresponse().read()
+        bare, _ = _times(_asker(peer_port, "/kept/a"))
+        ok = times[int(ROUNDS * 0.99)] <= 30
+        rows.append(Row(f"list of {RECORDINGS:,}: {what}", _say(times), f"bare route {_say(bare)}", "p99 <= 30 ms", ok))
+    return rows
+
+
+def _start_row(port: int) -> Row:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+    times = []
+    for number in range(RUNNING + 300):
+        body = {"meeting_id": f"00000000-0000-4000-8000-{number:012d}"}
+        begin = time.perf_counter()
+        connection.request("POST", LIST, json.dumps(body), headers)
+        answer = connection.getresponse()
+        answer.read()
+        times.append((time.perf_counter() - begin) * 1000)
+        if answer.status != 200:
+            raise RuntimeError(f"start: {answer.status}")
+    late = sorted(times[RUNNING:])
+    ok = late[int(len(late) * 0.99)] <= 50
+    return Row(f"start beside {RUNNING}+ running", _say(late), "", "p99 <= 50 ms", ok, "capture answers at once here")
+
+
+def rows() -> list[Row]:
+    """Serve, ask, and stop."""
+    with tempfile.TemporaryDirectory() as root:
+        command = [sys.executable, "-m", "bench.api", root]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert server.stdout is not None
+            port, peer_port = json.loads(server.stdout.readline())
+            return [*_list_rows(port, peer_port), _start_row(port)]
+        finally:
+            server.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(10)
+            server.kill()
+            server.wait()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(Path(sys.argv[1])))
