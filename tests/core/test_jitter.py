@@ -385,7 +385,7 @@ def test_timestamp_reset_is_marked_and_time_goes_on_by_arrival() -> None:
     got = [*push(buffer, 1, 0, b"\x00", timestamp=3_000_000_000), *push(buffer, 2, 33, timestamp=3_000_003_000)]
     got += push(buffer, 3, 66, timestamp=77)
     got += push(buffer, 4, 99, timestamp=3077)
-    assert [frame.flags for frame in got] == [KEY, FrameFlags.NONE, BREAK, FrameFlags.NONE]
+    assert [frame.flags for frame in got] == [KEY, FrameFlags.NONE, FrameFlags.NEW_CLOCK, FrameFlags.NONE]
     assert [frame.media_time - 3_000_000_000 for frame in got] == [0, 3000, 5970, 8970]
     assert buffer.stats.resets == 1
 
@@ -420,7 +420,7 @@ def test_new_source_continues_the_track() -> None:
     assert [frame.media_time for frame in saved] == [11_000]
     (frame,) = push(buffer, 7, 166, b"\x00", timestamp=4_000_000_000)
     assert frame.media_time == 11_000 + 9000
-    assert frame.flags == KEY | BREAK
+    assert frame.flags == KEY | BREAK | FrameFlags.NEW_CLOCK
     assert not buffer.missing
 
 

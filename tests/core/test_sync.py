@@ -201,10 +201,11 @@ def test_reports_without_a_clock_leave_each_track_on_its_own() -> None:
         assert skew(clock, sent, 20 * S)[-1] <= 25 * MS
 
 
+@pytest.mark.parametrize("flag", [FrameFlags.DISCONTINUITY, FrameFlags.NEW_CLOCK])
 @pytest.mark.parametrize("ticks", [90_000 * 3000, -90_000 * 3000])
-def test_reset_of_one_rtp_clock_is_a_new_beginning_for_that_track(ticks: int) -> None:
+def test_reset_of_one_rtp_clock_is_a_new_beginning_for_that_track(ticks: int, flag: FrameFlags) -> None:
     picture = video(jump=lambda t: 0 if t < 19_990 * MS else ticks, first_tick=1 << 40)
-    picture.flags = {600: FrameFlags.DISCONTINUITY | FrameFlags.KEY}
+    picture.flags = {600: flag | FrameFlags.KEY}
     clock, sent = play(SimPeer([audio(), picture], jitter(BASE, 40 * MS), report_noise_ns=3 * MS), 60 * S)
     assert worst(errors(clock, sent, "a")) <= 10 * MS
     assert worst(errors(clock, sent, "v")) <= 15 * MS

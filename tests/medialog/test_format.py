@@ -59,8 +59,9 @@ def parse_all(data: bytes, salt: int = SALT) -> tuple[list[Record], int, Stop]:
 
 
 def test_record_layout_is_as_documented() -> None:
-    frame = EncodedFrame(-2, 3, b"payload", Codec.VP8, FrameFlags.KEY | FrameFlags.DISCONTINUITY)
-    body = bytes([1, 3, 2, 0]) + struct.pack("<q", -2) + struct.pack("<Q", 3)
+    flags = FrameFlags.KEY | FrameFlags.DISCONTINUITY | FrameFlags.NEW_CLOCK
+    frame = EncodedFrame(-2, 3, b"payload", Codec.VP8, flags)
+    body = bytes([1, 7, 2, 0]) + struct.pack("<q", -2) + struct.pack("<Q", 3)
     crc = crc32c(body + b"payload", SALT)
     assert pack_frame(SALT, frame) == struct.pack("<II", 7, crc) + body
     assert len(pack_frame(SALT, frame)) == RECORD_HEADER_SIZE

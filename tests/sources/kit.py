@@ -93,6 +93,11 @@ class TrackLog:
         """Indices of frames that are marked as discontinuities."""
         return [i for i, frame in enumerate(self.frames) if frame.flags & FrameFlags.DISCONTINUITY]
 
+    @property
+    def resets(self) -> list[int]:
+        """Indices of frames in front of which the sender's clock was reset."""
+        return [i for i, frame in enumerate(self.frames) if frame.flags & FrameFlags.NEW_CLOCK]
+
 
 @dataclass
 class PeerLog:

@@ -62,7 +62,9 @@ class FrameFlags(IntFlag):
     KEY = 1
     "The frame can be decoded without any other (always set for audio)."
     DISCONTINUITY = 2
-    "Frames before this one are missing or its clock jumped: a decoder must wait for a key frame."
+    "Frames before this one are missing: a decoder must wait for a key frame."
+    NEW_CLOCK = 4
+    "The sender's RTP clock was reset before this frame. Nothing is missing by that alone: a decoder goes on."
 
 
 @dataclass(frozen=True, slots=True)

@@ -369,7 +369,7 @@ class JitterBuffer:
         flags = self._flags
         if reset:
             self.stats.resets += 1
-            flags |= FrameFlags.DISCONTINUITY
+            flags |= FrameFlags.NEW_CLOCK
         if key:
             flags |= FrameFlags.KEY
             self._keyframe_wanted = False

@@ -175,7 +175,7 @@ class PeerClock:
         """A frame of a known track was stored. KeyError: `add_track` was not called."""
         track = self._tracks[track_id]
         arrival_ns = frame.arrival_ns
-        discontinuity = bool(frame.flags & FrameFlags.DISCONTINUITY)
+        discontinuity = bool(frame.flags & (FrameFlags.DISCONTINUITY | FrameFlags.NEW_CLOCK))
         x = frame.media_time * _S // track.clock_rate
         delay = arrival_ns - x
         if discontinuity:

@@ -102,7 +102,7 @@ def tally_track(log: LogReader, track_id: str) -> TrackTally:
             frames += len(batch)
             for frame in batch:
                 keys += frame.flags & 1
-                discontinuities += frame.flags >> 1
+                discontinuities += frame.flags >> 1 & 1
                 payload_bytes += len(frame.payload)
         return TrackTally(frames, keys, discontinuities, payload_bytes, track.damage)
 

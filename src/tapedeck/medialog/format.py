@@ -92,7 +92,7 @@ _BODY = Struct("<BBBBqQ")
 _RECORD = Struct("<IIBBBBqQ")
 _ORIGINS: dict[Origin, int] = {Origin.CAMERA: 1, Origin.SCREEN: 2}
 _CODECS: dict[int, Codec] = {int(codec): codec for codec in Codec}
-_FLAGS: tuple[FrameFlags, ...] = tuple(FrameFlags(bits & 3) for bits in range(256))
+_FLAGS: tuple[FrameFlags, ...] = tuple(FrameFlags(bits & 7) for bits in range(256))
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 _LOG_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,43}")
 
