@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import json
 import socket
@@ -164,6 +165,8 @@ async def _serve(root: Path) -> None:
         ports.append(listener.getsockname()[1])
         config = uvicorn.Config(application, log_level="error", access_log=False, lifespan="off", ws="none")
         servers.append(uvicorn.Server(config).serve(sockets=[listener]))
+    gc.collect()
+    gc.freeze()  # else a full collection over everything imported stops the loop for tens of ms
     print(json.dumps(ports), flush=True)
     await asyncio.gather(*servers)
 
