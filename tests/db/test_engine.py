@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from tapedeck.core.errors import InternalError, InvalidError, UnavailableError
-from tapedeck.db.engine import Database
+from tapedeck.db.engine import Database, DbSession
 
 
 @pytest.fixture
@@ -89,6 +90,29 @@ async def test_a_cancelled_writer_does_not_hold_the_others(db: Database) -> None
     await asyncio.gather(task, return_exceptions=True)
     async with db.write() as session:
         assert (await session.execute(text("SELECT count(*) FROM accounts"))).scalar() == 0
+
+
+async def test_a_statement_whose_caller_is_gone_is_broken_off(db: Database) -> None:
+    """It would count for hours; the test's own limit is a minute."""
+    endless = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
+
+    async def count(transaction: Callable[[], AbstractAsyncContextManager[DbSession]]) -> None:
+        async with transaction() as session:
+            await session.execute(text("SELECT 1"))
+            begun.set()
+            await session.execute(endless)
+
+    for transaction in (db.read, db.snapshot, db.write):
+        begun = asyncio.Event()
+        task = asyncio.create_task(count(transaction))
+        await begun.wait()
+        for _ in range(100):  # let the endless statement reach its thread
+            await db.ping()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+    async with db.write() as session:
+        await session.execute(text("INSERT INTO accounts VALUES ('a', 0)"))
 
 
 async def test_a_full_disk_is_one_sentence_and_nothing_is_lost(db: Database) -> None:

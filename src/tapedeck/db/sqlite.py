@@ -96,8 +96,12 @@ class SqliteConnection:
             self._executor.shutdown(wait=False)
 
     async def execute(self, statement: str, parameters: Any, many: bool) -> _Result:
-        """Run a statement and fetch all its rows."""
-        return await self._run(lambda: self._execute(statement, parameters, many))
+        """Run a statement and fetch all its rows. Cancelled, it is broken off, not waited for."""
+        try:
+            return await self._run(lambda: self._execute(statement, parameters, many))
+        except asyncio.CancelledError:
+            self._raw.interrupt()
+            raise
 
     def _execute(self, statement: str, parameters: Any, many: bool) -> _Result:
         if self._begin is not None and not self._raw.in_transaction:
