@@ -11,10 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapedeck.api.auth import Gate
-from tapedeck.api.errors import FIELD_STATUS
 from tapedeck.api.http import SDP_LIMIT, read_text
 from tapedeck.core.access import ParticipantPrincipal
-from tapedeck.core.errors import ConflictError, DeniedError, FieldProblem, InvalidError, NotFoundError
+from tapedeck.core.errors import ConflictError, DeniedError, InvalidError, NotFoundError
 from tapedeck.core.frames import Origin
 from tapedeck.core.ids import parse_uuid
 from tapedeck.core.meeting import Participant
@@ -43,13 +42,11 @@ def add_routes(
         participant = await meetings.admit_publisher(principal, meeting_id, origin is Origin.SCREEN)
         _require(request, _SDP)
         offer = await read_text(request, SDP_LIMIT)
-        setattr(request.state, FIELD_STATUS, 422)
         peer = _peer(meeting_id, participant, origin, name)
         try:
             answer = await whip.offer(peer, offer)
         except InvalidError as exc:
-            problem = FieldProblem("", str(exc))
-            raise InvalidError(str(exc), (problem,)) from exc
+            raise HTTPException(422, str(exc)) from exc
         response = Response(answer.sdp, 201, media_type=_SDP)
         response.headers["location"] = f"/rtc/{meeting_id}/whip/{answer.session_id}"
         response.headers["etag"] = f'"{answer.etag}"'
