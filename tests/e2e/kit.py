@@ -39,6 +39,7 @@ __all__ = [
     "Action",
     "House",
     "LoggedFrame",
+    "Recording",
     "Room",
     "S",
     "Take",
