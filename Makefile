@@ -24,7 +24,7 @@ serve: $(READY) ## run the server on 127.0.0.1:8080
 	$(BIN)/tapedeck serve
 
 test: $(READY) ## all tests, real browser included (installs Debian packages where missing)
-	@scripts/debian-packages chromium ffmpeg fonts-dejavu-core
+	@scripts/debian-packages chromium ffmpeg fonts-dejavu-core nodejs
 	$(BIN)/python -m pytest
 
 test-fast: $(READY) ## tests that need no browser, no film and no server
