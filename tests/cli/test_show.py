@@ -123,17 +123,10 @@ def test_tracks_are_counted_and_remarks_made(tmp_path: Path) -> None:
     files = {"cam": bytes(damaged), "orphan": track_bytes([make_frame(1)], "orphan")[0]}
     text = lines(shown(lay_down(tmp_path / "log", files, timeline_bytes(opened)[0])))
 
-    def row(name: str) -> list[str]:
-        line = next(line for line in text if line.startswith(f"│ {name} "))
-        return [cell.strip() for cell in line.strip("│").split("│")]
-
-    assert row("cam") == [
-        *("cam", "Ada", "video H264", "0:00:00.000", "0:00:00.990", "30", "4", "31.2 KiB", "242 kbit/s"),
-        "1 gap, damaged in 1 place (1.0 KiB)",
-    ]
-    assert row("mic") == ["mic", "Ada", "audio OPUS", "", "", "0", "0", "0 B", "", "no file, never closed"]
-    assert row("orphan")[1:3] == ["?", "H264"]
-    assert row("orphan")[-1] == "not in the timeline"
+    assert "cam Ada video H264 0:00–0:00 30 4 31.2 KiB 242 1 gap, damaged in 1 place (1.0 KiB)" in text
+    assert "mic Ada audio OPUS 0 0 0 B no file, open" in text
+    orphan = next(line for line in text if line.startswith("orphan ? H264 "))
+    assert orphan.endswith(" not in the timeline")
 
 
 def test_damaged_timeline_is_said(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -77,14 +78,21 @@ def _print_tracks(catalog: Catalog, tallies: dict[str, TrackTally], console: Con
         _line(console, "\nNo tracks.")
         return
     names = _names(catalog.events)
-    table = Table("track", "of", "what", "from", "to", "frames", "key", "size", "rate", "remarks", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("track", no_wrap=True)
+    table.add_column("of", overflow="fold", min_width=5)
+    for name in ("what", "when"):
+        table.add_column(name, no_wrap=True)
+    for name in ("frames", "keys", "size", "kbit/s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("remarks", overflow="fold", min_width=7)
     for track in catalog.tracks:
         tally = tallies[track.track_id]
         table.add_row(
             _text(track.track_id[:8]),
             _text("?" if track.info is None else names.get(track.info.participant_id, track.info.participant_id)),
             _text(_what(track)),
-            *(Text(cell, justify="right") for cell in _figures(track, tally)),
+            *_figures(track, tally),
             _text(_remarks(track, tally)),
         )
     console.print()
@@ -187,11 +195,11 @@ def _what(track: TrackEntry) -> str:
 
 def _figures(track: TrackEntry, tally: TrackTally) -> list[str]:
     if track.first_ns is None or track.last_ns is None:
-        return ["", "", "0", "0", _size(track.size_bytes), ""]
+        return ["", "0", "0", _size(track.size_bytes), ""]
     lasted_ns = track.last_ns - track.first_ns
-    rate = f"{tally.payload_bytes * 8 * _SECOND / lasted_ns / 1000:.0f} kbit/s" if lasted_ns else ""
-    first, last = _clock(track.first_ns), _clock(track.last_ns)
-    return [first, last, str(tally.frames), str(tally.keys), _size(track.size_bytes), rate]
+    rate = f"{tally.payload_bytes * 8 * _SECOND / lasted_ns / 1000:.0f}" if lasted_ns else ""
+    when = f"{_short(track.first_ns)}–{_short(track.last_ns)}"
+    return [when, str(tally.frames), str(tally.keys), _size(track.size_bytes), rate]
 
 
 def _remarks(track: TrackEntry, tally: TrackTally) -> str:
@@ -201,7 +209,7 @@ def _remarks(track: TrackEntry, tally: TrackTally) -> str:
     if track.info is None:
         remarks.append("not in the timeline")
     elif track.closed_ns is None:
-        remarks.append("never closed")
+        remarks.append("open")
     if tally.discontinuities:
         remarks.append(_count(tally.discontinuities, "gap"))
     if tally.damage:
@@ -218,6 +226,12 @@ def _clock(at_ns: int) -> str:
     thousandths = at_ns // 1_000_000
     minutes, rest = divmod(thousandths, 60_000)
     return f"{minutes // 60}:{minutes % 60:02}:{rest // 1000:02}.{rest % 1000:03}"
+
+
+def _short(at_ns: int) -> str:
+    """Capture time in whole seconds, hours only if there are any."""
+    text = _clock(at_ns)[:-4]
+    return text.removeprefix("0:").removeprefix("0")
 
 
 def _size(size_bytes: int) -> str:
