@@ -89,7 +89,10 @@ async def test_people_are_invited_edited_listed_and_removed(world: World) -> Non
     assert await world.meetings.get_participant(world.app, meeting.id, ada.id) == edited
     removed = await world.meetings.delete_participant(world.app, meeting.id, ada.id)
     assert removed == edited
-    assert world.capture.calls == [("disconnect", meeting.id, ada.id)]
+    assert world.capture.calls == [
+        ("rename", meeting.id, f"{ada.id} custom-Ada"),
+        ("disconnect", meeting.id, ada.id),
+    ]
     with pytest.raises(NotFoundError):
         await world.meetings.get_participant(world.app, meeting.id, ada.id)
 

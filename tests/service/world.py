@@ -75,6 +75,9 @@ class NotingCapture:
     async def stop(self, meeting_id: str, recording_id: str) -> None:
         await self._note("stop", meeting_id, recording_id)
 
+    async def rename(self, meeting_id: str, participant_id: str, name: str) -> None:
+        await self._note("rename", meeting_id, f"{participant_id} {name}")
+
     async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
         await self._note("disconnect", meeting_id, participant_id)
 

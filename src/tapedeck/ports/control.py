@@ -23,6 +23,9 @@ class CaptureControl(Protocol):
     async def stop(self, meeting_id: str, recording_id: str) -> None:
         """End the film now. Returns when the stop is in the log and the log is on disk."""
 
+    async def rename(self, meeting_id: str, participant_id: str, name: str) -> None:
+        """Show a participant under another name from now on."""
+
     async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
         """End the publications of one participant, or of all."""
 

@@ -170,6 +170,8 @@ class MeetingService:
                 preset = await _preset(session, app.id, values["preset_name"])
                 changed = replace(changed, preset_id=preset.id, preset_name=preset.name)
             await rooms.save_participant(session, changed)
+        if changed.name != participant.name:
+            await self._control.rename(meeting_id, participant_id, changed.display_name)
         return changed
 
     async def delete_participant(self, app: App, meeting_id: str, participant_id: str) -> Participant:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import structlog
 
-from tapedeck.capture.recover import log_end, new_session, resumed_session
+from tapedeck.capture.recover import log_end, new_session, resumed_session, starts_in
 from tapedeck.capture.session import TICK_S, CaptureSession
-from tapedeck.core.errors import NotFoundError, TapedeckError, UnavailableError
+from tapedeck.core.errors import TapedeckError, UnavailableError
 from tapedeck.core.frames import TrackInfo
 from tapedeck.core.meeting import Session
 from tapedeck.core.recording import LIVE, RecordingState
@@ -28,13 +29,14 @@ from tapedeck.ports.control import CaptureEvents
 from tapedeck.ports.sources import FrameSink, PeerInfo, TrackControl, TrackSink
 from tapedeck.service.lifecycle import Recovery
 from tapedeck.service.meetings import MeetingService
+from tapedeck.workers.reports import Reports
 
 __all__ = ["CaptureHost", "Publishers"]
 
 log = structlog.get_logger(__name__)
 
-_REPORT_TRIES = 5
-_Report = Callable[[], Awaitable[None]]
+_LAST_WORDS_S = 10.0
+"""How long the end of the process waits for reports that the service cannot take now."""
 
 
 class Publishers(Protocol):
@@ -42,6 +44,9 @@ class Publishers(Protocol):
 
     async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
         """End the publications of one participant, or of all."""
+
+    def rename(self, meeting_id: str, participant_id: str, name: str) -> None:
+        """A participant's display name changed."""
 
 
 class _Live:
@@ -53,8 +58,9 @@ class _Live:
         self.peers: set[str] = set()
         self.recordings: set[str] = set()
         self.empty_since_ns: int | None = None
-        self.reports: asyncio.Queue[_Report | None] = asyncio.Queue()
-        self.reporter: asyncio.Task[None] | None = None
+        self.is_faulty = False
+        "The last tick failed, and that was said."
+        self.reports = Reports(capture.session_id)
 
 
 class CaptureHost:
@@ -66,7 +72,8 @@ class CaptureHost:
         self._now_ns = monotonic_ns
         self._live: dict[str, _Live] = {}
         "By meeting."
-        self._opening: dict[str, asyncio.Lock] = {}
+        self._opening: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        "By meeting, while somebody holds or awaits it."
         self._waiting: dict[str, set[str]] = {}
         "Recordings of meetings without a session, by meeting."
         self._ending: set[asyncio.Task[None]] = set()
@@ -96,7 +103,7 @@ class CaptureHost:
         live.empty_since_ns = None
         at, session_id = self._utc(at_ns), live.capture.session_id
         name = peer.name
-        self._report(live, lambda: self._events.on_joined(session_id, peer.participant_id, peer.peer_id, name, at))
+        live.reports.put(lambda: self._events.on_joined(session_id, peer.participant_id, peer.peer_id, name, at))
         return sink
 
     async def _open(self, meeting_id: str, keep_alive_s: float) -> _Live:
@@ -121,7 +128,6 @@ class CaptureHost:
     def _add(self, meeting_id: str, capture: CaptureSession, keep_alive_s: float) -> _Live:
         live = self._live[meeting_id] = _Live(capture, keep_alive_s)
         live.empty_since_ns = self._now_ns()
-        live.reporter = asyncio.create_task(self._tell(live), name=f"reports {capture.session_id}")
         return live
 
     def _left(self, live: _Live, peer: PeerInfo, at_ns: int) -> None:
@@ -129,13 +135,13 @@ class CaptureHost:
         if not live.peers:
             live.empty_since_ns = at_ns
         at, session_id = self._utc(at_ns), live.capture.session_id
-        self._report(live, lambda: self._events.on_left(session_id, peer.peer_id, at))
+        live.reports.put(lambda: self._events.on_left(session_id, peer.peer_id, at))
 
     def capturing(self, meeting_id: str, recording_id: str, at: datetime) -> None:
         """The first media of a recording is stored; its film starts at `at`."""
         live = self._live[meeting_id]
         session_id = live.capture.session_id
-        self._report(live, lambda: self._events.on_capturing(recording_id, session_id, at))
+        live.reports.put(lambda: self._events.on_capturing(recording_id, session_id, at))
 
     # CaptureControl
 
@@ -145,8 +151,8 @@ class CaptureHost:
         if live is None:
             self._waiting.setdefault(meeting_id, set()).add(recording_id)
             return
-        live.recordings.add(recording_id)
         live.capture.start(recording_id, self._now_ns())
+        live.recordings.add(recording_id)
 
     async def pause(self, meeting_id: str, recording_id: str) -> None:
         """Keep nothing from now on."""
@@ -167,6 +173,10 @@ class CaptureHost:
         if live is not None and recording_id in live.recordings:
             await live.capture.stop(recording_id, self._now_ns())
             live.recordings.discard(recording_id)
+
+    async def rename(self, meeting_id: str, participant_id: str, name: str) -> None:
+        """Show a participant under another name from now on."""
+        self._publishers.rename(meeting_id, participant_id, name)
 
     async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
         """End the publications of one participant, or of all."""
@@ -199,23 +209,46 @@ class CaptureHost:
             self._recovered.set()
 
     async def _take_up(self, recovery: Recovery) -> None:
+        begun = await self._begun_unheard(recovery)
         for state in (RecordingState.REQUESTED, RecordingState.STARTING):
             for recording in recovery.recordings[state]:
-                self._waiting.setdefault(recording.meeting_id, set()).add(recording.id)
+                if not any(recording.id in starts for starts in begun.values()):
+                    self._waiting.setdefault(recording.meeting_id, set()).add(recording.id)
         running = {r.session_id for state in (*LIVE, RecordingState.CLOSING) for r in recovery.recordings[state]}
         for session in recovery.sessions:
-            try:
-                meeting = await self._meetings.admit(session.meeting_id)
-                keep_alive_s = meeting.keep_alive_s
-            except TapedeckError:
-                keep_alive_s = 60.0  # INACTIVE since: what was recorded is still to be ended in order
+            starts = begun.get(session.id, {})
             directory = self._captures_dir / session.id
-            if session.id in running and directory.is_dir():
-                await self._resume(session, directory, keep_alive_s, recovery)
-            else:
-                await self._events.on_session_ended(session.meeting_id, session.id, self._clock.now())
+            if (session.id in running or starts) and directory.is_dir():
+                try:
+                    await self._resume(session, directory, starts, recovery)
+                    continue
+                except TapedeckError as exc:
+                    # One log that cannot go on must not keep the others, or the server, from starting.
+                    log.error("capture.not_resumed", session_id=session.id, reason=str(exc))
+                for recording_id, at in starts.items():
+                    await self._events.on_capturing(recording_id, session.id, at)
+            await self._events.on_session_ended(session.meeting_id, session.id, self._clock.now())
 
-    async def _resume(self, session: Session, directory: Path, keep_alive_s: float, recovery: Recovery) -> None:
+    async def _begun_unheard(self, recovery: Recovery) -> dict[str, dict[str, datetime]]:
+        """Recordings whose first media is in a log, which the service did not hear any more: starts by session."""
+        begun: dict[str, dict[str, datetime]] = {}
+        expected = [r for s in (RecordingState.REQUESTED, RecordingState.STARTING) for r in recovery.recordings[s]]
+        for session in recovery.sessions:
+            ids = {r.id for r in expected if r.meeting_id == session.meeting_id}
+            directory = self._captures_dir / session.id
+            if ids and directory.is_dir():
+                starts = await asyncio.to_thread(starts_in, directory)
+                if found := {key: at for key, at in starts.items() if key in ids}:
+                    begun[session.id] = found
+        return begun
+
+    async def _resume(
+        self, session: Session, directory: Path, starts: Mapping[str, datetime], recovery: Recovery
+    ) -> None:
+        try:
+            keep_alive_s = (await self._meetings.admit(session.meeting_id)).keep_alive_s
+        except TapedeckError:
+            keep_alive_s = 60.0  # INACTIVE since: what was recorded is still to be ended in order
         capture = await resumed_session(
             directory,
             now_utc=self._clock.now(),
@@ -225,9 +258,15 @@ class CaptureHost:
         live = self._add(session.meeting_id, capture, keep_alive_s)
         for state in (*LIVE, RecordingState.CLOSING):
             live.recordings |= {r.id for r in recovery.recordings[state] if r.session_id == session.id}
-        for recording in recovery.recordings[RecordingState.CAPTURING]:
-            if recording.session_id == session.id and recording.id not in capture.recording_ids:
-                capture.start(recording.id, self._now_ns())  # its start had not reached the disk
+        for state in LIVE:
+            for recording in recovery.recordings[state]:
+                if recording.session_id == session.id and recording.id not in capture.recording_ids:
+                    capture.start(recording.id, self._now_ns())  # its start had not reached the disk
+                    if state is RecordingState.PAUSED:
+                        await capture.pause(recording.id, self._now_ns())
+        for recording_id in starts:
+            live.recordings.add(recording_id)
+            self.capturing(session.meeting_id, recording_id, starts[recording_id])
         for recording_id in sorted(self._waiting.pop(session.meeting_id, ())):
             live.recordings.add(recording_id)
             capture.start(recording_id, self._now_ns())
@@ -235,12 +274,19 @@ class CaptureHost:
     # Time
 
     async def run(self) -> None:
-        """Drive the sessions' clocks and end those that nobody needs, for ever."""
+        """Drive the sessions' clocks and end those that nobody needs, for ever. A fault in one touches no other."""
         while True:
             await asyncio.sleep(TICK_S)
             now_ns = self._now_ns()
             for meeting_id, live in list(self._live.items()):
-                live.capture.tick(now_ns)
+                try:
+                    live.capture.tick(now_ns)
+                except Exception:
+                    if not live.is_faulty:
+                        log.exception("capture.tick_failed", session_id=live.capture.session_id)
+                    live.is_faulty = True
+                else:
+                    live.is_faulty = False
                 if self._is_over(live, now_ns):
                     self._end_soon(meeting_id, live)
 
@@ -261,41 +307,29 @@ class CaptureHost:
 
     async def _end(self, meeting_id: str, live: _Live) -> None:
         session_id, at = live.capture.session_id, self._clock.now()
-        await live.capture.aclose()
-        self._report(live, lambda: self._events.on_session_ended(meeting_id, session_id, at))
-        await self._hush(live)
+        await self._close_log(live)
+        live.reports.put(lambda: self._events.on_session_ended(meeting_id, session_id, at))
+        await live.reports.finish()
 
     async def aclose(self) -> None:
         """Close all logs in order. Sessions stay open in the records: a restart goes on with them."""
-        for live in list(self._live.values()):
-            await live.capture.aclose()
-            await self._hush(live)
+        await asyncio.gather(*(self._leave(live) for live in self._live.values()))
         self._live.clear()
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        if self._ending:
+            _, late = await asyncio.wait(self._ending, timeout=_LAST_WORDS_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
-    # Reports
+    async def _leave(self, live: _Live) -> None:
+        await self._close_log(live)
+        await live.reports.finish(_LAST_WORDS_S)
 
-    def _report(self, live: _Live, report: _Report) -> None:
-        live.reports.put_nowait(report)
-
-    async def _tell(self, live: _Live) -> None:
-        """Hand the service its reports one by one, in order; one that fails is tried again, then logged."""
-        while (report := await live.reports.get()) is not None:
-            for attempt in range(_REPORT_TRIES):
-                try:
-                    await report()
-                    break
-                except NotFoundError:
-                    log.info("capture.report_late", session_id=live.capture.session_id)
-                    break
-                except Exception:
-                    log.exception("capture.report_failed", session_id=live.capture.session_id, attempt=attempt + 1)
-                    await asyncio.sleep(0.1 * 2**attempt)
-
-    async def _hush(self, live: _Live) -> None:
-        live.reports.put_nowait(None)
-        if live.reporter is not None:
-            await live.reporter
+    async def _close_log(self, live: _Live) -> None:
+        try:
+            await live.capture.aclose()
+        except TapedeckError as exc:
+            log.error("capture.cut_short", session_id=live.capture.session_id, reason=str(exc))
 
     def _utc(self, at_ns: int) -> datetime:
         return self._clock.now() - timedelta(microseconds=(self._now_ns() - at_ns) / 1000)
