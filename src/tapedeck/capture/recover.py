@@ -33,7 +33,7 @@ from tapedeck.medialog.catalog import read_catalog
 from tapedeck.medialog.reader import LogReader
 from tapedeck.medialog.writer import LogWriter, WriterOptions
 
-__all__ = ["LeftBehind", "log_end", "new_session", "read_left_behind", "resumed_session"]
+__all__ = ["LeftBehind", "log_end", "new_session", "read_left_behind", "resumed_session", "starts_in"]
 
 _DEFAULTS = WriterOptions()
 
@@ -99,6 +99,24 @@ def log_end(root: Path) -> datetime | None:
         return None
     epoch = catalog.meta.epochs[-1]
     return epoch.utc + timedelta(microseconds=(catalog.duration_ns - epoch.offset_ns) // 1000)
+
+
+def starts_in(root: Path) -> dict[str, datetime]:
+    """UTC of the starts of the recordings in a log that are not stopped in it; none when it cannot be read.
+
+    Blocks on the disk.
+    """
+    try:
+        log = LogReader(root)
+        with log.timeline() as timeline:
+            left = read_left_behind(timeline.poll())
+    except TapedeckError:
+        return {}
+    starts: dict[str, datetime] = {}
+    for recording_id, at_ns in (left.running | left.paused).items():
+        epoch = next((e for e in reversed(log.meta.epochs) if e.offset_ns <= at_ns), log.meta.epochs[0])
+        starts[recording_id] = epoch.utc + timedelta(microseconds=(at_ns - epoch.offset_ns) // 1000)
+    return starts
 
 
 def new_session(
