@@ -90,6 +90,9 @@ class House:
     async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
         self.disconnected.append((meeting_id, participant_id))
 
+    def rename(self, meeting_id: str, participant_id: str, name: str) -> None:
+        """As `Publishers`."""
+
     async def meeting(self, **values: object) -> Meeting:
         return await self.meetings.create(self.app, cast(MeetingValues, {"keep_alive_s": 60.0} | values))
 

@@ -37,7 +37,7 @@ class Deaf:
 
 
 def deaf(sessions: SessionService) -> CaptureEvents:
-    return Deaf(sessions)  # type: ignore[return-value]
+    return Deaf(sessions)
 
 
 def events_of(root: Path, session_id: str | None) -> list[TimelineEvent]:
@@ -56,8 +56,8 @@ async def session_ended_at(house: House, session_id: str) -> datetime | None:
 async def ended(house: House, session_id: str) -> None:
     """Wait until the records say that a session is over."""
     async with asyncio.timeout(10):
-        while await session_ended_at(house, session_id) is None:
-            await asyncio.sleep(0.01)  # sessions have no listeners to wait for
+        while await session_ended_at(house, session_id) is None:  # noqa: ASYNC110 - sessions have no listeners
+            await asyncio.sleep(0.01)
 
 
 async def capturing(house: House, **meeting: object) -> Recording:

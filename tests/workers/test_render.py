@@ -50,8 +50,11 @@ class Outcome:
 
 
 def host(outcome: Outcome, script: str, *, concurrency: int = 2, delays: tuple[float, ...] = (0.0, 0.0)) -> RenderHost:
-    command = (sys.executable, "-c", _PRELUDE + script)
-    return RenderHost(concurrency, outcome.on_done, outcome.on_failed, outcome.on_progress, delays, command)
+    return RenderHost(concurrency, outcome.on_done, outcome.on_failed, outcome.on_progress, delays, _command(script))
+
+
+def _command(script: str) -> tuple[str, ...]:
+    return sys.executable, "-c", _PRELUDE + script
 
 
 def job(recording_id: str = "r1", *, live: bool = True, **body: Any) -> RenderJob:
@@ -82,13 +85,86 @@ async def test_progress_and_process_are_known_while_it_runs() -> None:
     assert not outcome.failed
 
 
-async def test_a_killed_child_is_started_again_and_not_live() -> None:
+async def test_a_killed_child_follows_the_log_again_while_that_grows(tmp_path: Path) -> None:
+    """One that did not would take the present end of the log for the end of the film."""
     outcome = Outcome()
-    renders = host(outcome, "os.kill(os.getpid(), 9) if job['live'] else done()")
+    script = """
+first = not os.path.exists(job["mark"])
+open(job["mark"], "a").write(str(job["live"]) + " ")
+os.kill(os.getpid(), 9) if first else done()
+"""
+    renders = host(outcome, script)
+    renders.submit(job(live=True, mark=str(tmp_path / "mark")))
+    await asyncio.wait_for(outcome.heard.wait(), 20)
+    assert list(outcome.done) == ["r1"]
+    assert (tmp_path / "mark").read_text() == "True True "
+    await renders.drain(5)
+
+
+async def test_an_attempt_after_the_end_of_the_recording_does_not_wait_for_more(tmp_path: Path) -> None:
+    outcome = Outcome()
+    os.mkfifo(tmp_path / "mark")
+    renders = host(
+        outcome, "done() if not job['live'] else (open(job['mark'], 'w').close(), os.abort())", delays=(60.0,)
+    )
+    renders.submit(job(live=True, mark=str(tmp_path / "mark")))
+    await asyncio.to_thread((tmp_path / "mark").read_bytes)
+    renders.submit(job(live=False, mark=str(tmp_path / "mark")))  # the log is closed
+    await asyncio.wait_for(outcome.heard.wait(), 20)
+    assert list(outcome.done) == ["r1"], "at once, not after the pause of a minute"
+    await renders.drain(5)
+
+
+async def test_a_child_that_waits_for_more_of_a_closed_log_is_ended() -> None:
+    """As one does when the end of its recording never got into the log."""
+    outcome = Outcome()
+    script = """
+import time
+while job["live"]:
+    say(event="progress", film_ns=5, behind_ns=0)
+    time.sleep(0.02)
+done()
+"""
+    renders = RenderHost(
+        1, outcome.on_done, outcome.on_failed, outcome.on_progress, (0.0,), command=_command(script), stall_s=0.1
+    )
     renders.submit(job(live=True))
+    await asyncio.wait_for(outcome.progress.wait(), 20)
+    renders.submit(job(live=False))
     await asyncio.wait_for(outcome.heard.wait(), 20)
     assert list(outcome.done) == ["r1"]
     await renders.drain(5)
+
+
+async def test_a_child_that_says_nothing_any_more_is_ended() -> None:
+    outcome = Outcome()
+    command = _command("sys.stdin.readline()")
+    renders = RenderHost(1, outcome.on_done, outcome.on_failed, outcome.on_progress, (), command, silence_s=0.2)
+    renders.submit(job())
+    await asyncio.wait_for(outcome.heard.wait(), 20)
+    assert "said nothing" in outcome.failed["r1"]
+    assert renders.pids() == {}
+    await renders.drain(5)
+
+
+async def test_an_answer_that_makes_no_sense_is_a_failure_and_not_the_end_of_the_host() -> None:
+    outcome = Outcome()
+    renders = host(outcome, "say(event='done', files=[{'kind': 'video'}])", delays=(0.0,))
+    renders.submit(job())
+    await asyncio.wait_for(outcome.heard.wait(), 20)
+    assert "r1" in outcome.failed
+    await renders.drain(5)
+
+
+async def test_draining_does_not_wait_for_what_waits_for_its_next_attempt(tmp_path: Path) -> None:
+    outcome = Outcome()
+    renders = host(outcome, "sys.exit(3)", delays=(1000.0,))
+    renders.submit(job())
+    async with asyncio.timeout(20):
+        while not renders._running["r1"].is_waiting:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+        await renders.drain(1000)
+    assert not outcome.failed
 
 
 async def test_a_film_that_never_succeeds_fails_with_the_last_words_of_its_child() -> None:

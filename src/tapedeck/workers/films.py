@@ -8,7 +8,7 @@ Nothing local is freed before the bucket has confirmed it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import shutil
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +16,9 @@ from typing import Any
 
 import structlog
 
-from tapedeck.core.errors import ConflictError, NotFoundError, TapedeckError
+from tapedeck.core.errors import NotFoundError, TapedeckError
 from tapedeck.core.naming import object_key
-from tapedeck.core.recording import LIVE, FilmFile, Recording, RecordingChanged, RecordingState
+from tapedeck.core.recording import LIVE, FilmFile, Recording, RecordingChanged, RecordingState, WrongStateError
 from tapedeck.ports.storage import ObjectStore
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService, Recovery
@@ -46,7 +46,10 @@ class FilmWorker:
         films_dir: Path,
         concurrency: int,
         live: bool,
+        renders: Callable[..., render.RenderHost] = render.RenderHost,
+        first_delay_s: float = _FIRST_DELAY_S,
     ) -> None:
+        """`renders` makes the host of the processes; `first_delay_s` is the pause before something is tried again."""
         self._lifecycle = lifecycle
         self._store = store
         self._captures_dir = captures_dir
@@ -54,9 +57,11 @@ class FilmWorker:
         self._live = live
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._capturing: set[str] = set()
-        self._renders = render.RenderHost(
-            concurrency, self._on_rendered, self._on_render_failed, lifecycle.on_film_progress
-        )
+        self._made_again: set[str] = set()
+        self._heard: set[str] | None = set()
+        "Recordings that changed before `recover`, whose list is older."
+        self._first_delay_s = first_delay_s
+        self._renders = renders(concurrency, self._on_rendered, self._on_render_failed, lifecycle.on_film_progress)
         self._unsubscribe: Callable[[], None] | None = ledger.subscribe(self._on_change)
 
     @property
@@ -65,9 +70,13 @@ class FilmWorker:
         return self._renders
 
     def recover(self, recovery: Recovery) -> None:
-        """Take up what an earlier process left: films to make and films to deliver."""
+        """Take up what an earlier process left: films to make, films to deliver, and what is of no use any more."""
+        self._sweep({recording.id for found in recovery.recordings.values() for recording in found})
+        heard, self._heard = self._heard or set(), None
         for state in LIVE:
             for recording in recovery.recordings[state]:
+                if recording.id in heard:
+                    continue  # it was ended meanwhile
                 self._capturing.add(recording.id)
                 if self._live:
                     self._render(recording, live=True)
@@ -92,6 +101,8 @@ class FilmWorker:
     # Steps
 
     def _on_change(self, recording: Recording, change: RecordingChanged) -> None:
+        if self._heard is not None:
+            self._heard.add(recording.id)
         if change.state in LIVE:
             self._capturing.add(recording.id)
         else:
@@ -99,12 +110,15 @@ class FilmWorker:
         if change.state is RecordingState.CAPTURING and change.previous not in LIVE and self._live:
             self._render(recording, live=True)
         elif change.state is RecordingState.RENDERING:
-            self._render(recording, live=self._live)  # no-op while its live render goes on
+            self._render(recording, live=False)  # a live render that goes on only learns that its log is closed
         elif change.state is RecordingState.UPLOADING:
             self._deliver(recording)
 
     def _render(self, recording: Recording, *, live: bool) -> None:
         if recording.session_id is None:
+            return
+        if not live and self._captures_dir.is_dir() and not (self._captures_dir / recording.session_id).is_dir():
+            self._begin(recording.id, self._give_up(recording.id, "The media log of the recording is gone."))
             return
         body = {
             "log_dir": str(self._captures_dir / recording.session_id),
@@ -127,37 +141,59 @@ class FilmWorker:
             )
             for file in files
         ]
-        await self._report(recording_id, self._lifecycle.on_rendered(recording_id, stored))
+        rendered = await self._report(recording_id, lambda: self._lifecycle.on_rendered(recording_id, stored))
+        if rendered is not None and rendered.state is RecordingState.UPLOADING:
+            self._deliver(replace(rendered, files=tuple(stored)))  # the ledger does not tell of a film made again
 
     async def _on_render_failed(self, recording_id: str, reason: str) -> None:
         if recording_id in self._capturing:
             return  # the log goes on, and its film is tried again when it is closed
-        await self._report(recording_id, self._lifecycle.on_failed(recording_id, reason))
+        await self._give_up(recording_id, reason)
+
+    async def _give_up(self, recording_id: str, reason: str) -> None:
+        log.error("film.given_up", recording_id=recording_id, reason=reason)
+        await self._report(recording_id, lambda: self._lifecycle.on_failed(recording_id, reason))
 
     def _deliver(self, recording: Recording) -> None:
-        if recording.id in self._tasks:
-            return
-        task = asyncio.create_task(self._store_files(recording), name=f"deliver {recording.id}")
-        self._tasks[recording.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(recording.id, None))
+        if recording.id not in self._tasks:
+            self._begin(recording.id, self._store_files(recording))
+
+    def _begin(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=f"film {key}")
+        self._tasks[key] = task
+
+        def forget(done: asyncio.Task[None]) -> None:
+            if self._tasks.get(key) is done:
+                del self._tasks[key]
+
+        task.add_done_callback(forget)
 
     async def _store_files(self, recording: Recording) -> None:
-        delay_s = _FIRST_DELAY_S
+        delay_s = self._first_delay_s
         while True:
             try:
                 files = [await self._store_file(recording, file) for file in recording.files]
                 break
             except NotFoundError as exc:
-                # The finished file is gone from this machine: the log can make it again, but not in this state.
-                log.error("deliver.lost", recording_id=recording.id, reason=str(exc))
-                await self._report(recording.id, self._lifecycle.on_failed(recording.id, str(exc)))
+                await self._make_again(recording, str(exc))
                 return
-            except (TapedeckError, OSError) as exc:
+            except Exception as exc:
                 log.warning("deliver.failed", recording_id=recording.id, reason=str(exc), retry_in_s=delay_s)
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
-        await self._report(recording.id, self._lifecycle.on_uploaded(recording.id, files))
-        await asyncio.to_thread(self._free, recording.id)
+        done = await self._report(recording.id, lambda: self._lifecycle.on_uploaded(recording.id, files))
+        if done is not None:
+            await asyncio.to_thread(shutil.rmtree, self._films_dir / recording.id, ignore_errors=True)
+
+    async def _make_again(self, recording: Recording, reason: str) -> None:
+        """A finished film is gone from this machine before the bucket had it: its log is still there."""
+        if recording.id in self._made_again:
+            await self._give_up(recording.id, reason)
+            return
+        log.error("deliver.lost", recording_id=recording.id, reason=reason)
+        self._made_again.add(recording.id)
+        del self._tasks[recording.id]  # this one, which is over: the next film has its own
+        self._render(recording, live=False)
 
     async def _store_file(self, recording: Recording, file: FilmFile) -> FilmFile:
         key = object_key(recording.id, recording.invoked_at, file.name)
@@ -170,12 +206,22 @@ class FilmWorker:
             raise TapedeckError(f"The bucket holds {info.size_bytes} of {file.size_bytes} bytes of {file.name}")
         return replace(file, key=key, local_path=None)
 
-    def _free(self, recording_id: str) -> None:
-        with contextlib.suppress(OSError):
-            (self._films_dir / recording_id).rmdir()
+    async def _report(self, recording_id: str, call: Callable[[], Coroutine[Any, Any, Recording]]) -> Recording | None:
+        """Tell the service, again and again while the database cannot be written; None when it comes too late."""
+        delay_s = self._first_delay_s
+        while True:
+            try:
+                return await call()
+            except (WrongStateError, NotFoundError) as exc:
+                log.info("film.late", recording_id=recording_id, reason=str(exc))
+                return None
+            except Exception:
+                log.exception("film.not_noted", recording_id=recording_id, retry_in_s=delay_s)
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
 
-    async def _report(self, recording_id: str, call: Coroutine[Any, Any, Recording]) -> None:
-        try:
-            await call
-        except (ConflictError, NotFoundError) as exc:
-            log.info("film.late", recording_id=recording_id, reason=str(exc))
+    def _sweep(self, needed: set[str]) -> None:
+        """Free what a process left behind that died between a delivery and its clean-up, or in the middle of a film."""
+        if self._films_dir.is_dir():
+            for path in [path for path in self._films_dir.iterdir() if path.name not in needed]:
+                self._begin(f"sweep {path.name}", asyncio.to_thread(shutil.rmtree, path, ignore_errors=True))

@@ -28,11 +28,15 @@ log = structlog.get_logger(__name__)
 RETRY_DELAYS_S = (0.5, 2.0, 10.0, 60.0, 300.0, *(600.0,) * 36)
 """Pauses between attempts of one film: six hours in all, then it is given up; its log is kept."""
 _LINE_LIMIT = 1 << 20
+_SILENCE_S = 1800.0
+"""A child that says nothing for so long is dead in some way. Finishing a film of a day is the longest silence."""
+_STALL_S = 30.0
+"""A child that follows a log which is closed, and gets no further for so long, waits for what will never come."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenderJob:
-    """One film to make. `body` is handed to the child as it is; `live` is false from the second attempt on."""
+    """One film to make. `body` is handed to the child as it is; `live` while its log may still grow."""
 
     recording_id: str
     body: dict[str, Any]
@@ -58,7 +62,10 @@ class NothingToRenderError(MediaError):
 class _Running:
     job: RenderJob
     task: asyncio.Task[None]
+    log_closed: asyncio.Event = field(default_factory=asyncio.Event)
     process: asyncio.subprocess.Process | None = None
+    is_waiting: bool = False
+    "Between two attempts."
     film_ns: int = 0
     behind_ns: int = 0
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=20))
@@ -75,6 +82,8 @@ class RenderHost:
         on_progress: Callable[[str, int, int], None] = lambda *_: None,
         retry_delays_s: tuple[float, ...] = RETRY_DELAYS_S,
         command: tuple[str, ...] = (sys.executable, "-m", "tapedeck.render.child"),
+        stall_s: float = _STALL_S,
+        silence_s: float = _SILENCE_S,
     ) -> None:
         self._slots = asyncio.Semaphore(concurrency)
         self._on_done = on_done
@@ -82,15 +91,26 @@ class RenderHost:
         self._on_progress = on_progress
         self._delays = retry_delays_s
         self._command = command
+        self._stall_s = stall_s
+        self._silence_s = silence_s
         self._running: dict[str, _Running] = {}
+        self._draining = False
         self._closing = False
 
     def submit(self, job: RenderJob) -> None:
-        """Start making a film; a second call for the same recording is ignored while the first goes on."""
-        if self._closing or job.recording_id in self._running:
+        """Start making a film. While one of the same recording is being made, a second call only tells whether its log
+        is closed by now (not `live`): attempts from then on do not follow it."""
+        run = self._running.get(job.recording_id)
+        if run is not None:
+            if not job.live:
+                run.log_closed.set()
+            return
+        if self._closing:
             return
         task = asyncio.create_task(self._run(job), name=f"render {job.recording_id}")
-        self._running[job.recording_id] = _Running(job, task)
+        run = self._running[job.recording_id] = _Running(job, task)
+        if not job.live:
+            run.log_closed.set()
         task.add_done_callback(lambda _: self._running.pop(job.recording_id, None))
 
     def progress(self, recording_id: str) -> tuple[int, int] | None:
@@ -104,7 +124,8 @@ class RenderHost:
 
     async def drain(self, timeout_s: float) -> None:
         """Let films that are being finished finish, then end what is left; logs stay and films are made again."""
-        tasks = [run.task for run in self._running.values()]
+        self._draining = True
+        tasks = [run.task for run in self._running.values() if not run.is_waiting]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)
         self._closing = True
@@ -113,26 +134,44 @@ class RenderHost:
         await asyncio.gather(*(run.task for run in list(self._running.values())), return_exceptions=True)
 
     async def _run(self, job: RenderJob) -> None:
+        run = self._running[job.recording_id]
         reason = ""
         for attempt in range(len(self._delays) + 1):
             if attempt:
-                await asyncio.sleep(self._delays[attempt - 1])
-                job = replace(job, live=False)
+                if self._draining:
+                    return  # the next start tries again
+                await self._pause(run, self._delays[attempt - 1], job.live)
             try:
                 async with self._slots:
-                    files = await self._attempt(job)
+                    job = replace(job, live=not run.log_closed.is_set())
+                    files = await self._attempt(run, job)
             except NothingToRenderError as exc:
                 reason = str(exc)
                 break
             except (MediaError, OSError) as exc:
                 reason = str(exc)
                 log.warning("render.failed", recording_id=job.recording_id, attempt=attempt + 1, reason=reason)
-                continue
-            await self._on_done(job.recording_id, files)
-            return
+            except Exception:
+                reason = "the film could not be made for a reason of our own"
+                log.exception("render.failed", recording_id=job.recording_id, attempt=attempt + 1)
+            else:
+                await self._on_done(job.recording_id, files)
+                return
         await self._on_failed(job.recording_id, reason)
 
-    async def _attempt(self, job: RenderJob) -> list[FilmFile]:
+    async def _pause(self, run: _Running, delay_s: float, was_live: bool) -> None:
+        """Wait before another attempt; the first one on a closed log is made as soon as it is closed."""
+        run.is_waiting = True
+        try:
+            if was_live:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(run.log_closed.wait(), delay_s)
+            else:
+                await asyncio.sleep(delay_s)
+        finally:
+            run.is_waiting = False
+
+    async def _attempt(self, run: _Running, job: RenderJob) -> list[FilmFile]:
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
@@ -140,21 +179,20 @@ class RenderHost:
             stderr=asyncio.subprocess.PIPE,
             limit=_LINE_LIMIT,
         )
-        run = self._running[job.recording_id]
         run.process = process
         assert process.stdin and process.stdout and process.stderr
         log.info("render.started", recording_id=job.recording_id, live=job.live, pid=process.pid)
+        errors = asyncio.create_task(self._read_errors(run, process.stderr), name=f"errors {job.recording_id}")
         try:
             process.stdin.write(json.dumps({**job.body, "live": job.live}).encode() + b"\n")
             with contextlib.suppress(ConnectionError):
                 await process.stdin.drain()
-            errors = asyncio.create_task(self._read_errors(run, process.stderr))
-            answer = await self._read_answer(run, process.stdout)
+            answer = await self._read_answer(run, job, process.stdout)
             await process.wait()
-            await errors
         finally:
             await self._end(process)
             run.process = None
+            await asyncio.gather(errors, return_exceptions=True)
         if answer is None:
             last = run.tail[-1] if run.tail else "no message"
             raise MediaError(f"the render process ended with code {process.returncode}: {last}")
@@ -163,9 +201,11 @@ class RenderHost:
             raise NothingToRenderError(reason) if answer.get("final") else MediaError(reason)
         return [_film_file(item) for item in answer["files"]]
 
-    async def _read_answer(self, run: _Running, stdout: asyncio.StreamReader) -> dict[str, Any] | None:
+    async def _read_answer(self, run: _Running, job: RenderJob, stdout: asyncio.StreamReader) -> dict[str, Any] | None:
+        now = asyncio.get_running_loop().time
         answer: dict[str, Any] | None = None
-        while line := await stdout.readline():
+        moved = now()
+        while line := await self._read_line(stdout):
             try:
                 message: dict[str, Any] = json.loads(line)
                 event = message["event"]
@@ -173,11 +213,22 @@ class RenderHost:
                 run.tail.append(line.decode(errors="replace").strip()[:500])
                 continue
             if event == "progress":
-                run.film_ns, run.behind_ns = int(message["film_ns"]), int(message.get("behind_ns", 0))
+                film_ns = int(message["film_ns"])
+                if film_ns != run.film_ns or not (job.live and run.log_closed.is_set()):
+                    moved = now()
+                elif now() - moved > self._stall_s:
+                    raise MediaError("the log is closed, and the render process goes on waiting for more of it")
+                run.film_ns, run.behind_ns = film_ns, int(message.get("behind_ns", 0))
                 self._on_progress(run.job.recording_id, run.film_ns, run.behind_ns)
             elif event in ("done", "failed"):
                 answer = message
         return answer
+
+    async def _read_line(self, stdout: asyncio.StreamReader) -> bytes:
+        try:
+            return await asyncio.wait_for(stdout.readline(), self._silence_s)
+        except TimeoutError:
+            raise MediaError(f"the render process said nothing for {self._silence_s:.0f} s") from None
 
     async def _read_errors(self, run: _Running, stderr: asyncio.StreamReader) -> None:
         while line := await stderr.readline():

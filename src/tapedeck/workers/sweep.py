@@ -10,7 +10,6 @@ from pathlib import Path
 
 import structlog
 
-from tapedeck.core.errors import TapedeckError
 from tapedeck.ports.clock import Clock
 from tapedeck.service.lifecycle import LifecycleService
 
@@ -33,7 +32,7 @@ async def run_deadlines(lifecycle: LifecycleService, clock: Clock) -> None:
             upcoming = await lifecycle.run_due(clock.now())
             if upcoming is not None:
                 wait_s = min(max((upcoming - clock.now()).total_seconds(), 0.005), wait_s)
-        except (TapedeckError, OSError):
+        except Exception:
             log.exception("deadlines.failed")
         await asyncio.sleep(wait_s)
 
@@ -65,7 +64,7 @@ class LogKeeper:
             await asyncio.sleep(_FREE_EVERY_S)
             try:
                 await self.free(self._clock.now())
-            except (TapedeckError, OSError):
+            except Exception:
                 log.exception("logs.failed")
 
     async def free(self, now: datetime) -> list[str]:
@@ -76,7 +75,11 @@ class LogKeeper:
                 continue
             needed = await self._lifecycle.log_needed_until(path.name, self._keep, _FAILED_KEEP)
             if needed is not None and needed <= now and path.name not in self._in_use():
-                await asyncio.to_thread(shutil.rmtree, path)
+                try:
+                    await asyncio.to_thread(shutil.rmtree, path)
+                except OSError as exc:  # the others can still be freed
+                    log.error("logs.not_freed", session_id=path.name, reason=str(exc))
+                    continue
                 log.info("logs.freed", session_id=path.name)
                 freed.append(path.name)
         return freed
