@@ -124,7 +124,7 @@ def test_old_source_is_heard_again_when_its_successor_is_silent() -> None:
     bench.feed(1, 12, 1034, KEY)
     assert bench.track.ssrc == 1
     assert len(bench.opened) == 1
-    assert bench.log.frames[-1].flags == FrameFlags.KEY | FrameFlags.DISCONTINUITY
+    assert bench.log.frames[-1].flags == FrameFlags.KEY | FrameFlags.DISCONTINUITY | FrameFlags.NEW_CLOCK
 
 
 def test_padding_of_a_new_source_does_not_take_over() -> None:
