@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -51,6 +52,8 @@ class Edge:
 
         try:
             await self._app(scope, receive, send_on)
+        except ClientDisconnect:
+            _log.debug("the client went away", extra={"action": "client_gone", "method": scope["method"]})
         except Exception:
             _log.exception("unexpected error", extra={"action": "unexpected_error", "method": scope["method"]})
             if started:

@@ -6,21 +6,25 @@ nesting) is refused here, once for all routes.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tapedeck.core.errors import InvalidError, LimitError
 
-__all__ = ["JSON_LIMIT", "SDP_LIMIT", "Reply", "read_body", "read_json", "read_text"]
+__all__ = ["BODY_S", "JSON_LIMIT", "SDP_LIMIT", "Reply", "read_body", "read_json", "read_text"]
 
 JSON_LIMIT = 1 << 20
 """Largest JSON body in bytes."""
 SDP_LIMIT = 1 << 16
 """Largest SDP offer or fragment in bytes."""
+BODY_S = 60.0
+"""How long a body may take to come."""
 _DEPTH = 32
 """Deepest nesting of objects and lists; the API's own bodies need five."""
 
@@ -35,17 +39,21 @@ class Reply(Response):
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body; LimitError as soon as it is known to be longer than `limit` bytes."""
+    """The whole body; LimitError as soon as it is known to be longer than `limit` bytes, 408 when it does not come."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limit:
         raise LimitError(f"The body is larger than {limit} bytes")
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise LimitError(f"The body is larger than {limit} bytes")
-        chunks.append(chunk)
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise LimitError(f"The body is larger than {limit} bytes")
+                chunks.append(chunk)
+    except TimeoutError:
+        raise HTTPException(408, f"The body did not come within {BODY_S:.0f} s", {"connection": "close"}) from None
     return b"".join(chunks)
 
 
