@@ -22,7 +22,7 @@ from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.api.app import create_app
 from tapedeck.config import Settings, load_settings
 from tapedeck.core.deadlines import Limits
-from tapedeck.core.errors import UnavailableError
+from tapedeck.core.errors import InvalidError, UnavailableError
 from tapedeck.core.signing import derive_key
 from tapedeck.db.engine import Database
 from tapedeck.media.codecs import missing_codecs
@@ -43,6 +43,8 @@ __all__ = ["Node", "Settings", "build", "configure_logs", "issue_token", "load_s
 
 log = structlog.get_logger(__name__)
 
+_SHORTEST_SECRET = 16
+
 
 def configure_logs(settings: Settings) -> None:
     """Set up logging, and name misspelt settings."""
@@ -55,13 +57,11 @@ def configure_logs(settings: Settings) -> None:
 def owned_data_dir(settings: Settings) -> Iterator[None]:
     """Make the data directory and hold it for this process. UnavailableError when it cannot be, or another has it."""
     directory = settings.data_dir
+    _make_data_dir(directory)
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as exc:
-        raise UnavailableError(
-            f"{directory} cannot be used ({exc.strerror}): make it writable, or choose another with --data-dir"
-        ) from exc
+        raise _unusable(directory, exc) from exc
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,29 +74,66 @@ def owned_data_dir(settings: Settings) -> Iterator[None]:
         os.close(lock)
 
 
+def _make_data_dir(directory: Path) -> None:
+    """For this user only. UnavailableError."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise _unusable(directory, exc) from exc
+
+
+def _unusable(directory: Path, exc: OSError) -> UnavailableError:
+    return UnavailableError(
+        f"{directory} cannot be used ({exc.strerror}): make it writable, or choose another with --data-dir"
+    )
+
+
 def _secret(settings: Settings) -> str:
-    """SECRET_KEY, or the key that was made at the first start."""
+    """SECRET_KEY, or the key that was made at the first start. UnavailableError, InvalidError."""
     if settings.secret_key is not None:
         return settings.secret_key.get_secret_value()
     path = settings.data_dir / "secret.key"
-    with contextlib.suppress(FileNotFoundError):
-        return path.read_text().strip()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    text = secrets.token_urlsafe(48)
-    part = path.with_suffix(".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(path)
+    _make_data_dir(settings.data_dir)
+    try:
+        if not path.exists():
+            _make_secret(path)
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UnavailableError(f"{path} cannot be read: {exc}") from exc
+    if len(text) < _SHORTEST_SECRET:
+        raise InvalidError(f"{path} holds no key: put it back from a backup, or remove it, which voids all links")
     return text
+
+
+def _make_secret(path: Path) -> None:
+    """A new key, whole or not at all, and never over one that another process has just made."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(48) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 async def issue_token(settings: Settings, name: str) -> tuple[str, str, str]:
     """Account, app and text of a new token. Works beside a running server."""
+    os.umask(0o077)
+    _make_data_dir(settings.data_dir)
     db = Database(settings.effective_database_url)
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
         await db.migrate()
         access = AccessService(db, SystemClock(), _secret(settings))
         boot = await access.bootstrap(settings.account_id or None, settings.app_id or None)
@@ -138,17 +175,25 @@ class Node:
     async def drain(self, timeout_s: float) -> None:
         """Take nobody new, stop what records, finish the films; returns early when abandoned."""
         self.whip.drain()
-        await self.lifecycle.shutdown()
-        await self.whip.aclose()
-        finish = asyncio.create_task(self.films.aclose(timeout_s), name="films")
+        drain = asyncio.create_task(self._drain(timeout_s), name="drain")
         give_up = asyncio.create_task(self._abandoned.wait(), name="abandon")
-        await asyncio.wait({finish, give_up}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (finish, give_up):
+        await asyncio.wait({drain, give_up}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (drain, give_up):
             task.cancel()
-        await asyncio.gather(finish, give_up, return_exceptions=True)
+        (failed, _) = await asyncio.gather(drain, give_up, return_exceptions=True)
+        if isinstance(failed, Exception):
+            log.error("drain.failed", exc_info=failed)
+
+    async def _drain(self, timeout_s: float) -> None:
+        try:
+            await self.lifecycle.shutdown()
+        except Exception:
+            log.exception("drain.not_stopped")  # the next start ends what still runs
+        await self.whip.aclose()
+        await self.films.aclose(timeout_s)
 
     def abandon(self) -> None:
-        """Stop waiting for films: they are made after the next start."""
+        """Stop waiting for stops and films: both are done after the next start."""
         self._abandoned.set()
 
     async def aclose(self) -> None:
@@ -172,6 +217,14 @@ async def build(settings: Settings, port: int) -> Node:
     secret = _secret(settings)
     clock = SystemClock()
     db = Database(settings.effective_database_url)
+    try:
+        return await _assemble(settings, public_url, secret, clock, db)
+    except BaseException:
+        await db.aclose()
+        raise
+
+
+async def _assemble(settings: Settings, public_url: str, secret: str, clock: SystemClock, db: Database) -> Node:
     await db.migrate()
     access = AccessService(db, clock, secret, timedelta(seconds=settings.participant_token_ttl_s))
     token = settings.api_token.get_secret_value() if settings.api_token else None

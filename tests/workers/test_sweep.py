@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from tests.service.world import World, make_world
 
-from tapedeck.core.recording import Recording
+from tapedeck.core.errors import UnavailableError
+from tapedeck.core.recording import Recording, RecordingState
 from tapedeck.service.recordings import Action
 from tapedeck.workers.sweep import LogKeeper, run_deadlines
 
@@ -160,3 +161,20 @@ async def test_deadlines_go_on_after_any_fault(tmp_path: Path, monkeypatch: pyte
         await asyncio.wait_for(again.wait(), 5)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_one_recording_that_cannot_be_stopped_does_not_keep_the_others_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_world(tmp_path) as world:
+        stuck, other = await recorded(world), await recorded(world)
+        stop_it = world.recordings.stop
+
+        async def refuse(recording_id: str, command: Any) -> Recording:
+            if recording_id == stuck.id:
+                raise UnavailableError("The database is locked")
+            return await stop_it(recording_id, command)
+
+        monkeypatch.setattr(world.recordings, "stop", refuse)
+        assert [recording.id for recording in await world.lifecycle.shutdown()] == [other.id]
+        assert (await world.now_of(stuck)).state is RecordingState.CAPTURING, "the next start takes it up"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tapedeck.core.deadlines import Deadline, Limits, Presence, deadline_of
-from tapedeck.core.errors import NotFoundError
+from tapedeck.core.errors import NotFoundError, TapedeckError
 from tapedeck.core.meeting import Session
 from tapedeck.core.recording import (
     ACTIVE,
@@ -219,7 +219,11 @@ class LifecycleService:
         for recording in running:
             try:
                 stopped.append(await self._recordings.stop(recording.id, Stop(StopCause.SHUTDOWN)))
-            except WrongStateError:
+            except (WrongStateError, NotFoundError):
                 _log.debug("a recording ended by itself", extra={"action": "shutdown_late"})
+            except TapedeckError:
+                # The others are still to be stopped; this one runs on after the next start, or ends there.
+                extra = {"action": "shutdown_failed", "recording_id": recording.id}
+                _log.exception("a recording could not be stopped", extra=extra)
         await self._recordings.settle()
         return stopped
