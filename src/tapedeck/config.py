@@ -139,7 +139,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _local_bucket(self) -> Settings:
-        if self.bucket_url and urlsplit(self.bucket_url).scheme != "file":
+        url = urlsplit(self.bucket_url)
+        if self.bucket_url and (url.scheme != "file" or url.netloc or not url.path.startswith("/")):
             raise ValueError("BUCKET_URL: only file:///path is possible in this version")
         return self
 
@@ -197,6 +198,9 @@ def unknown_names(environ: Mapping[str, str]) -> list[str]:
 
 def load_settings(**overrides: object) -> Settings:
     """Settings with command-line values on top. Raises InvalidError naming each bad setting in one line."""
+    named = os.environ.get("TAPEDECK_CONFIG")
+    if named and not Path(named).is_file():
+        raise InvalidError(f"TAPEDECK_CONFIG: there is no file {named}")
     try:
         return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
     except ValidationError as exc:
@@ -205,5 +209,5 @@ def load_settings(**overrides: object) -> Settings:
             for error in exc.errors(include_input=False, include_url=False)
         ]
         raise InvalidError("; ".join(lines)) from None
-    except ValueError as exc:
+    except (ValueError, OSError) as exc:
         raise InvalidError(f"the settings file cannot be read: {exc}") from exc

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from tapedeck.media.codecs import missing_codecs
 
@@ -23,7 +24,7 @@ __all__ = ["Finding", "doctor", "examine"]
 _LOW_DISK_BYTES = 2 << 30
 _SLOW_FSYNC_S = 0.25
 _OLDEST_PYTHON = (3, 11)
-_FONT_ROOTS = ("/usr/share/fonts", "/usr/local/share/fonts", "/System/Library/Fonts", "/Library/Fonts")
+_FONT_ROOTS = ("/usr/share/fonts", "/usr/local/share/fonts", "/System/Library/Fonts", "/Library/Fonts", "~/.fonts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def doctor(console: Console, *, data_dir: Path, host: str, port: int, rtc_ports:
     for finding in examine(data_dir=data_dir, host=host, port=port, rtc_ports=rtc_ports):
         bad += not finding.ok
         mark = "[green]ok  [/]" if finding.ok else "[red]bad [/]"
-        console.print(f"{mark} {finding.what}: {finding.text}", highlight=False, soft_wrap=True)
+        console.print(f"{mark} {finding.what}: {escape(finding.text)}", highlight=False, soft_wrap=True)
     return 1 if bad else 0
 
 
@@ -67,10 +68,9 @@ def examine(*, data_dir: Path, host: str, port: int, rtc_ports: tuple[int, int] 
 
 def _python() -> tuple[bool, str]:
     version = ".".join(map(str, sys.version_info[:3]))
-    return sys.version_info >= (
-        3,
-        11,
-    ), f"{version} ({'fine' if sys.version_info >= (3, 11) else '3.11 or newer needed'})"
+    if sys.version_info[:2] < _OLDEST_PYTHON:
+        return False, f"{version} is too old; use 3.11 or newer"
+    return True, version
 
 
 def _codecs() -> tuple[bool, str]:
@@ -81,13 +81,7 @@ def _codecs() -> tuple[bool, str]:
 
 
 def _fonts() -> tuple[bool, str]:
-    roots = [
-        Path("/usr/share/fonts"),
-        Path("/usr/local/share/fonts"),
-        Path("/System/Library/Fonts"),
-        Path.home() / ".fonts",
-    ]
-    for root in roots:
+    for root in (Path(name).expanduser() for name in _FONT_ROOTS):
         for path in root.rglob("*") if root.is_dir() else ():
             if path.suffix.lower() in (".ttf", ".otf", ".ttc"):
                 return True, f"found in {root}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from tapedeck import __version__, wiring
 from tapedeck.core.errors import TapedeckError
@@ -110,5 +111,11 @@ def main() -> None:
     try:
         app()
     except TapedeckError as exc:
-        Console(stderr=True).print(f"[red]tapedeck:[/] {exc}", highlight=False, soft_wrap=True)
-        raise SystemExit(1) from None
+        _complain(str(exc))
+    except OSError as exc:
+        _complain(f"{exc.strerror or exc}{f': {exc.filename}' if exc.filename else ''}")
+
+
+def _complain(text: str) -> NoReturn:
+    Console(stderr=True).print(f"[red]tapedeck:[/] {escape(text)}", highlight=False, soft_wrap=True)
+    raise SystemExit(1) from None
