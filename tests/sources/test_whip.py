@@ -74,6 +74,24 @@ async def test_frames_sent_while_the_meeting_takes_its_time_to_start_are_not_los
         assert place.peer.video.payloads == frames
 
 
+@pytest.mark.parametrize("candidate", ["", "a=candidate:1 1 udp 2122 4f3a.local 50000 typ host\r\n"])
+async def test_peer_that_hides_its_addresses_is_found_by_its_own_checks(candidate: str) -> None:
+    """As a browser page that shares a screen and was granted no camera: mDNS names, and the end of candidates."""
+    async with studio() as place, publisher() as person:
+        video = person.add_video(Codec.VP8)
+        post = place.poster()
+
+        async def post_hidden(offer: str) -> str:
+            hidden, count = re.subn(r"(a=candidate:.*\r\n)+", candidate, offer)
+            assert count == 1
+            assert "a=end-of-candidates" in hidden
+            return await post(hidden)
+
+        await person.connect(post_hidden)
+        video.send(vp8_frame(0, key=True), 0)
+        await place.until(lambda: bool(place.ingest.peers and place.peer.tracks) and len(place.peer.video.frames) == 1)
+
+
 async def test_mono_is_told_from_stereo() -> None:
     async with studio() as place, publisher() as person:
         audio = person.add_audio(channels=1)

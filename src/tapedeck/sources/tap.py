@@ -206,8 +206,9 @@ class IceConnection(Connection):
     async def add_candidates(self, candidates: Sequence[str], *, end: bool) -> None:
         """The peer's candidates, as values of a=candidate; `end`: no more will come.
 
-        Those we cannot use (TCP, mDNS names, too many) are left out: the peer's own checks reach us anyway. Raises
-        InvalidError for a malformed one.
+        Those we cannot use (TCP, mDNS names, too many) are left out: the peer's own checks reach us anyway. When none
+        is left the end is not passed on: aioice would give up at once instead of waiting for them. Raises InvalidError
+        for a malformed one.
         """
         for text in candidates:
             try:
@@ -222,7 +223,7 @@ class IceConnection(Connection):
                 and not self._remote_candidates_end
             ):
                 await self.add_remote_candidate(candidate)
-        if end and not self._remote_candidates_end:
+        if end and self._remote_candidates and not self._remote_candidates_end:
             await self.add_remote_candidate(None)
 
     def send_nowait(self, data: bytes) -> bool:
