@@ -279,8 +279,10 @@ async def together(**stories: Awaitable[Any]) -> dict[str, Any]:
 def judge(
     viewed: Viewed, people: Sequence[Attendance], recorded: Sequence[Recorded], bars: Bars | None = None
 ) -> Report:
-    """The checker's verdict."""
-    return check(viewed.film, Expectation(tuple(people), tuple(recorded), bars or Bars()))
+    """The checker's verdict, which is printed too: `pytest -s` shows the numbers of good films."""
+    report = check(viewed.film, Expectation(tuple(people), tuple(recorded), bars or Bars()))
+    print(f"\n{report}")  # noqa: T201
+    return report
 
 
 def clock_of(log_dir: Path, clock: SharedClock) -> Callable[[int], int]:

@@ -268,6 +268,7 @@ def test_a_kill_costs_at_most_a_second_of_media(killed: dict[str, Any], name: st
     one = story(killed, name)
     for kind in Kind:
         last_ns = max(f.taken_ns for f in one.log if f.track.kind is kind and f.taken_ns < one.killed_ns)
+        print(f"{name}, {kind}: {(one.killed_ns - last_ns) / MS:.0f} ms lost")  # noqa: T201
         assert one.killed_ns - last_ns <= S, kind
     assert one.killed_ns - one.recorded[0].end.middle_ns <= S
 

@@ -25,7 +25,7 @@ from playwright.async_api import Page, Route, async_playwright
 from tapedeck.core.frames import Codec
 from tapedeck.sources.synthetic import LOOP_S, Canvas, Look, beep, paint
 from tapedeck.testing.clock import SharedClock
-from tapedeck.testing.door import Door
+from tapedeck.testing.door import Door, WhipDoor
 from tapedeck.testing.watch import Film
 
 __all__ = ["BrowserPerson", "PageBeats", "PageReport", "chromium_path", "hold_against_page", "open_browser"]
@@ -61,6 +61,7 @@ class BrowserPerson:
 
     async def _open(self) -> None:
         await self._page.expose_function("enterMeeting", self._enter)
+        await self._page.expose_function("renewMeeting", self._renew)
         settings = await self._page.evaluate("([w, h, f]) => deck.open(w, h, f)", [*_SIZE, _FPS])
         if (settings["width"], settings["height"]) != _SIZE:
             raise RuntimeError(f"the fake camera gives {settings['width']}x{settings['height']}")
@@ -77,6 +78,16 @@ class BrowserPerson:
         assert self._door is not None
         answer, self._session = await self._door.enter(offer, "camera")
         return answer
+
+    async def _renew(self, fragment: str) -> str:
+        assert isinstance(self._door, WhipDoor)
+        return await self._door.renew(self._session, fragment)
+
+    async def restart_ice(self) -> tuple[str, str]:
+        """Move the connection to new ICE credentials; the username fragments before and after. Needs a `WhipDoor`."""
+        before: str = await self._page.evaluate("deck.ufrag()")
+        await self._page.evaluate("deck.restart()")
+        return before, await self._page.evaluate("deck.ufrag()")
 
     async def publish(self, door: Door, codec: Codec = Codec.VP8) -> None:
         """Join and send. Raises what the page raises when the connection does not come about."""

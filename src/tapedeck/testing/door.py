@@ -42,6 +42,18 @@ class WhipDoor:
         except aiohttp.ClientError as exc:
             raise UnavailableError(f"the WHIP endpoint cannot be reached: {exc}") from exc
 
+    async def renew(self, session: str, fragment: str) -> str:
+        """PATCH the session with new ICE credentials; the server's. UnavailableError with its words: not 200."""
+        headers = {**self._headers, "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*"}
+        try:
+            async with self._http.patch(session, data=fragment, headers=headers) as response:
+                text = await response.text()
+                if response.status != 200:
+                    raise UnavailableError(f"WHIP answered {response.status}: {text[:300]}")
+                return text
+        except aiohttp.ClientError as exc:
+            raise UnavailableError(f"the WHIP endpoint cannot be reached: {exc}") from exc
+
     async def leave(self, session: str) -> None:
         """DELETE the session."""
         try:

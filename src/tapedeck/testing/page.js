@@ -89,6 +89,46 @@ deck.publish = async (codec) => {
     }));
 };
 
+// Moves the connection to new ICE credentials (RFC 9725 4.3.3): a fragment goes out, the answer's parts come back and
+// take their places in the description that is there.
+deck.restart = async () => {
+  const peer = deck.peer;
+  const gathered = new Promise((resolve) => peer.addEventListener("icecandidate", ({candidate}) => {
+    if (candidate === null) resolve();  // the state still says "complete", of the gathering before
+  }));
+  await peer.setLocalDescription(await peer.createOffer({iceRestart: true}));
+  await gathered;
+  const ours = peer.localDescription.sdp.split("\r\n");
+  const one = (lines, start) => lines.find((line) => line.startsWith(start));
+  const candidates = (lines) => [...new Set(lines.filter((line) => line.startsWith("a=candidate:")))];
+  const head = ["a=ice-ufrag:", "a=ice-pwd:", "m=", "a=mid:"].map((start) => one(ours, start));
+  const fragment = [...head, ...candidates(ours), "a=end-of-candidates", ""].join("\r\n");
+  const theirs = (await renewMeeting(fragment)).split("\r\n");
+  const [ufrag, pwd] = ["a=ice-ufrag:", "a=ice-pwd:"].map((start) => one(theirs, start));
+  let placed = false;
+  const answer = peer.remoteDescription.sdp.split("\r\n").flatMap((line) => {
+    if (line.startsWith("a=ice-ufrag:")) return [ufrag];
+    if (line.startsWith("a=ice-pwd:")) return [pwd];
+    if (line.startsWith("a=candidate:")) return [];
+    if (line.startsWith("a=mid:") && !placed) {
+      placed = true;
+      return [line, ...candidates(theirs)];
+    }
+    return [line];
+  });
+  const ice = peer.getSenders()[0].transport.iceTransport;
+  const moved = new Promise((resolve) => ice.addEventListener("selectedcandidatepairchange", resolve));
+  await peer.setRemoteDescription({type: "answer", sdp: answer.join("\r\n")});
+  await moved;
+};
+
+// The ICE username fragment of the candidate that media leaves from now.
+deck.ufrag = async () => {
+  const stats = await deck.peer.getStats();
+  const transport = [...stats.values()].find((one) => one.type === "transport");
+  return stats.get(stats.get(transport.selectedCandidatePairId).localCandidateId).usernameFragment;
+};
+
 // Off means nothing is sent, not that silence or black is.
 deck.send = async (kind, on) => {
   const [track] = deck.stream.getTracks().filter((one) => one.kind === kind);
