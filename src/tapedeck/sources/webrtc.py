@@ -109,7 +109,7 @@ class WebRtcPeer:
             candidates=self._link.candidates,
             end_of_candidates=True,
         )
-        return answer_for(offer, lines, transport, random.getrandbits(62))
+        return answer_for(offer, lines, transport, random.getrandbits(62), video_bitrate=self._settings.video_bitrate)
 
     async def abandon(self) -> None:
         """Free what `answer` opened, when `run` will not be called."""
@@ -157,7 +157,13 @@ class WebRtcPeer:
                 task.cancel()
             await asyncio.gather(connecting, ended, return_exceptions=True)
             await self._close()
-            log.info("peer_ended", peer_id=self.info.peer_id, why=self._why, refused=self._receiver.refused if self._receiver else 0, faults=self._faults)
+            log.info(
+                "peer_ended",
+                peer_id=self.info.peer_id,
+                why=self._why,
+                refused=self._receiver.refused if self._receiver else 0,
+                faults=self._faults,
+            )
 
     def end(self, why: str) -> None:
         """End the connection soon: `run` returns. The first reason counts."""
