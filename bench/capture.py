@@ -1,8 +1,9 @@
-"""What receiving and logging costs: CPU of a receiver process per 720p30 2.5 Mbit/s H264 track, beside stock aiortc.
+"""What capture costs: CPU of a receiver process per 720p30 2.5 Mbit/s H264 track, beside stock aiortc.
 
 A sender process publishes N tracks, each on its own peer connection; a receiver process takes them with Tapedeck's WHIP
-server and media log, another with aiortc's RTCPeerConnection whose decoder is switched off. Each receiver measures
-itself, threads included, over the same stretch of media. Every frame sent must be in the log byte for byte.
+server, capture session and media log, another with aiortc's RTCPeerConnection whose decoder is switched off. Each
+receiver measures itself, threads included, over the same stretch of media. Every frame sent must be in the log byte for
+byte.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from typing import Any, cast
 import uvloop
 
 from bench.row import Row
+from tapedeck.capture.recover import new_session
+from tapedeck.capture.session import TICK_S
 from tapedeck.core.frames import Codec, EncodedFrame, TrackInfo
-from tapedeck.core.timeline import ClockReport, TrackOpened
+from tapedeck.core.timeline import TrackOpened
 from tapedeck.logs import configure_logs
 from tapedeck.medialog.reader import LogReader
-from tapedeck.medialog.writer import LogWriter
-from tapedeck.ports.sources import PeerInfo, TrackControl
+from tapedeck.ports.sources import FrameSink, PeerInfo, TrackControl, TrackSink
 from tapedeck.sources.network import NetworkSettings
 from tapedeck.sources.publish import Publisher
 from tapedeck.sources.webrtc import PeerSettings
@@ -210,65 +212,67 @@ class _Meter:
         }
 
 
-class _LogSink:
-    """Does with a track what capture does: rebase and log."""
+class _Counted:
+    """A track of the capture session, with its bytes counted."""
 
-    def __init__(self, writer: LogWriter, info: TrackInfo, start_ns: int, meter: _Meter) -> None:
-        self._writer = writer
-        self._track_id = info.track_id
-        self._start_ns = start_ns
+    def __init__(self, sink: TrackSink, meter: _Meter) -> None:
+        self._sink = sink
         self._meter = meter
+        self.clock_report = sink.clock_report
+        self.audio_level = sink.audio_level
+        self.waiting_since = sink.waiting_since
+        self.muted = sink.muted
+        self.close = sink.close
 
     def frame(self, frame: EncodedFrame) -> None:
         self._meter.octets += len(frame.payload)
-        self._writer.frame(
-            self._track_id,
-            EncodedFrame(frame.media_time, frame.arrival_ns - self._start_ns, frame.payload, frame.codec, frame.flags),
-        )
-
-    def clock_report(self, at_ns: int, wallclock_ns: int, media_time: int) -> None:
-        self._writer.event(ClockReport(at_ns - self._start_ns, self._track_id, wallclock_ns, media_time))
-
-    def audio_level(self, at_ns: int, dbov: int) -> None:
-        """There is no sound."""
-
-    def waiting_since(self, at_ns: int | None) -> None:
-        """Nothing depends on it."""
-
-    def muted(self, at_ns: int, muted: bool) -> None:
-        """Nothing depends on it."""
-
-    def close(self, at_ns: int) -> None:
-        self._writer.close_track(self._track_id)
+        self._sink.frame(frame)
 
 
-class _LogIngest:
-    """An Ingest, and the FrameSink of every peer, in front of one log."""
+class _CountedPeer:
+    """A peer of the capture session."""
 
-    def __init__(self, writer: LogWriter, meter: _Meter) -> None:
-        self._writer = writer
+    def __init__(self, sink: FrameSink, meter: _Meter) -> None:
+        self._sink = sink
         self._meter = meter
-        self._start_ns = time.monotonic_ns()
+        self.rename = sink.rename
+        self.close = sink.close
 
-    async def join(self, peer: PeerInfo, at_ns: int) -> _LogIngest:
-        return self
+    def open_track(self, info: TrackInfo, control: TrackControl, at_ns: int) -> _Counted:
+        return _Counted(self._sink.open_track(info, control, at_ns), self._meter)
 
-    def open_track(self, info: TrackInfo, control: TrackControl, at_ns: int) -> _LogSink:
-        self._writer.open_track(info)
-        self._writer.event(TrackOpened(at_ns - self._start_ns, info))
-        return _LogSink(self._writer, info, self._start_ns, self._meter)
 
-    def rename(self, name: str, at_ns: int) -> None:
-        """Names are not measured."""
+class _Capture:
+    """One session being recorded: what workers.capture does, without the database."""
 
-    def close(self, at_ns: int) -> None:
-        """The log is closed at the end."""
+    def __init__(self, root: Path, meter: _Meter) -> None:
+        self._meter = meter
+        self.session = new_session(
+            root, "bench-session", "bench-meeting", now_utc=datetime.now(UTC), now_ns=time.monotonic_ns(), listener=self
+        )
+        self.session.start("bench-recording", time.monotonic_ns())
+
+    async def join(self, peer: PeerInfo, at_ns: int) -> _CountedPeer:
+        return _CountedPeer(self.session.join(peer, at_ns), self._meter)
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.session.tick(time.monotonic_ns())
+
+    def on_capturing(self, recording_id: str, at: datetime) -> None:
+        """The recording has begun; nobody waits for that here."""
+
+    def on_problem(self, session_id: str, text: str | None) -> None:
+        if text:
+            raise RuntimeError(text)
 
 
 async def _receive(pipe: _Pipe, root: Path) -> None:
     meter = _Meter()
-    writer = LogWriter(root, "bench-session", "bench-meeting", datetime.now(UTC))
-    server = WhipServer(_LogIngest(writer, meter), PeerSettings(network=NetworkSettings(hosts=(_HOST,))))
+    capture = _Capture(root, meter)
+    clock = asyncio.create_task(capture.run())
+    server = WhipServer(capture, PeerSettings(network=NetworkSettings(hosts=(_HOST,))))
     number = 0
 
     async def answer(offer: str) -> str:
@@ -280,7 +284,9 @@ async def _receive(pipe: _Pipe, root: Path) -> None:
     await _serve(pipe, answer, meter)
     await asyncio.sleep(1)
     await server.aclose()
-    await asyncio.wrap_future(writer.close())
+    await capture.session.stop("bench-recording", time.monotonic_ns())
+    clock.cancel()
+    await capture.session.aclose()
 
 
 async def _stock(pipe: _Pipe) -> None:
