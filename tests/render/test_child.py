@@ -75,6 +75,13 @@ def test_a_job_that_fails_says_why(tmp_path: Path) -> None:
     assert told["event"] == "failed" and "\n" not in told["error"]
 
 
+def test_a_log_without_the_recording_is_not_to_be_tried_again(tmp_path: Path) -> None:
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    with child(body(tmp_path, recording_id="unknown")) as process:
+        (told,) = answers(process)
+    assert (told["event"], told["final"]) == ("failed", True)
+
+
 def test_nonsense_is_refused() -> None:
     for job in ("{\n", "[]\n", "{}\n"):
         with child(job) as process:

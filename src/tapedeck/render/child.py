@@ -3,7 +3,8 @@
 Takes a JSON job as one line on standard input and answers with JSON lines on standard output:
 `{"event": "progress", "film_ns", "behind_ns"}` about twice a second, then one of
 `{"event": "done", "files": [{"kind", "path", "size_bytes", "duration_ns", "checksum"}], "stats": {...}}` (exit 0) and
-`{"event": "failed", "error": "one sentence"}` (exit 1). `checksum` is CRC-32C in hex.
+`{"event": "failed", "error": "one sentence", "final": false}` (exit 1). `checksum` is CRC-32C in hex; `final` is true
+when the log holds nothing of the recording, so that another attempt is of no use.
 
 Owns being a good process: below capture in priority, bounded in memory, gone when its parent is (standard input ends,
 or on Linux the parent dies), gone without a trace on SIGTERM (exit 143). Refuses to know anything about films.
@@ -25,6 +26,7 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from tapedeck.core.errors import InternalError, InvalidError, TapedeckError
+from tapedeck.render.film import NothingRecordedError
 from tapedeck.render.job import Abandoned, Job, Progress, run
 
 __all__ = ["main"]
@@ -96,7 +98,7 @@ class _Answer:
         self.say({"event": "progress", "film_ns": progress.film_ns, "behind_ns": progress.behind_ns})
 
     def failed(self, exc: TapedeckError) -> int:
-        self.say({"event": "failed", "error": str(exc)})
+        self.say({"event": "failed", "error": str(exc), "final": isinstance(exc, NothingRecordedError)})
         return 1
 
 

@@ -25,7 +25,7 @@ from tapedeck.render.feed import LogFeed
 from tapedeck.render.pictures import TrackPictures
 from tapedeck.render.video import Painter
 
-__all__ = ["Film", "FilmStats", "Shown"]
+__all__ = ["Film", "FilmStats", "NothingRecordedError", "Shown"]
 
 _S = 1_000_000_000
 _RATE = 48_000
@@ -36,6 +36,10 @@ _SOUND_BATCH_NS = 500_000_000
 
 Shown = tuple[int, str, int | None]
 """Film frame, tile key, media time of the picture in it (None: no picture)."""
+
+
+class NothingRecordedError(MediaError):
+    """The log holds no media of the recording; another attempt would find no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +143,13 @@ class Film:
     def finish(self) -> None:
         """The log will not grow any more, and `work` makes nothing more of it: let it make what is left.
 
-        MediaError: there is nothing to make.
+        NothingRecordedError: there is nothing to make.
         """
         while self._read_on():
             pass
         self._feed.finish()
         if not self._feed.film.duration_ns:
-            raise MediaError("Nothing was recorded: the log has no media in the recorded time.")
+            raise NothingRecordedError("Nothing was recorded: the log has no media in the recorded time.")
 
     def close(self) -> None:
         """Give the log's files back."""
