@@ -6,10 +6,12 @@ import asyncio
 import itertools
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import cast
 
 import pytest
-from aioice import ice
+import uvloop
+from aioice import ice, stun
 from tests.sources.kit import Studio, h264_frame, publisher, studio, vp8_frame
 
 from tapedeck.core.errors import InvalidError, UnavailableError
@@ -354,6 +356,28 @@ async def test_ports_are_taken_from_the_range_until_it_is_used_up() -> None:
         await spin(lambda: len(place.server) == 0)
 
 
+async def test_stun_server_adds_the_address_the_world_sees() -> None:
+    class Server(asyncio.DatagramProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast(asyncio.DatagramTransport, transport)
+
+        def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+            request = stun.parse_message(data)
+            answer = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, request.transaction_id)
+            answer.attributes["XOR-MAPPED-ADDRESS"] = ("198.51.100.7", 4242)
+            self.transport.sendto(bytes(answer), addr)
+
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(Server, local_addr=("127.0.0.1", 0))
+    port = transport.get_extra_info("sockname")[1]
+    network = NetworkSettings(hosts=("127.0.0.1",), ice_servers=(f"stun:127.0.0.1:{port}",))
+    async with studio(network=network) as place, publisher() as person:
+        person.add_audio()
+        await connected(place, person)
+        assert re.search(r"a=candidate:\S+ 1 udp \d+ 198\.51\.100\.7 4242 typ srflx", place.answers[0].sdp)
+    transport.close()
+
+
 async def test_address_that_is_not_ours_cannot_be_offered() -> None:
     async with studio(network=NetworkSettings(hosts=("192.0.2.77",))) as place, publisher() as person:
         person.add_audio()
@@ -427,3 +451,17 @@ async def test_fault_of_a_sink_stays_its_own() -> None:
         frames = await send_video(video, range(5, 8))
         await place.until(lambda: track.payloads[-1] == frames[-1])
         assert person.connected
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        test_new_ssrc_continues_the_track,
+        test_sender_reports_carry_the_senders_clock_exactly,
+        test_ports_are_taken_from_the_range_until_it_is_used_up,
+        test_address_that_is_not_ours_cannot_be_offered,
+        test_thousands_of_sources_are_not_all_remembered,
+    ],
+)
+def test_the_same_on_the_loop_that_serves(scenario: Callable[[], Coroutine[None, None, None]]) -> None:
+    uvloop.run(scenario())

@@ -182,19 +182,20 @@ class IceConnection(Connection):
         return asks
 
     async def _open(self, address: str) -> _Socket | None:
-        loop = asyncio.get_running_loop()
         ports = self.owner.network.ports
         tries = random.sample(range(ports[0], ports[1] + 1), ports[1] + 1 - ports[0]) if ports else [0]
         for port in tries:
+            # uvloop leaks a socket that it cannot bind, so it gets a bound one
+            raw = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
             try:
-                transport, opened = await loop.create_datagram_endpoint(
-                    lambda: _Socket(self), local_addr=(address, port)
-                )
-            except OSError:
-                continue
-            raw = transport.get_extra_info("socket")
-            if raw is not None:
+                raw.setblocking(False)
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER_BYTES)
+                raw.bind((address, port))
+            except OSError:
+                raw.close()
+                continue
+            loop = asyncio.get_running_loop()
+            _, opened = await loop.create_datagram_endpoint(lambda: _Socket(self), sock=raw)
             return opened
         return None
 
