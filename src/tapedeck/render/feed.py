@@ -58,6 +58,8 @@ class TrackFeed:
         self._queue: deque[EncodedFrame] = deque()
         self._read_to_ns = -1
         self._last_ns = -_FOREVER
+        self._least_ns = -_FOREVER
+        "The next frame was not captured before this."
 
     @property
     def is_done(self) -> bool:
@@ -66,19 +68,22 @@ class TrackFeed:
 
     def next(self, before_ns: int) -> TimedFrame | None:
         """The next frame, left where it is, if it was captured before `before_ns` (at most what is known for good)."""
-        if not self._queue:
+        if not self._queue or before_ns <= self._least_ns:
             return None
         frame = self._queue[0]
         at_ns = self._clock.capture_ns(self.info.track_id, frame.media_time, frame.arrival_ns)
         at_ns = max(at_ns, self._last_ns)  # time never goes back
-        return TimedFrame(at_ns, frame) if at_ns < before_ns else None
+        if at_ns < before_ns:
+            return TimedFrame(at_ns, frame)
+        self._least_ns = before_ns
+        return None
 
     def take(self, before_ns: int) -> TimedFrame | None:
         """The next frame, if it was captured before `before_ns`."""
         timed = self.next(before_ns)
         if timed is not None:
             self._queue.popleft()
-            self._last_ns = timed.capture_ns
+            self._last_ns = self._least_ns = timed.capture_ns
         return timed
 
     def read(self, arrival_ns: int) -> None:
