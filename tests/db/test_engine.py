@@ -115,6 +115,33 @@ async def test_a_statement_whose_caller_is_gone_is_broken_off(db: Database) -> N
         await session.execute(text("INSERT INTO accounts VALUES ('a', 0)"))
 
 
+async def test_a_writer_cancelled_while_another_process_has_the_lock_does_not_take_it_later(tmp_path: Path) -> None:
+    """Its BEGIN waits on a thread and may succeed after the caller is gone: the transaction must end all the same."""
+    db = Database(f"sqlite:///{tmp_path}/t.db", busy_timeout_ms=20_000)
+    await db.migrate()
+    other = sqlite3.connect(tmp_path / "t.db", isolation_level=None, timeout=5)
+    other.execute("BEGIN IMMEDIATE")
+    begun = asyncio.Event()
+
+    async def write() -> None:
+        async with db.write() as session:
+            asyncio.get_running_loop().call_soon(begun.set)
+            await session.execute(text("DELETE FROM outbox"))
+
+    task = asyncio.create_task(write())
+    await begun.wait()
+    for _ in range(20):
+        await asyncio.sleep(0)  # until the statement is on its thread
+    task.cancel()
+    other.execute("ROLLBACK")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("ROLLBACK")
+    other.close()
+    await db.aclose()
+
+
 async def test_a_full_disk_is_one_sentence_and_nothing_is_lost(db: Database) -> None:
     async with db.write() as session:
         await session.execute(text("INSERT INTO accounts VALUES ('a', 0)"))

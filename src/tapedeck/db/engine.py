@@ -134,23 +134,29 @@ def _upgrade(connection: Connection) -> None:
 
 @contextmanager
 def _plain_words(path: Path) -> Iterator[None]:
-    """Turn what the driver raises about the disk into one sentence that says what to do."""
+    """Turn what the driver raises about the disk into one sentence that says what to do.
+
+    The sentence may reach a caller of the API, so it names the file and not its place; the log line has the place.
+    """
+    name = path.name
     try:
         yield
     except (OperationalError, sqlite3.OperationalError, PoolTimeout) as exc:
         cause = exc.orig if isinstance(exc, OperationalError) else exc
         said = str(cause).lower()
         if "full" in said or "no space" in said:
-            words = f"The disk of the database {path} is full: free some space."
+            words = f"The disk of the database {name} is full: free some space."
         elif "readonly" in said or "read-only" in said or "permission" in said or "unable to open" in said:
-            words = f"The database {path} cannot be written: make the directory and its files writable for this user."
+            words = f"The database {name} cannot be written: make the directory and its files writable for this user."
         elif "locked" in said or "busy" in said:
-            words = f"The database {path} is locked by another process."
+            words = f"The database {name} is locked by another process."
         else:
-            words = f"The database {path} does not answer: {cause}"
-        _log.error("database unavailable", extra={"action": "database_unavailable", "reason": str(cause)})
+            words = f"The database {name} does not answer: {cause}"
+        _log.error(
+            "database unavailable", extra={"action": "database_unavailable", "path": str(path), "reason": str(cause)}
+        )
         raise UnavailableError(words, retry_after_s=5) from exc
     except DBAPIError as exc:
         if isinstance(exc.orig, sqlite3.IntegrityError):
             raise
-        raise InternalError(f"The database {path} refused a statement: {exc.orig}") from exc
+        raise InternalError(f"The database {name} refused a statement: {exc.orig}") from exc
