@@ -214,6 +214,11 @@ async def build(settings: Settings, port: int) -> Node:
         raise UnavailableError(f"PyAV lacks {', '.join(missing)}: install its wheel from PyPI, which has them")
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     public_url = settings.public_url or f"http://{host}:{port}"
+    if not settings.public_url and settings.host in ("0.0.0.0", "::"):
+        log.warning(
+            "settings.public_url_missing",
+            text="links would begin with an address that nobody can open: set TAPEDECK_PUBLIC_URL",
+        )
     secret = _secret(settings)
     clock = SystemClock()
     db = Database(settings.effective_database_url)
