@@ -31,6 +31,7 @@ from starlette.responses import Response
 
 from bench.row import Row
 from tapedeck.adapters.clock import SystemClock
+from tapedeck.adapters.signer import RsaSigner
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.api.app import create_app
 from tapedeck.core.signing import derive_key
@@ -42,6 +43,7 @@ from tapedeck.service.access import AccessService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.recordings import RecordingService
+from tapedeck.service.webhooks import WebhookService
 
 RECORDINGS = 100_000
 MEETINGS = 1_000
@@ -144,6 +146,8 @@ async def _serve(root: Path) -> None:
         access=access,
         meetings_service=MeetingService(db, clock, quick),
         recordings_service=recordings,
+        webhooks_service=WebhookService(db, clock),
+        signer=RsaSigner.keep(root / "webhook.pem"),
         whip=quick,
         store=store,
         link_key=key,

@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     ice_servers: Annotated[tuple[str, ...], NoDecode] = ()
     "STUN or TURN URLs, comma separated; none is contacted unless named here."
 
+    allow_private_urls: bool = False
+    "Webhooks may go to private and loopback addresses."
+    webhook_timeout_s: Annotated[float, Field(gt=0, le=60)] = 3.0
+    "How long an endpoint may take to answer a webhook."
+
     empty_meeting_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 60
     "A recording of a meeting without participants stops after this."
     render_mode: Literal["live", "deferred"] = "live"

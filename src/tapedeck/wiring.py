@@ -18,6 +18,8 @@ from fastapi import FastAPI
 
 from tapedeck import config, logs
 from tapedeck.adapters.clock import SystemClock
+from tapedeck.adapters.poster import HttpPoster
+from tapedeck.adapters.signer import RsaSigner
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.api.app import create_app
 from tapedeck.config import Settings, load_settings
@@ -26,16 +28,21 @@ from tapedeck.core.errors import InvalidError, UnavailableError
 from tapedeck.core.signing import derive_key
 from tapedeck.db.engine import Database
 from tapedeck.media.codecs import missing_codecs
+from tapedeck.notify.deliver import Deliverer
+from tapedeck.notify.outbox import Composer
 from tapedeck.service.access import AccessService, Bootstrap
+from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.sessions import SessionService
+from tapedeck.service.webhooks import WebhookService
 from tapedeck.sources.network import NetworkSettings
 from tapedeck.sources.webrtc import PeerSettings
 from tapedeck.sources.whip import WhipServer
 from tapedeck.workers.capture import CaptureHost
+from tapedeck.workers.deliver import DeliveryWorker
 from tapedeck.workers.films import FilmWorker
 from tapedeck.workers.sweep import LogKeeper, run_deadlines
 
@@ -44,6 +51,8 @@ __all__ = ["Node", "Settings", "build", "configure_logs", "issue_token", "load_s
 log = structlog.get_logger(__name__)
 
 _SHORTEST_SECRET = 16
+_LAST_WEBHOOKS_S = 3.0
+"""How long the last webhooks may take to be sent when a node ends."""
 
 
 def configure_logs(settings: Settings) -> None:
@@ -158,6 +167,8 @@ class Node:
     films: FilmWorker
     keeper: LogKeeper
     clock: SystemClock
+    webhooks: DeliveryWorker
+    poster: HttpPoster
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _abandoned: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -170,6 +181,7 @@ class Node:
             asyncio.create_task(self.host.run(), name="capture"),
             asyncio.create_task(run_deadlines(self.lifecycle, self.clock), name="deadlines"),
             asyncio.create_task(self.keeper.run(), name="logs"),
+            asyncio.create_task(self.webhooks.run(), name="webhooks"),
         ]
 
     async def drain(self, timeout_s: float) -> None:
@@ -198,6 +210,8 @@ class Node:
 
     async def aclose(self) -> None:
         """End everything that still runs. Nothing on disk is lost by it."""
+        if self._tasks and not self._abandoned.is_set():
+            await self.webhooks.drain(_LAST_WEBHOOKS_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -205,6 +219,8 @@ class Node:
         await self.films.aclose(0)
         await self.host.aclose()
         await self.sessions.settle()
+        await self.webhooks.aclose()
+        await self.poster.aclose()
         await self.db.aclose()
 
 
@@ -242,6 +258,10 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     meetings = MeetingService(db, clock, capture)
     recordings = RecordingService(db, clock, ledger, capture, store)
     sessions = SessionService(db, ledger, recordings)
+    signer = await asyncio.to_thread(RsaSigner.keep, settings.data_dir / "webhook.pem")
+    poster = HttpPoster(allow_private=settings.allow_private_urls, timeout_s=settings.webhook_timeout_s)
+    deliveries = DeliveryService(db, clock, ledger, Composer(store))
+    webhooks = DeliveryWorker(deliveries, Deliverer(poster, signer, clock), ledger, clock)
     limits = Limits(empty_timeout_s=settings.empty_meeting_timeout_s)
     lifecycle = LifecycleService(db, clock, ledger, recordings, limits)
     loopback = settings.host in ("127.0.0.1", "::1", "localhost")
@@ -272,6 +292,8 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         access=access,
         meetings_service=meetings,
         recordings_service=recordings,
+        webhooks_service=WebhookService(db, clock, settings.allow_private_urls),
+        signer=signer,
         whip=whip,
         store=store,
         link_key=link_key,
@@ -279,7 +301,9 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         ice_servers=settings.ice_servers,
         checks={"database": db.ping, "disk": _DiskCheck(settings.data_dir)},
     )
-    return Node(app, public_url, bootstrap, db, lifecycle, sessions, capture, whip, films, keeper, clock)
+    return Node(
+        app, public_url, bootstrap, db, lifecycle, sessions, capture, whip, films, keeper, clock, webhooks, poster
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,13 @@ ROUTES = [
     ("DELETE", "meetings/{meeting}/participants/{person}"),
     ("GET", "presets"),
     ("GET", "presets/{preset}"),
+    ("GET", "webhooks"),
+    ("POST", "webhooks"),
+    ("GET", "webhooks/all"),
+    ("GET", "webhooks/{webhook}"),
+    ("PATCH", "webhooks/{webhook}"),
+    ("PUT", "webhooks/{webhook}"),
+    ("DELETE", "webhooks/{webhook}"),
     ("GET", "recordings"),
     ("POST", "recordings"),
     ("GET", "recordings/active-recording/{meeting}"),
@@ -40,6 +47,7 @@ FOR_PEOPLE = {
     ("GET", "recordings/active-recording/{meeting}"),
 }
 BODIES: dict[str, dict[str, object]] = {
+    "webhooks": {"name": "n", "url": "https://example.org/hook", "events": ["recording.statusUpdate"]},
     "apps": {"name": "n"},
     "recordings": {"action": "pause", "allow_multiple_recordings": True},
     "participants": {"custom_participant_id": "c", "preset_name": "group_call_host"},
@@ -59,7 +67,9 @@ async def request(site: Site, method: str, path: str, token: str, meeting: Meeti
 
         preset = await rooms.find_preset_named(session, world.app.id, "group_call_host")
     assert preset is not None
-    full = path.format(meeting=meeting.id, person=person.id, preset=preset.id, recording=view.recording.id)
+    webhook = await world.webhooks.create(world.app, "n", "https://example.org/hook", ("meeting.ended",), True)
+    ids = {"meeting": meeting.id, "person": person.id, "preset": preset.id, "recording": view.recording.id}
+    full = path.format(webhook=webhook.id, **ids)
     body = next((value for key, value in BODIES.items() if key in path), {})
     answer = await site.ask(method, full, token, json=body | {"meeting_id": meeting.id})
     if answer.status_code in (401, 403):

@@ -32,6 +32,7 @@ NAMES = st.sampled_from(
         "custom_participant_id",
         "dyte_bucket_config",
         "enabled",
+        "events",
         "export_file",
         "file_name_prefix",
         "height",
@@ -53,6 +54,7 @@ NAMES = st.sampled_from(
         "transcription",
         "video_config",
         "watermark",
+        "url",
         "width",
         "word_limit",
     ]
@@ -69,6 +71,9 @@ FIELDS = st.fixed_dictionaries(
         **{name: LEAF for name in ("max_seconds", "file_name_prefix", "title", "status", "action", "name", "picture")},
         **{name: LEAF for name in ("record_on_start", "persist_chat", "session_keep_alive_time_in_secs")},
         **{name: LEAF for name in ("custom_participant_id", "preset_name", "allow_multiple_recordings")},
+        "url": LEAF | st.sampled_from(["http://10.0.0.1", "https://e.org/x"]),
+        "events": LEAF | st.lists(LEAF | st.just("meeting.ended"), max_size=3),
+        "enabled": LEAF,
         "video_config": LEAF | st.fixed_dictionaries({}, optional={"width": LEAF, "height": LEAF, "codec": LEAF}),
         "recording_config": LEAF | st.fixed_dictionaries({}, optional={"max_seconds": LEAF, "video_config": VALUE}),
         "ai_config": LEAF | st.fixed_dictionaries({}, optional={"summarization": VALUE, "transcription": VALUE}),
@@ -97,7 +102,7 @@ QUERY_NAMES = st.sampled_from(
     ]
 )
 QUERY = st.lists(st.tuples(QUERY_NAMES, TEXT | st.integers().map(str) | st.datetimes().map(str)), max_size=5)
-PARTS = ["{meeting}", "{person}", "{preset}", "{recording}"]
+PARTS = ["{meeting}", "{person}", "{preset}", "{recording}", "{webhook}"]
 
 
 class Target:
@@ -114,10 +119,12 @@ class Target:
         meeting = await world.meeting()
         person = await world.person(meeting)
         recording = await world.start(meeting)
+        webhook = await world.webhooks.create(world.app, "n", "https://example.org/", ("meeting.ended",), True)
         return {
             "meeting": meeting.id,
             "person": person.id,
             "recording": recording.id,
+            "webhook": webhook.id,
             "preset": person.preset_id,
             "token": self.site.token_of(person),
         }

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import cast
 from uuid import uuid4
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tapedeck.adapters.signer import RsaSigner
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.core.access import AppPrincipal, Principal
 from tapedeck.core.meeting import App, Meeting, Participant
@@ -23,18 +26,22 @@ from tapedeck.core.signing import derive_key
 from tapedeck.db import recordings as table
 from tapedeck.db.engine import Database
 from tapedeck.db.recordings import OutboxEntry
+from tapedeck.notify.outbox import Composer
 from tapedeck.service.access import AccessService
+from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService, MeetingValues, ParticipantValues
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.sessions import SessionService
+from tapedeck.service.webhooks import WebhookService
 from tapedeck.shapes.realtimekit import status_change
 
 __all__ = ["START", "NotingCapture", "StillClock", "World", "make_world"]
 
 START = datetime(2026, 3, 2, 9, 15, 4, 120_000, tzinfo=UTC)
 SECRET = "a secret of the tests, long enough"
+SIGNER = RsaSigner(rsa.generate_private_key(public_exponent=65_537, key_size=2048))
 
 
 class StillClock:
@@ -100,6 +107,9 @@ class World:
     recordings: RecordingService
     sessions: SessionService
     lifecycle: LifecycleService
+    webhooks: WebhookService
+    deliveries: DeliveryService
+    signer: RsaSigner
     account_id: str
     app: App
     token: str
@@ -198,6 +208,9 @@ async def make_world(root: Path, public_url: str = "http://127.0.0.1:1") -> Asyn
             recordings=recordings,
             sessions=sessions,
             lifecycle=LifecycleService(db, clock, ledger, recordings),
+            webhooks=WebhookService(db, clock, allow_private=True),
+            deliveries=DeliveryService(db, clock, ledger, Composer(store)),
+            signer=SIGNER,
             account_id=first.account_id,
             app=first.app,
             token=first.token,

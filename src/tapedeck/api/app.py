@@ -11,13 +11,15 @@ from tapedeck.api import errors, files, health, rtc
 from tapedeck.api.auth import Gate
 from tapedeck.api.edge import Edge
 from tapedeck.api.health import Check
-from tapedeck.api.realtimekit import apps, meetings, participants, recordings
+from tapedeck.api.realtimekit import apps, meetings, participants, recordings, webhooks
 from tapedeck.ports.clock import Clock
+from tapedeck.ports.signer import Signer
 from tapedeck.ports.storage import ObjectStore
 from tapedeck.ports.whip import WhipServer
 from tapedeck.service.access import AccessService
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.recordings import RecordingService
+from tapedeck.service.webhooks import WebhookService
 
 __all__ = ["create_app"]
 
@@ -32,6 +34,8 @@ def create_app(
     access: AccessService,
     meetings_service: MeetingService,
     recordings_service: RecordingService,
+    webhooks_service: WebhookService,
+    signer: Signer,
     whip: WhipServer,
     store: ObjectStore,
     link_key: bytes,
@@ -63,6 +67,8 @@ def create_app(
     meetings.add_routes(routes, _APP, gate, meetings_service)
     participants.add_routes(routes, _APP, gate, access, meetings_service)
     recordings.add_routes(routes, _APP, gate, recordings_service)
+    webhooks.add_routes(routes, _APP, gate, webhooks_service)
+    webhooks.add_key_route(routes, signer)
     recordings.add_browser_routes(routes, "/v2", gate, recordings_service)
     rtc.add_routes(routes, gate, meetings_service, whip, ice_servers)
     files.add_routes(routes, store, link_key, clock)

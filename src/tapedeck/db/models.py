@@ -28,6 +28,8 @@ __all__ = [
     "AccountRow",
     "AppRow",
     "Base",
+    "CursorRow",
+    "DeliveryRow",
     "MeetingRow",
     "OutboxRow",
     "ParticipantRow",
@@ -38,6 +40,7 @@ __all__ = [
     "SessionRow",
     "TokenRow",
     "UtcMillis",
+    "WebhookRow",
 ]
 
 
@@ -75,6 +78,7 @@ class Base(DeclarativeBase):
 
 
 _Id = String(64)
+_RowId = BigInteger().with_variant(Integer, "sqlite")
 
 
 class AccountRow(Base):
@@ -252,15 +256,84 @@ class RecordingCountRow(Base):
 
 
 class OutboxRow(Base):
-    """One change of state, written in the transaction that made it; `seq` counts per recording."""
+    """One thing that happened, written in the transaction that made it.
+
+    Of a recording: its change of state, `seq` counting per recording. `participant_id` is set where somebody came or
+    went.
+    """
 
     __tablename__ = "outbox"
-    __table_args__ = (UniqueConstraint("recording_id", "seq"),)
+    __table_args__ = (
+        UniqueConstraint("recording_id", "seq"),
+        Index(None, "session_id", "participant_id"),
+        Index(None, "created_at"),
+        {"sqlite_autoincrement": True},
+    )
 
-    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
-    recording_id: Mapped[str] = mapped_column(_Id, ForeignKey("recordings.id"))
-    seq: Mapped[int]
+    id: Mapped[int] = mapped_column(_RowId, primary_key=True, autoincrement=True)
+    recording_id: Mapped[str | None] = mapped_column(_Id, ForeignKey("recordings.id"))
+    seq: Mapped[int | None]
     previous: Mapped[str | None] = mapped_column(String(16))
-    status: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str | None] = mapped_column(String(16))
     payload: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(String(24))
+    app_id: Mapped[str] = mapped_column(_Id)
+    meeting_id: Mapped[str] = mapped_column(_Id)
+    session_id: Mapped[str | None] = mapped_column(_Id)
+    participant_id: Mapped[str | None] = mapped_column(_Id)
+
+
+class CursorRow(Base):
+    """How far a reader of the outbox has come."""
+
+    __tablename__ = "cursors"
+
+    name: Mapped[str] = mapped_column(_Id, primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger)
+
+
+class WebhookRow(Base):
+    """Where an app wants to be told of what."""
+
+    __tablename__ = "webhooks"
+    __table_args__ = (Index(None, "app_id", "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    app_id: Mapped[str] = mapped_column(_Id, ForeignKey("apps.id"))
+    name: Mapped[str] = mapped_column(Text)
+    url: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[str]] = mapped_column(JSON)
+    enabled: Mapped[bool]
+    failures: Mapped[int]
+    paused_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class DeliveryRow(Base):
+    """One message to one webhook, which may be gone. Of a webhook and a key one row at most is ready."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        Index("ix_deliveries_due", "webhook_id", "state", "next_at"),
+        Index("ix_deliveries_order", "webhook_id", "key", "state", "seq"),
+        Index("ix_deliveries_listing", "webhook_id", "seq"),
+        Index("ix_deliveries_age", "created_at"),
+        {"sqlite_autoincrement": True},
+    )
+
+    seq: Mapped[int] = mapped_column(_RowId, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(_Id, unique=True)
+    app_id: Mapped[str] = mapped_column(_Id)
+    webhook_id: Mapped[str] = mapped_column(_Id)
+    event: Mapped[str] = mapped_column(_Id)
+    key: Mapped[str] = mapped_column(_Id)
+    url: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16))
+    tries: Mapped[int]
+    attempts: Mapped[list[dict[str, Any]]]
+    created_at: Mapped[datetime]
+    next_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]

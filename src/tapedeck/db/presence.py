@@ -20,8 +20,11 @@ __all__ = [
     "leave_peer",
     "live_session",
     "live_sessions",
+    "participant_of",
+    "participants_here",
     "peer_count",
     "save_session",
+    "to_session",
 ]
 
 
@@ -39,20 +42,20 @@ async def save_session(session: AsyncSession, live: Session) -> None:
 async def find_session(session: AsyncSession, session_id: str) -> Session | None:
     """A session by id."""
     row = await session.get(SessionRow, session_id)
-    return _session(row) if row else None
+    return to_session(row) if row else None
 
 
 async def live_session(session: AsyncSession, meeting_id: str) -> Session | None:
     """The session of a meeting that has not ended."""
     rows = select(SessionRow).where(SessionRow.meeting_id == meeting_id, SessionRow.ended_at.is_(None))
     row = (await session.execute(rows.order_by(SessionRow.started_at.desc()).limit(1))).scalar()
-    return _session(row) if row else None
+    return to_session(row) if row else None
 
 
 async def live_sessions(session: AsyncSession) -> Sequence[Session]:
     """All sessions that have not ended, oldest first."""
     rows = select(SessionRow).where(SessionRow.ended_at.is_(None)).order_by(SessionRow.started_at, SessionRow.id)
-    return [_session(row) for row in (await session.execute(rows)).scalars()]
+    return [to_session(row) for row in (await session.execute(rows)).scalars()]
 
 
 async def add_peer(
@@ -99,6 +102,19 @@ async def peer_count(session: AsyncSession, session_id: str) -> int:
     return int((await session.execute(rows)).scalar_one())
 
 
+async def participants_here(session: AsyncSession, session_id: str) -> Sequence[str]:
+    """Participants who have a connection and count as somebody, by the first of it."""
+    rows = select(PeerRow.participant_id).group_by(PeerRow.participant_id).order_by(func.min(PeerRow.joined_at))
+    rows = rows.where(PeerRow.session_id == session_id, PeerRow.left_at.is_(None), PeerRow.hidden.is_(False))
+    return list((await session.execute(rows)).scalars())
+
+
+async def participant_of(session: AsyncSession, session_id: str, peer_id: str) -> str | None:
+    """Whose connection it is; None when nobody knows it in this session."""
+    rows = select(PeerRow.participant_id).where(PeerRow.id == peer_id, PeerRow.session_id == session_id)
+    return (await session.execute(rows)).scalar()
+
+
 def _session_values(live: Session) -> dict[str, Any]:
     return {
         "started_at": live.started_at,
@@ -109,7 +125,8 @@ def _session_values(live: Session) -> dict[str, Any]:
     }
 
 
-def _session(row: SessionRow) -> Session:
+def to_session(row: SessionRow) -> Session:
+    """The session of a row."""
     return Session(
         row.id, row.meeting_id, row.started_at, row.ended_at, row.occupied_since, row.empty_since, row.outage_at
     )

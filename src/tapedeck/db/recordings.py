@@ -10,6 +10,7 @@ from sqlalchemy import CursorResult, Table, bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.errors import ConflictError
+from tapedeck.core.happenings import HappeningKind
 from tapedeck.core.meeting import Meeting
 from tapedeck.core.recording import (
     Caller,
@@ -146,27 +147,26 @@ async def in_states(session: AsyncSession, states: Collection[RecordingState]) -
 
 async def outbox(session: AsyncSession, after: int = 0, limit: int = 100) -> Sequence[OutboxEntry]:
     """Changes of state in the order they were committed, beyond the row `after`."""
-    rows = select(OutboxRow).where(OutboxRow.id > after).order_by(OutboxRow.id).limit(limit)
-    return [
-        OutboxEntry(
-            row.id,
-            RecordingChanged(
-                row.recording_id,
-                row.seq,
-                None if row.previous is None else RecordingState(row.previous),
-                RecordingState(row.status),
-                row.created_at,
-            ),
-            row.payload,
-        )
-        for row in (await session.execute(rows)).scalars()
-    ]
+    rows = select(OutboxRow).where(OutboxRow.id > after, OutboxRow.kind == HappeningKind.RECORDING)
+    ordered = rows.order_by(OutboxRow.id).limit(limit)
+    return [_entry(row) for row in (await session.execute(ordered)).scalars()]
+
+
+def _entry(row: OutboxRow) -> OutboxEntry:
+    assert row.recording_id is not None and row.seq is not None and row.status is not None
+    previous = None if row.previous is None else RecordingState(row.previous)
+    change = RecordingChanged(row.recording_id, row.seq, previous, RecordingState(row.status), row.created_at)
+    return OutboxEntry(row.id, change, row.payload)
 
 
 async def _note(session: AsyncSession, recording: Recording, change: RecordingChanged) -> None:
     """Put a change in the outbox and in the counts."""
     session.add(
         OutboxRow(
+            kind=str(HappeningKind.RECORDING),
+            app_id=recording.app_id,
+            meeting_id=recording.meeting_id,
+            session_id=recording.session_id,
             recording_id=recording.id,
             seq=change.seq,
             previous=change.previous,

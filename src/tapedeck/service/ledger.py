@@ -30,11 +30,22 @@ class Ledger:
         self._db = db
         self._clock = clock
         self._listeners: list[Listener] = []
+        self._readers: list[Callable[[], None]] = []
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Hear every change from now on, until the returned function is called."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    def on_news(self, reader: Callable[[], None]) -> Callable[[], None]:
+        """Hear that the outbox has something new, until the returned function is called. `reader` returns at once."""
+        self._readers.append(reader)
+        return lambda: self._readers.remove(reader)
+
+    def announce(self) -> None:
+        """Something was committed to the outbox."""
+        for reader in tuple(self._readers):
+            reader()
 
     async def open(self, session: DbSession, recording: Recording) -> RecordingChanged:
         """Store a new recording in a transaction of the caller's, who calls `publish` after its commit."""
@@ -78,3 +89,4 @@ class Ledger:
                 listener(recording, change)
             except Exception:
                 _log.exception("a listener failed", extra={"action": "listener_failed", "recording_id": recording.id})
+        self.announce()

@@ -33,6 +33,7 @@ from tapedeck.db import access, presence
 from tapedeck.db import recordings as table
 from tapedeck.db.engine import Database
 from tapedeck.ports.clock import Clock
+from tapedeck.service import notices
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.recordings import RecordingService
 
@@ -175,6 +176,7 @@ class LifecycleService:
             sessions: list[Session] = []
             for live in await presence.live_sessions(session):
                 changed = live
+                await notices.all_leave(session, live, now)
                 await presence.leave_all(session, live.id, now)
                 if live.occupied_since is not None or live.outage_at is not None:
                     outage_at = live.outage_at or whole_ms(log_ends.get(live.id, now))

@@ -26,6 +26,7 @@ from tapedeck.core.times import whole_ms
 from tapedeck.db import presence, rooms
 from tapedeck.db import recordings as table
 from tapedeck.db.engine import Database, DbSession
+from tapedeck.service import notices
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.recordings import RecordingService
 
@@ -61,10 +62,13 @@ class SessionService:
             stale = await presence.live_session(session, meeting_id)
             if stale is not None:
                 ended = await self._end(session, stale, at)
-            await presence.add_session(session, Session(session_id, meeting_id, at, empty_since=at))
+            live = Session(session_id, meeting_id, at, empty_since=at)
+            await presence.add_session(session, live)
+            await notices.session_started(session, meeting, live)
             if meeting.record_on_start:
                 opened = await self._recordings.start_in(session, meeting)
         self._follow(ended)
+        self._ledger.announce()
         if opened is not None:
             self._ledger.publish(*opened)
             # Not awaited here: capture is in the middle of reporting and may not take a command before we return.
@@ -78,6 +82,7 @@ class SessionService:
             live = await _session(session, session_id)
             ended = [] if live.ended_at is not None else await self._end(session, live, whole_ms(at))
         self._follow(ended)
+        self._ledger.announce()
 
     async def on_joined(self, session_id: str, participant_id: str, peer_id: str, name: str, at: datetime) -> None:
         """A peer connected. Hidden participants are remembered, but the room stays empty. NotFoundError."""
@@ -94,6 +99,9 @@ class SessionService:
             if not hidden and live.occupied_since is None:
                 live = replace(live, occupied_since=at, empty_since=None, outage_at=None)
                 await presence.save_session(session, live)
+            if not hidden:
+                await notices.joined(session, live, participant_id, peer_id, name, at)
+        self._ledger.announce()
 
     async def on_left(self, session_id: str, peer_id: str, at: datetime) -> None:
         """A peer is gone. NotFoundError for the session."""
@@ -103,6 +111,8 @@ class SessionService:
             await presence.leave_peer(session, session_id, peer_id, at)
             if live.occupied_since is not None and await presence.peer_count(session, session_id) == 0:
                 await presence.save_session(session, replace(live, occupied_since=None, empty_since=at))
+            await notices.left(session, live, peer_id, at)
+        self._ledger.announce()
 
     async def on_capturing(self, recording_id: str, session_id: str, at: datetime) -> None:
         """The first media of the recording is stored. NotFoundError."""
@@ -115,9 +125,11 @@ class SessionService:
 
     async def _end(self, session: DbSession, live: Session, at: datetime) -> list[_Change]:
         """End a session and stop what records it: at once, or at the outage that nobody has come back from."""
+        await notices.all_leave(session, live, at)
         await presence.leave_all(session, live.id, at)
         empty_since = live.empty_since or at
         await presence.save_session(session, replace(live, ended_at=at, occupied_since=None, empty_since=empty_since))
+        await notices.session_ended(session, live, at)
         stop = Stop(StopCause.FAULT, at=live.outage_at) if live.outage_at else Stop(StopCause.EMPTY, at=at)
         changes: list[_Change] = []
         for recording in await table.of_session(session, live.id, LIVE):

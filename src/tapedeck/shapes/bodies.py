@@ -15,14 +15,19 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from tapedeck.core.errors import FieldProblem, InvalidError
 from tapedeck.core.meeting import MeetingStatus
 from tapedeck.core.naming import PREFIX_LIMIT, is_prefix
+from tapedeck.shapes.webhooks import EventName, SentEventName
 
 __all__ = [
     "ActionBody",
     "AppBody",
     "EditParticipantBody",
+    "EditWebhookBody",
     "MeetingBody",
     "ParticipantBody",
+    "RedeliverBody",
+    "SampleBody",
     "StartBody",
+    "WebhookBody",
     "parse",
 ]
 
@@ -291,3 +296,48 @@ class AppBody(_Body):
     """POST apps."""
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
+
+
+def _unique(value: list[str]) -> list[str]:
+    return list(dict.fromkeys(value))
+
+
+_HookName = Annotated[str, Field(min_length=1, max_length=256)]
+_Events = Annotated[list[EventName], Field(min_length=1), AfterValidator(_unique)]
+
+
+class WebhookBody(_Body):
+    """POST webhooks and PUT webhooks/{id}."""
+
+    name: _HookName
+    url: str
+    events: _Events
+    enabled: bool | None = None
+
+
+class EditWebhookBody(_Body):
+    """PATCH webhooks/{id}."""
+
+    name: _HookName | None = None
+    url: str | None = None
+    events: _Events | None = None
+    enabled: bool | None = None
+
+
+class SampleBody(_Body):
+    """POST test of a webhook."""
+
+    event: SentEventName = "recording.statusUpdate"
+
+
+class RedeliverBody(_Body):
+    """POST redeliver of a webhook: which deliveries, by creation (inclusive), outcome, event and recording or session.
+
+    What is delivered already is sent again only if its status is named.
+    """
+
+    start_time: Annotated[str, Field(max_length=64)] | None = None
+    end_time: Annotated[str, Field(max_length=64)] | None = None
+    status: list[Literal["DELIVERED", "FAILED", "CANCELLED"]] | None = None
+    event: EventName | None = None
+    key: Annotated[str, Field(max_length=64)] | None = None

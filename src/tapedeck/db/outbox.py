@@ -1,0 +1,130 @@
+"""Queries about the outbox: everything that happened, in the order of its commit. Rows in, happenings out.
+
+Rows get their numbers inside the only writing transaction there is at a time, so a reader that has come to a number
+has missed nothing before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tapedeck.core.happenings import Guest, Happening, HappeningKind, guest_of, guest_snapshot, recording_of
+from tapedeck.core.meeting import Session
+from tapedeck.core.recording import RecordingState
+from tapedeck.db.access import to_app
+from tapedeck.db.models import AppRow, CursorRow, MeetingRow, OutboxRow, SessionRow
+from tapedeck.db.presence import to_session
+from tapedeck.db.rooms import MEETING_COLUMNS, to_meeting
+
+__all__ = [
+    "Scope",
+    "announced",
+    "find_cursor",
+    "forget_before",
+    "happenings",
+    "latest",
+    "note_guest",
+    "note_session",
+    "save_cursor",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose happenings; None means any."""
+
+    account_id: str | None = None
+    app_id: str | None = None
+    meeting_id: str | None = None
+    recording_id: str | None = None
+
+
+async def note_session(session: AsyncSession, kind: HappeningKind, app_id: str, live: Session, at: datetime) -> None:
+    """A session began or ended."""
+    row = OutboxRow(kind=str(kind), app_id=app_id, meeting_id=live.meeting_id, session_id=live.id)
+    row.payload, row.created_at = {}, at
+    session.add(row)
+    await session.flush()
+
+
+async def note_guest(
+    session: AsyncSession, kind: HappeningKind, app_id: str, live: Session, guest: Guest, at: datetime
+) -> None:
+    """Somebody came or went."""
+    row = OutboxRow(kind=str(kind), app_id=app_id, meeting_id=live.meeting_id, session_id=live.id)
+    row.participant_id, row.payload, row.created_at = guest.participant_id, guest_snapshot(guest), at
+    session.add(row)
+    await session.flush()
+
+
+async def announced(session: AsyncSession, session_id: str, participant_id: str) -> Guest | None:
+    """Somebody whose coming was told, and whose going was not."""
+    rows = select(OutboxRow).where(OutboxRow.session_id == session_id, OutboxRow.participant_id == participant_id)
+    row = (await session.execute(rows.order_by(OutboxRow.id.desc()).limit(1))).scalar()
+    return guest_of(row.payload) if row is not None and row.kind == HappeningKind.JOINED else None
+
+
+async def happenings(
+    session: AsyncSession, after: int, limit: int = 100, scope: Scope | None = None
+) -> Sequence[Happening]:
+    """What happened beyond the row `after`, in order."""
+    scope = scope or Scope()
+    rows = (
+        select(OutboxRow, AppRow, SessionRow, *MEETING_COLUMNS)
+        .join(AppRow, AppRow.id == OutboxRow.app_id)
+        .join(MeetingRow, MeetingRow.id == OutboxRow.meeting_id)
+        .outerjoin(SessionRow, SessionRow.id == OutboxRow.session_id)
+        .where(OutboxRow.id > after)
+    )
+    if scope.account_id is not None:
+        rows = rows.where(AppRow.account_id == scope.account_id)
+    if scope.app_id is not None:
+        rows = rows.where(OutboxRow.app_id == scope.app_id)
+    if scope.meeting_id is not None:
+        rows = rows.where(OutboxRow.meeting_id == scope.meeting_id)
+    if scope.recording_id is not None:
+        rows = rows.where(OutboxRow.recording_id == scope.recording_id)
+    found = await session.execute(rows.order_by(OutboxRow.id).limit(limit))
+    return [_happening(row, app, live, meeting) for row, app, live, *meeting in found]
+
+
+async def latest(session: AsyncSession) -> int:
+    """The number of the newest row; 0 when there is none."""
+    return (await session.execute(select(func.max(OutboxRow.id)))).scalar() or 0
+
+
+async def find_cursor(session: AsyncSession, name: str) -> int:
+    """How far a reader has come; 0 for one that never read."""
+    return (await session.execute(select(CursorRow.position).where(CursorRow.name == name))).scalar() or 0
+
+
+async def save_cursor(session: AsyncSession, name: str, position: int) -> None:
+    """Note how far a reader has come."""
+    await session.execute(update(CursorRow).where(CursorRow.name == name).values(position=position))
+
+
+async def forget_before(session: AsyncSession, at: datetime, read_to: int) -> None:
+    """Remove what is older than `at`, up to the row `read_to`."""
+    await session.execute(delete(OutboxRow).where(OutboxRow.created_at < at, OutboxRow.id <= read_to))
+
+
+def _happening(row: OutboxRow, app: AppRow, live: SessionRow | None, meeting: Sequence[Any]) -> Happening:
+    kind = HappeningKind(row.kind)
+    is_recording = kind is HappeningKind.RECORDING
+    return Happening(
+        row.id,
+        kind,
+        row.created_at,
+        to_app(app),
+        to_meeting(meeting),
+        None if live is None else to_session(live),
+        recording_of(row.payload) if is_recording else None,
+        RecordingState(row.previous) if is_recording and row.previous is not None else None,
+        guest_of(row.payload) if row.participant_id is not None else None,
+    )
