@@ -356,6 +356,21 @@ async def test_ports_are_taken_from_the_range_until_it_is_used_up() -> None:
         await spin(lambda: len(place.server) == 0)
 
 
+async def test_lite_publisher_is_connected_to() -> None:
+    """It only answers checks (RFC 8445 2.5): we begin them and nominate."""
+    async with studio() as place, publisher() as person:
+        video = person.add_video(Codec.VP8)
+        person._link._controlling = person._link._connection.ice_controlling = False
+
+        async def post(offer: str) -> str:
+            return await place.poster()(offer.replace("t=0 0\r\n", "t=0 0\r\na=ice-lite\r\n"))
+
+        await person.connect(post)
+        await send_video(video, range(2))
+        await place.until(lambda: bool(place.ingest.peers and place.peer.tracks))
+        assert place.server._sessions[place.answers[0].session_id].peer._link.role == "controlling"
+
+
 async def test_stun_server_adds_the_address_the_world_sees() -> None:
     class Server(asyncio.DatagramProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -94,6 +94,10 @@ class IceLink:
         """Ours, of the newest ICE session, as values of a=candidate."""
         return [candidate.to_sdp() for candidate in (self._next or self._connection).local_candidates]
 
+    def take_control(self) -> None:
+        """Be the controlling agent, because the peer is a lite one (RFC 8445 6.1.1). Before `connect`."""
+        self._controlling = self._connection.ice_controlling = True
+
     async def gather(self) -> None:
         """Open sockets and find candidates. Raises UnavailableError when there is none to offer."""
         await self._gather(self._connection)

@@ -95,6 +95,8 @@ class WebRtcPeer:
         """Open sockets and answer. Raises InvalidError for an offer that cannot be taken, UnavailableError when no
         socket can be opened."""
         lines = negotiate(offer)
+        if offer.transport.ice_lite:
+            self._link.take_control()
         try:
             await self._link.gather()
             await self._link.add_candidates(offer.transport.candidates, end=offer.transport.end_of_candidates)
