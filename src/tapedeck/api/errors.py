@@ -81,7 +81,9 @@ async def _on_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, TapedeckError)
     reply = error_reply(exc, request)
     if reply.status_code >= 500:
-        _log.error("request failed", exc_info=exc, extra={"action": "request_failed", "status": reply.status_code})
+        ours = exc.kind in (ErrorKind.INTERNAL, ErrorKind.MEDIA)  # the others are the world's, and their text says all
+        more = {"action": "request_failed", "status": reply.status_code, "reason": str(exc)}
+        _log.error("request failed", exc_info=exc if ours else None, extra=more)
     return reply
 
 

@@ -33,8 +33,8 @@ def add_routes(routes: APIRouter, checks: Mapping[str, Check]) -> None:
             try:
                 await check()
                 results[name] = "ok"
-            except TapedeckError:
-                _log.warning("a part is not ready", exc_info=True, extra={"action": "not_ready", "part": name})
+            except TapedeckError as exc:
+                _log.warning("a part is not ready", extra={"action": "not_ready", "part": name, "reason": str(exc)})
                 results[name] = "failed"
         ok = all(result == "ok" for result in results.values())
         return Reply({"status": "ok" if ok else "failed", "checks": results}, 200 if ok else 503)
