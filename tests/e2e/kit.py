@@ -268,6 +268,10 @@ async def open_house(folder: Path, env: Mapping[str, str] | None = None) -> Asyn
     finally:
         code = await server.stop()
     assert code == 0, f"the server ended with {code}: {server.last_words()}"
+    said = server.log_path.read_text("utf-8")
+    assert "Traceback" not in said, said[said.index("Traceback") - 500 :][:3000]
+    for secret in (server.token, "eyJ", "signature="):
+        assert secret not in said, f"the server's log has {secret[:3]}..."
 
 
 async def together(**stories: Awaitable[Any]) -> dict[str, Any]:
