@@ -37,9 +37,12 @@ from tapedeck.api.app import create_app
 from tapedeck.core.signing import derive_key
 from tapedeck.db.engine import Database
 from tapedeck.db.models import MeetingRow, RecordingCountRow, RecordingRow
+from tapedeck.notify.outbox import Composer, sample
 from tapedeck.ports.sources import PeerInfo
 from tapedeck.ports.whip import WhipAnswer, WhipPatched
 from tapedeck.service.access import AccessService
+from tapedeck.service.deliveries import DeliveryService
+from tapedeck.service.events import EventFeed
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.recordings import RecordingService
@@ -141,12 +144,15 @@ async def _serve(root: Path) -> None:
         for state, number in (("failed", failed), ("done", RECORDINGS - failed)):
             counts = update(RecordingCountRow).where(RecordingCountRow.state == state)
             await session.execute(counts.values(count=number))
-    recordings = RecordingService(db, clock, Ledger(db, clock), quick, store)
+    ledger, compose = Ledger(db, clock), Composer(store)
+    recordings = RecordingService(db, clock, ledger, quick, store)
     app = create_app(
         access=access,
         meetings_service=MeetingService(db, clock, quick),
         recordings_service=recordings,
         webhooks_service=WebhookService(db, clock),
+        deliveries_service=DeliveryService(db, clock, ledger, compose, sample),
+        feed=EventFeed(db, ledger, compose),
         signer=RsaSigner.keep(root / "webhook.pem"),
         whip=quick,
         store=store,

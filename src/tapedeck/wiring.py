@@ -29,9 +29,10 @@ from tapedeck.core.signing import derive_key
 from tapedeck.db.engine import Database
 from tapedeck.media.codecs import missing_codecs
 from tapedeck.notify.deliver import Deliverer
-from tapedeck.notify.outbox import Composer
+from tapedeck.notify.outbox import Composer, sample
 from tapedeck.service.access import AccessService, Bootstrap
 from tapedeck.service.deliveries import DeliveryService
+from tapedeck.service.events import EventFeed
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService
@@ -169,6 +170,7 @@ class Node:
     clock: SystemClock
     webhooks: DeliveryWorker
     poster: HttpPoster
+    feed: EventFeed
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _abandoned: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -195,6 +197,7 @@ class Node:
         (failed, _) = await asyncio.gather(drain, give_up, return_exceptions=True)
         if isinstance(failed, Exception):
             log.error("drain.failed", exc_info=failed)
+        self.feed.close()
 
     async def _drain(self, timeout_s: float) -> None:
         try:
@@ -260,7 +263,9 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     sessions = SessionService(db, ledger, recordings)
     signer = await asyncio.to_thread(RsaSigner.keep, settings.data_dir / "webhook.pem")
     poster = HttpPoster(allow_private=settings.allow_private_urls, timeout_s=settings.webhook_timeout_s)
-    deliveries = DeliveryService(db, clock, ledger, Composer(store))
+    compose = Composer(store)
+    feed = EventFeed(db, ledger, compose)
+    deliveries = DeliveryService(db, clock, ledger, compose, sample)
     webhooks = DeliveryWorker(deliveries, Deliverer(poster, signer, clock), ledger, clock)
     limits = Limits(empty_timeout_s=settings.empty_meeting_timeout_s)
     lifecycle = LifecycleService(db, clock, ledger, recordings, limits)
@@ -293,6 +298,8 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         meetings_service=meetings,
         recordings_service=recordings,
         webhooks_service=WebhookService(db, clock, settings.allow_private_urls),
+        deliveries_service=deliveries,
+        feed=feed,
         signer=signer,
         whip=whip,
         store=store,
@@ -302,7 +309,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         checks={"database": db.ping, "disk": _DiskCheck(settings.data_dir)},
     )
     return Node(
-        app, public_url, bootstrap, db, lifecycle, sessions, capture, whip, films, keeper, clock, webhooks, poster
+        app, public_url, bootstrap, db, lifecycle, sessions, capture, whip, films, keeper, clock, webhooks, poster, feed
     )
 
 

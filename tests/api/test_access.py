@@ -35,6 +35,11 @@ ROUTES = [
     ("PATCH", "webhooks/{webhook}"),
     ("PUT", "webhooks/{webhook}"),
     ("DELETE", "webhooks/{webhook}"),
+    ("GET", "/v1/accounts/acme/apps/campus/webhooks/{webhook}/deliveries"),
+    ("GET", "/v1/accounts/acme/apps/campus/webhooks/{webhook}/deliveries/{delivery}"),
+    ("POST", "/v1/accounts/acme/apps/campus/webhooks/{webhook}/deliveries/{cancelled}/redeliver"),
+    ("POST", "/v1/accounts/acme/apps/campus/webhooks/{webhook}/redeliver"),
+    ("POST", "/v1/accounts/acme/apps/campus/webhooks/{webhook}/test"),
     ("GET", "recordings"),
     ("POST", "recordings"),
     ("GET", "recordings/active-recording/{meeting}"),
@@ -68,9 +73,13 @@ async def request(site: Site, method: str, path: str, token: str, meeting: Meeti
         preset = await rooms.find_preset_named(session, world.app.id, "group_call_host")
     assert preset is not None
     webhook = await world.webhooks.create(world.app, "n", "https://example.org/hook", ("meeting.ended",), True)
+    cancelled = await world.deliveries.send_test(world.app, webhook.id, "meeting.ended")
+    await world.webhooks.update(world.app, webhook.id, {"enabled": False})
+    await world.webhooks.update(world.app, webhook.id, {"enabled": True})
+    delivery = await world.deliveries.send_test(world.app, webhook.id, "meeting.ended")
     ids = {"meeting": meeting.id, "person": person.id, "preset": preset.id, "recording": view.recording.id}
-    full = path.format(webhook=webhook.id, **ids)
-    body = next((value for key, value in BODIES.items() if key in path), {})
+    full = path.format(webhook=webhook.id, delivery=delivery.id, cancelled=cancelled.id, **ids)
+    body = next((value for key, value in BODIES.items() if key in path and not path.startswith("/v1")), {})
     answer = await site.ask(method, full, token, json=body | {"meeting_id": meeting.id})
     if answer.status_code in (401, 403):
         assert answer.json()["errors"][0]["code"] == 10000
@@ -101,7 +110,7 @@ async def test_every_route_with_every_kind_of_token(site: Site, method: str, pat
         return status in (200, 201)
 
     assert fine(await request(site, method, path, good, meeting))
-    of_account = path.startswith("/")
+    of_account = path.endswith("/apps")
     status = await request(site, method, path, scoped, meeting)
     assert (status == 403) if of_account and method == "POST" else fine(status)
     if not of_account:

@@ -102,7 +102,7 @@ QUERY_NAMES = st.sampled_from(
     ]
 )
 QUERY = st.lists(st.tuples(QUERY_NAMES, TEXT | st.integers().map(str) | st.datetimes().map(str)), max_size=5)
-PARTS = ["{meeting}", "{person}", "{preset}", "{recording}", "{webhook}"]
+PARTS = ["{meeting}", "{person}", "{preset}", "{recording}", "{webhook}", "{delivery}", "{cancelled}"]
 
 
 class Target:
@@ -120,11 +120,14 @@ class Target:
         person = await world.person(meeting)
         recording = await world.start(meeting)
         webhook = await world.webhooks.create(world.app, "n", "https://example.org/", ("meeting.ended",), True)
+        delivery = await world.deliveries.send_test(world.app, webhook.id, "meeting.ended")
         return {
             "meeting": meeting.id,
             "person": person.id,
             "recording": recording.id,
             "webhook": webhook.id,
+            "delivery": delivery.id,
+            "cancelled": delivery.id,
             "preset": person.preset_id,
             "token": self.site.token_of(person),
         }

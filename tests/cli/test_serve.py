@@ -199,9 +199,12 @@ async def test_a_second_signal_ends_the_wait_for_stops_that_do_not_come() -> Non
         def drain(self) -> None:
             """As `WhipServer`."""
 
+        def close(self) -> None:
+            """As `EventFeed`."""
+
     stuck: Any = Hanging()
     none: Any = None
-    node = wiring.Node(none, "", none, none, stuck, none, none, stuck, none, none, none, none, none)
+    node = wiring.Node(none, "", none, none, stuck, none, none, stuck, none, none, none, none, none, stuck)
     draining = asyncio.create_task(node.drain(60))
     await begun.wait()
     node.abandon()
@@ -222,10 +225,13 @@ async def test_a_stop_that_fails_does_not_keep_films_from_being_finished() -> No
         def drain(self) -> None:
             done.append("drained")
 
+        def close(self) -> None:
+            done.append("quiet")
+
     part: Any = Part()
     none: Any = None
-    await wiring.Node(none, "", none, none, part, none, none, part, part, none, none, none, none).drain(60)
-    assert done == ["drained", "closed", "closed"]
+    await wiring.Node(none, "", none, none, part, none, none, part, part, none, none, none, none, part).drain(60)
+    assert done == ["drained", "closed", "closed", "quiet"]
 
 
 async def test_a_server_that_cannot_be_built_leaves_its_database_closed(tmp_path: Path) -> None:

@@ -26,9 +26,10 @@ from tapedeck.core.signing import derive_key
 from tapedeck.db import recordings as table
 from tapedeck.db.engine import Database
 from tapedeck.db.recordings import OutboxEntry
-from tapedeck.notify.outbox import Composer
+from tapedeck.notify.outbox import Composer, sample
 from tapedeck.service.access import AccessService
 from tapedeck.service.deliveries import DeliveryService
+from tapedeck.service.events import EventFeed
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService, MeetingValues, ParticipantValues
@@ -109,6 +110,7 @@ class World:
     lifecycle: LifecycleService
     webhooks: WebhookService
     deliveries: DeliveryService
+    feed: EventFeed
     signer: RsaSigner
     account_id: str
     app: App
@@ -209,7 +211,8 @@ async def make_world(root: Path, public_url: str = "http://127.0.0.1:1") -> Asyn
             sessions=sessions,
             lifecycle=LifecycleService(db, clock, ledger, recordings),
             webhooks=WebhookService(db, clock, allow_private=True),
-            deliveries=DeliveryService(db, clock, ledger, Composer(store)),
+            deliveries=DeliveryService(db, clock, ledger, Composer(store), sample),
+            feed=EventFeed(db, ledger, Composer(store)),
             signer=SIGNER,
             account_id=first.account_id,
             app=first.app,

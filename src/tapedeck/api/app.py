@@ -12,11 +12,14 @@ from tapedeck.api.auth import Gate
 from tapedeck.api.edge import Edge
 from tapedeck.api.health import Check
 from tapedeck.api.realtimekit import apps, meetings, participants, recordings, webhooks
+from tapedeck.api.v1 import deliveries, events
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.signer import Signer
 from tapedeck.ports.storage import ObjectStore
 from tapedeck.ports.whip import WhipServer
 from tapedeck.service.access import AccessService
+from tapedeck.service.deliveries import DeliveryService
+from tapedeck.service.events import EventFeed
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.webhooks import WebhookService
@@ -24,6 +27,7 @@ from tapedeck.service.webhooks import WebhookService
 __all__ = ["create_app"]
 
 _ACCOUNT = "/client/v4/accounts/{account_id}/realtime/kit"
+_OURS = "/v1/accounts/{account_id}"
 _APP = f"{_ACCOUNT}/{{app_id}}"
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -35,6 +39,8 @@ def create_app(
     meetings_service: MeetingService,
     recordings_service: RecordingService,
     webhooks_service: WebhookService,
+    deliveries_service: DeliveryService,
+    feed: EventFeed,
     signer: Signer,
     whip: WhipServer,
     store: ObjectStore,
@@ -69,6 +75,8 @@ def create_app(
     recordings.add_routes(routes, _APP, gate, recordings_service)
     webhooks.add_routes(routes, _APP, gate, webhooks_service)
     webhooks.add_key_route(routes, signer)
+    deliveries.add_routes(routes, _OURS, gate, deliveries_service)
+    events.add_routes(routes, _OURS, gate, feed)
     recordings.add_browser_routes(routes, "/v2", gate, recordings_service)
     rtc.add_routes(routes, gate, meetings_service, whip, ice_servers)
     files.add_routes(routes, store, link_key, clock)

@@ -26,12 +26,14 @@ from tapedeck.ports.clock import Clock
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.webhooks import owned_webhook
 
-__all__ = ["Claim", "Composer", "DeliveryFilter", "DeliveryService"]
+__all__ = ["Claim", "Composer", "DeliveryFilter", "DeliveryService", "Sampler"]
 
 _log = logging.getLogger(__name__)
 
 Composer = Callable[[Happening], Awaitable[Message | None]]
 """Puts a happening into the words of a face; None when the face does not speak of it."""
+Sampler = Callable[[str, App, datetime], Message]
+"""A message of an event that never happened."""
 CURSOR = "webhooks"
 RANGE_LIMIT = 1000
 """Deliveries that one request may ask for again."""
@@ -49,11 +51,12 @@ class Claim:
 class DeliveryService:
     """The queues of all webhooks."""
 
-    def __init__(self, db: Database, clock: Clock, ledger: Ledger, compose: Composer) -> None:
+    def __init__(self, db: Database, clock: Clock, ledger: Ledger, compose: Composer, sample: Sampler) -> None:
         self._db = db
         self._clock = clock
         self._ledger = ledger
         self._compose = compose
+        self._sample = sample
 
     # For the worker
 
@@ -183,9 +186,10 @@ class DeliveryService:
         self._ledger.announce()
         return len(found)
 
-    async def send_test(self, app: App, webhook_id: str, message: Message) -> Delivery:
+    async def send_test(self, app: App, webhook_id: str, event: str) -> Delivery:
         """Queue a message that nothing happened for. NotFoundError; ConflictError when the webhook is disabled."""
         delivery_id = str(uuid4())
+        message = self._sample(event, app, whole_ms(self._clock.now()))
         async with self._db.write() as session:
             webhook = await _enabled(session, app, webhook_id)
             now = whole_ms(self._clock.now())

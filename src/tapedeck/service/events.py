@@ -1,0 +1,90 @@
+"""The live feed: what happens in an account, app, meeting or recording, while somebody listens or from where they left.
+
+Reads the same outbox as the webhooks, so both say the same in the same order. Keeps nothing per listener but a number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, suppress
+
+from tapedeck.core.errors import LimitError, UnavailableError
+from tapedeck.core.happenings import Message
+from tapedeck.db import outbox
+from tapedeck.db.engine import Database
+from tapedeck.db.outbox import Scope
+from tapedeck.service.deliveries import Composer
+from tapedeck.service.ledger import Ledger
+
+__all__ = ["EventFeed", "Scope"]
+
+LISTENERS = 256
+"""Feeds that may be followed at once."""
+_BATCH = 100
+
+
+class EventFeed:
+    """What happens, as it happens. `alive_s`: the longest silence, in seconds."""
+
+    def __init__(self, db: Database, ledger: Ledger, compose: Composer, alive_s: float = 15.0) -> None:
+        self._db = db
+        self._compose = compose
+        self._alive_s = alive_s
+        self._waiting: set[asyncio.Event] = set()
+        self._is_closed = False
+        ledger.on_news(self._wake)
+
+    async def position(self) -> int:
+        """Where what happens from now on begins."""
+        async with self._db.read() as session:
+            return await outbox.latest(session)
+
+    def check(self) -> None:
+        """Pass when one more may listen. LimitError, UnavailableError when the server is about to end."""
+        if self._is_closed:
+            raise UnavailableError("The server is shutting down", retry_after_s=5)
+        if len(self._waiting) >= LISTENERS:
+            raise LimitError(f"More than {LISTENERS} feeds are followed already", retry_after_s=30)
+
+    async def follow(self, scope: Scope, after: int) -> AsyncGenerator[tuple[int, Message] | None]:
+        """Everything beyond the number `after`, in order, with its number; None after a silence. Ends with `close`.
+
+        Errors as `check`.
+        """
+        with self._listener() as news:
+            while not self._is_closed:
+                news.clear()
+                async with self._db.snapshot() as session:
+                    newest = await outbox.latest(session)
+                    found = await outbox.happenings(session, after, _BATCH, scope)
+                for happening in found:
+                    after = happening.id
+                    message = await self._compose(happening)
+                    if message is not None:
+                        yield happening.id, message
+                if len(found) < _BATCH:
+                    after = max(after, newest)  # the rest up to there is not of this scope
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(news.wait(), self._alive_s)
+                    if not news.is_set():
+                        yield None
+
+    def close(self) -> None:
+        """End all that is followed: the server is about to end."""
+        self._is_closed = True
+        self._wake()
+
+    @contextmanager
+    def _listener(self) -> Iterator[asyncio.Event]:
+        self.check()
+        news = asyncio.Event()
+        self._waiting.add(news)
+        try:
+            yield news
+        finally:
+            self._waiting.discard(news)
+
+    def _wake(self) -> None:
+        for news in self._waiting:
+            news.set()
