@@ -53,7 +53,7 @@ def test_garbage_is_counted_and_the_next_key_frame_mends_it(frames: list[Encoded
     assert decoder.stats.errors + decoder.stats.skipped == 5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.sampled_from(SOUND), st.data())
 def test_no_damage_raises_and_a_key_frame_always_mends(frames: list[EncodedFrame], data: st.DataObject) -> None:
     decoder = VideoDecoder()

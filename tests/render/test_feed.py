@@ -55,6 +55,22 @@ def test_frames_come_in_order_and_not_before_they_are_asked_for(tmp_path: Path) 
     feed.close()
 
 
+def test_nothing_is_handed_out_before_its_place_is_final(tmp_path: Path) -> None:
+    """A place that may still change would be another one in a later film."""
+    feed = LogFeed(one_camera(tmp_path / "log"), "r")
+    feed.advance(S)
+    track, ready_ns = feed.tracks["ada-camera"], feed.ready_until_ns
+    assert ready_ns < feed.until_ns + 1
+    seen = []
+    while timed := track.take(100 * S):
+        seen.append(timed.capture_ns)
+    assert all(at < ready_ns for at in seen)
+    feed.advance(100 * S)
+    later = track.take(100 * S)
+    assert later is not None and later.capture_ns >= max(seen, default=0)
+    feed.close()
+
+
 def test_it_is_complete_when_the_log_is_up_to_the_stop(tmp_path: Path) -> None:
     feed = LogFeed(one_camera(tmp_path / "log"), "r")
     feed.advance(5 * S)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.render.meetings import DELAY_NS, FPS, MS, SMALL, GrowingLog, Meeting, Reel, S, clip, make
 
@@ -203,7 +203,11 @@ def busy_meeting(seed: int) -> tuple[Meeting, int]:
     return meeting, 9 * S
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK_PHASES = (Phase.reuse, Phase.generate)
+"""Shrinking and explaining a failure would take minutes of rendering."""
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=QUICK_PHASES)
 @given(seed=st.integers(0, 3), data=st.data())
 def test_a_live_film_and_a_later_one_agree_on_everything(
     tmp_path_factory: pytest.TempPathFactory, seed: int, data: st.DataObject

@@ -80,8 +80,24 @@ class VideoDecoder:
             self.stats.unsupported += 1
             self._waiting = True
             return None
+        is_fresh = self._context is None or frame.codec is not self._codec
+        picture = self._attempt(frame, fresh=is_fresh)
+        if frame.is_key and not is_fresh and (picture is None or picture.pts != frame.media_time):
+            # What came before may have left the decoder in a state that a good key frame does not mend.
+            picture = self._attempt(frame, fresh=True)
+        if picture is None:
+            self.stats.errors += 1
+            self._waiting = True
+            self._context = None
+            return None
+        self._waiting = False
+        self.stats.decoded += 1
+        return Picture(picture, frame.media_time if picture.pts is None else picture.pts)
+
+    def _attempt(self, frame: EncodedFrame, *, fresh: bool) -> av.VideoFrame | None:
+        """The last picture that comes out when a frame is put in; None when none does, or a damaged one."""
         try:
-            if self._context is None or frame.codec is not self._codec:
+            if fresh or self._context is None:
                 self._context, self._codec = _open(frame.codec), frame.codec
             elif self._waiting:
                 self._context.flush_buffers()
@@ -89,23 +105,8 @@ class VideoDecoder:
             packet.pts, packet.time_base = frame.media_time, _TICKS
             pictures = self._context.decode(packet)
         except (av.FFmpegError, ValueError, MemoryError):
-            self._fail()
             return None
-        if not pictures:
-            self.stats.skipped += 1
-            return None
-        picture = pictures[-1]
-        if picture.is_corrupt:
-            self._fail()
-            return None
-        self._waiting = False
-        self.stats.decoded += 1
-        return Picture(picture, frame.media_time if picture.pts is None else picture.pts)
-
-    def _fail(self) -> None:
-        self.stats.errors += 1
-        self._waiting = True
-        self._context = None
+        return pictures[-1] if pictures and not pictures[-1].is_corrupt else None
 
 
 def _open(codec: Codec) -> VideoCodecContext:

@@ -52,6 +52,8 @@ class TrackFeed:
         "The timeline says that no further frame was written from here on."
         self.is_closed = False
         "No further frame will be read."
+        self.final_until_ns = -_FOREVER
+        "What was captured before this has its final place; nothing beyond is handed out, whatever is asked for."
         self._log = log
         self._reader = reader
         self._clock = clock
@@ -67,7 +69,8 @@ class TrackFeed:
         return self.is_closed and not self._queue
 
     def next(self, before_ns: int) -> TimedFrame | None:
-        """The next frame, left where it is, if it was captured before `before_ns` (at most what is known for good)."""
+        """The next frame, left where it is, if it was captured before `before_ns`."""
+        before_ns = min(before_ns, self.final_until_ns)
         if not self._queue or before_ns <= self._least_ns:
             return None
         frame = self._queue[0]
@@ -183,6 +186,7 @@ class LogFeed:
             end_ns = self.film.end_ns
             if end_ns is not None and self.until_ns >= end_ns:
                 self.is_complete = True  # frames near the end have the place that the last knot before it gives them
+        self._settle()
         return events
 
     def finish(self) -> None:
@@ -195,6 +199,7 @@ class LogFeed:
         for clock in self._clocks.values():
             clock.finish()
         self.is_complete = True
+        self._settle()
 
     def forget(self, track_id: str) -> None:
         """Nothing more is wanted of a track."""
@@ -208,6 +213,11 @@ class LogFeed:
         self._timeline.close()
         for track in self.tracks.values():
             track.close()
+
+    def _settle(self) -> None:
+        ready_ns = self.ready_until_ns
+        for track in self.tracks.values():
+            track.final_until_ns = ready_ns
 
     def _next_event(self) -> TimelineEvent | None:
         """The next event of the timeline; None while there is none, or before the film is known to begin."""
