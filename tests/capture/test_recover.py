@@ -151,7 +151,7 @@ def test_recording_started_during_the_outage_waits_for_media() -> None:
 
 
 VICTIM = """
-    import asyncio, sys, time
+    import asyncio, sys, threading, time
     from datetime import UTC, datetime
     from pathlib import Path
     from tapedeck.capture.recover import new_session
@@ -175,7 +175,7 @@ VICTIM = """
             sink.frame(EncodedFrame(now * 9 // 100_000, now, b"%d" % number, Codec.VP8, flags))
             session.tick(now)
             print(number, now - session.zero_ns, flush=True)
-            await asyncio.sleep(0.01)
+            await asyncio.to_thread(threading.Event().wait, 0.01)
 
     asyncio.run(main())
 """

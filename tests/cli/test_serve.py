@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
+from tests.pace import beat
 
 from tapedeck import wiring
 from tapedeck.api.connection import HEAD_LIMIT, PIPELINE_LIMIT, Connection
@@ -119,7 +120,7 @@ async def test_a_head_without_end_is_cut_off(pieces: list[bytes]) -> None:
                 while True:  # whatever was still in the socket's buffer
                     writer.write(b"a")
                     await writer.drain()
-                    await asyncio.sleep(0.001)
+                    await beat(0.001)
         writer.close()
 
 

@@ -12,6 +12,7 @@ from typing import cast
 import pytest
 import uvloop
 from aioice import ice, stun
+from tests.pace import beat
 from tests.sources.kit import Studio, h264_frame, publisher, studio, vp8_frame
 
 from tapedeck.core.errors import InvalidError, UnavailableError
@@ -32,7 +33,7 @@ async def send_video(track: OutgoingTrack, numbers: range, *, fps: int = 60, key
     for i in numbers:
         sent.append(make(i, 1000 + i * 37 % 5000, key=i % key_every == 0))
         track.send(sent[-1], i * 90_000 // fps)
-        await asyncio.sleep(1 / fps)
+        await beat(1 / fps)
     return sent
 
 
@@ -69,7 +70,7 @@ async def test_loss_delay_and_reorder_cost_no_frame(codec: Codec, rtx: bool) -> 
         frames += await send_video(video, range(1, 179))
         there.active = False
         frames += await send_video(video, range(179, 180))
-        await asyncio.sleep(0.1)  # the pace of the sound, which is sent by timers
+        await beat(0.1)  # the pace of the sound, which is sent by timers
         audio.send(sounds[-1], 179 * 800)
         await place.until(lambda: len(place.peer.video.frames) == 180 and len(place.peer.audio.frames) == 180)
         assert place.peer.video.payloads == frames
@@ -139,7 +140,7 @@ async def test_tracks_without_ssrcs_in_the_offer_are_told_apart_by_mid(loss: flo
             there.active = 0 < i < 29  # a lost beginning or end cannot be known to be missing
             for k in range(2):
                 tracks[k].send(frames[k][i], i * 3000)
-            await asyncio.sleep(0.01)
+            await beat(0.01)
         await place.until(lambda: [len(t.frames) for t in place.peer.tracks] == [30, 30])
         assert sorted(t.payloads for t in place.peer.tracks) == sorted(frames)
         there.close()
@@ -260,7 +261,7 @@ async def test_sender_reports_carry_the_senders_clock_exactly() -> None:
             audio.send(b"\xfc", i * 4800, level=5)
             video.report()
             audio.report()
-            await asyncio.sleep(0.02)
+            await beat(0.02)
         await place.until(lambda: all(len(t.reports) >= 6 for t in place.peer.tracks) and len(place.peer.tracks) == 2)
         for track, rate in ((place.peer.video, 90_000), (place.peer.audio, 48_000)):
             base = track.frames[0].media_time
@@ -279,7 +280,7 @@ async def test_receiver_reports_and_bit_rate_reach_the_sender_soon() -> None:
                 tracks[0].send(h264_frame(i, key=i == 0), i * 1500)
                 tracks[1].send(vp8_frame(i, key=i == 0), i * 1500)
                 tracks[2].send(b"\xfc", i * 800)
-                await asyncio.sleep(1 / 60)
+                await beat(1 / 60)
 
         await send()
         assert person.remb == 6_000_000

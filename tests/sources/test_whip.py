@@ -6,6 +6,7 @@ import asyncio
 import re
 
 import pytest
+from tests.pace import beat
 from tests.sources.kit import h264_frame, peer_info, publisher, studio, vp8_frame
 
 from tapedeck.core.errors import ConflictError, InvalidError, LimitError, NotFoundError, UnavailableError
@@ -212,7 +213,7 @@ async def test_ice_restart_moves_the_connection_without_losing_a_frame() -> None
         async def send(numbers: range) -> None:
             for i in numbers:
                 video.send(frames[i], i * 3000)
-                await asyncio.sleep(0.01)  # the pace of the sender
+                await beat(0.01)
 
         await send(range(20))
         media = asyncio.ensure_future(send(range(20, 40)))

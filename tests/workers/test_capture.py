@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.pace import eventually
 from tests.workers.house import House, open_house
 
 from tapedeck.core.errors import ConflictError, NotFoundError, UnavailableError
@@ -55,9 +56,11 @@ async def session_ended_at(house: House, session_id: str) -> datetime | None:
 
 async def ended(house: House, session_id: str) -> None:
     """Wait until the records say that a session is over."""
-    async with asyncio.timeout(10):
-        while await session_ended_at(house, session_id) is None:  # noqa: ASYNC110 - sessions have no listeners
-            await asyncio.sleep(0.01)
+
+    async def is_over() -> bool:
+        return await session_ended_at(house, session_id) is not None
+
+    await eventually(is_over)
 
 
 async def capturing(house: House, **meeting: object) -> Recording:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.pace import eventually
 
 from tapedeck.workers.render import FilmFile, RenderHost, RenderJob
 
@@ -119,10 +120,10 @@ async def test_a_child_that_waits_for_more_of_a_closed_log_is_ended() -> None:
     """As one does when the end of its recording never got into the log."""
     outcome = Outcome()
     script = """
-import time
+import threading
 while job["live"]:
     say(event="progress", film_ns=5, behind_ns=0)
-    time.sleep(0.02)
+    threading.Event().wait(0.02)
 done()
 """
     renders = RenderHost(
@@ -160,9 +161,12 @@ async def test_draining_does_not_wait_for_what_waits_for_its_next_attempt(tmp_pa
     outcome = Outcome()
     renders = host(outcome, "sys.exit(3)", delays=(1000.0,))
     renders.submit(job())
+
+    async def is_waiting() -> bool:
+        return renders._running["r1"].is_waiting
+
+    await eventually(is_waiting, 20)
     async with asyncio.timeout(20):
-        while not renders._running["r1"].is_waiting:  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.01)
         await renders.drain(1000)
     assert not outcome.failed
 
@@ -203,6 +207,7 @@ async def test_no_more_children_than_allowed_run_at_once(tmp_path: Path) -> None
     outcome = Outcome()
     script = """
 import pathlib
+from tests.pace import eventually
 place = pathlib.Path(job["place"])
 (place / str(os.getpid())).touch()
 say(event="progress", film_ns=len(list(place.iterdir())), behind_ns=0)
