@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Select, delete, func, or_, select, update
+from sqlalchemy import CursorResult, Select, bindparam, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.paging import Listing, Page
@@ -165,20 +165,28 @@ async def due_webhooks(session: AsyncSession, now: datetime) -> Sequence[Webhook
     return [_webhook(row) for row in (await session.execute(rows)).scalars()]
 
 
+_DUE = (
+    select(DeliveryRow)
+    .where(
+        DeliveryRow.webhook_id == bindparam("webhook_id"),
+        DeliveryRow.state == DeliveryState.READY,
+        DeliveryRow.next_at <= bindparam("now"),
+    )
+    .order_by(DeliveryRow.next_at, DeliveryRow.seq)
+    .limit(bindparam("most"))
+)
+
+
 async def due(
-    session: AsyncSession, webhook_id: str, now: datetime, limit: int, busy: Collection[int]
+    session: AsyncSession, webhook: Webhook, now: datetime, limit: int, busy: Collection[int]
 ) -> Sequence[Delivery]:
     """What of a webhook is to be sent now, but for what is being sent: the longest due first."""
-    usable = select(WebhookRow.id).where(WebhookRow.id == webhook_id, _usable(now))
-    rows = select(DeliveryRow).where(
-        DeliveryRow.webhook_id == webhook_id,
-        DeliveryRow.state == DeliveryState.READY,
-        DeliveryRow.next_at <= now,
-        DeliveryRow.seq.not_in(busy),
-        usable.exists(),
-    )
-    ordered = rows.order_by(DeliveryRow.next_at, DeliveryRow.seq).limit(limit)
-    return [_delivery(row) for row in (await session.execute(ordered)).scalars()]
+    paused_until = webhook.breaker.paused_until
+    if not webhook.enabled or (paused_until is not None and paused_until > now):
+        return []
+    wanted = {"webhook_id": webhook.id, "now": now, "most": limit + len(busy)}
+    found = [_delivery(row) for row in (await session.execute(_DUE, wanted)).scalars() if row.seq not in busy]
+    return found[:limit]
 
 
 async def next_due(session: AsyncSession, now: datetime) -> datetime | None:

@@ -99,8 +99,10 @@ class DeliveryService:
         """
         async with self._db.snapshot() as session:
             webhook = await table.find_webhook(session, webhook_id)
-            found = await table.due(session, webhook_id, self._clock.now(), limit, busy)
-        if webhook is None or not found:
+            if webhook is None:
+                return None
+            found = await table.due(session, webhook, self._clock.now(), limit, busy)
+        if not found:
             return None
         return Claim(webhook, [replace(delivery, url=webhook.url) for delivery in found])
 

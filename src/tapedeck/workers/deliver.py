@@ -7,6 +7,7 @@ their own, so that however many of them hang, those that answer do not wait. Att
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -28,6 +29,8 @@ FAILING_SLOTS = 32
 LANE_WIDTH = 4
 """Attempts at once to a webhook that answers; one that fails gets one."""
 _LONGEST_WAIT_S = 1.0
+_GATHER_S = 0.02
+"""News is looked at together: one look costs as much as one delivery."""
 _AFTER_FAULT_S = 1.0
 _FORGET_EVERY_S = 3600.0
 _BATCH = 50
@@ -71,6 +74,7 @@ class DeliveryWorker:
                 await asyncio.sleep(_AFTER_FAULT_S)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), wait_s)
+                await asyncio.sleep(_GATHER_S)
 
     async def launch(self) -> datetime | None:
         """Queue what happened and begin to send what is due; returns when the next thing is."""
@@ -118,6 +122,7 @@ class DeliveryWorker:
     async def _lane(self, webhook: Webhook) -> None:
         """Send what is due to one webhook until nothing is."""
         running: dict[asyncio.Task[None], int] = {}
+        may_be_more = True
         poke = self._pokes[webhook.id]
         poked: asyncio.Task[bool] = asyncio.create_task(poke.wait())
         if webhook.breaker.failures:
@@ -125,10 +130,13 @@ class DeliveryWorker:
         try:
             while True:
                 width = 1 if webhook.id in self._doubtful else LANE_WIDTH
-                claim = None
-                if len(running) < width:
-                    claim = await self._service.claim(webhook.id, width - len(running), tuple(running.values()))
-                for delivery in claim.deliveries if claim is not None else ():
+                free = width - len(running)
+                found: Sequence[Delivery] = ()
+                if may_be_more and free > 0:
+                    claim = await self._service.claim(webhook.id, free, tuple(running.values()))
+                    found = claim.deliveries if claim is not None else ()
+                    may_be_more = len(found) == free
+                for delivery in found:
                     task = asyncio.create_task(self._send(delivery), name=f"delivery {delivery.id}")
                     running[task] = delivery.seq
                 if not running:
@@ -137,7 +145,9 @@ class DeliveryWorker:
                 for task in [task for task in running if task.done()]:
                     del running[task]
                     task.result()
+                    may_be_more = True  # what waited for this one
                 if poke.is_set():
+                    may_be_more = True
                     poke.clear()
                     poked = asyncio.create_task(poke.wait())
         except Exception:
