@@ -22,6 +22,7 @@ from tapedeck.core.rtp import (
     build_rtp,
     build_sdes,
     build_sender_report,
+    is_pli,
     iter_extensions,
     ns_from_ntp,
     ntp_from_ns,
@@ -166,3 +167,9 @@ def test_ntp_keeps_every_nanosecond(ns: int) -> None:
 
 def test_ntp_of_the_unix_epoch() -> None:
     assert ntp_from_ns(2_208_988_800_500_000_000) == 2_208_988_800 << 32 | 1 << 31
+
+
+def test_picture_loss_indication_is_told_from_other_feedback() -> None:
+    assert is_pli(build_pli(1, 2))
+    assert not is_pli(build_remb(1, 500_000, [2]))
+    assert not any(is_pli(message) for message in build_nacks(1, 2, [3]))

@@ -29,6 +29,7 @@ __all__ = [
     "build_rtp",
     "build_sdes",
     "build_sender_report",
+    "is_pli",
     "iter_extensions",
     "ns_from_ntp",
     "ntp_from_ns",
@@ -345,6 +346,11 @@ def build_nacks(sender: int, ssrc: int, sequences: Sequence[int]) -> list[bytes]
 def build_pli(sender: int, ssrc: int) -> bytes:
     """Picture Loss Indication (RFC 4585 6.3.1)."""
     return _rtcp(_PSFB, 1, _PAIR.pack(sender, ssrc))
+
+
+def is_pli(message: bytes) -> bool:
+    """Whether an RTCP message is a Picture Loss Indication."""
+    return message[1] == _PSFB and message[0] & 31 == 1
 
 
 def build_remb(sender: int, bitrate: int, ssrcs: Sequence[int]) -> bytes:

@@ -20,6 +20,7 @@ from tapedeck.core.rtp import (
     build_receiver_report,
     build_remb,
     build_sdes,
+    is_pli,
     iter_extensions,
     parse_rtcp,
 )
@@ -258,6 +259,9 @@ class MediaReceiver:
                 self._on_fault(exc)
         if messages:
             self._send_rtcp(build_receiver_report(self._ssrc), messages)
+        # One that is lost costs half a second of picture. Senders answer requests that come together once.
+        if again := [message for message in messages if is_pli(message)]:
+            self._send_rtcp(build_receiver_report(self._ssrc), again)
 
     def _send_reports(self, now: int) -> None:
         heard = [s for s in self._streams.values() if s.reception.received > s.reported]
