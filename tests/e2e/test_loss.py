@@ -63,4 +63,4 @@ def test_no_corrupt_frame_is_decoded(lossy: Story) -> None:
     _, stats = run(replace(whole, video=replace(whole.video, width=640, height=360)), threading.Event())
     assert stats.errors == 0
     assert stats.unsupported == 0
-    assert stats.skipped <= 0.03 * stats.decoded
+    assert stats.skipped <= 0.05 * stats.decoded  # until the first key frames come, over 160 ms of way

@@ -230,13 +230,32 @@ async def test_a_log_beyond_reading_ends_its_recording_and_lets_the_others_go_on
         assert (await later.now_of(good)).state is R.CAPTURING
 
 
-async def test_a_recording_whose_log_is_gone_is_ended(tmp_path: Path) -> None:
+async def test_a_recording_whose_log_never_reached_the_disk_begins_with_who_comes_back(tmp_path: Path) -> None:
+    """The process died within the tenth of a second before the first write."""
     async with open_house(tmp_path) as house:
-        recording = await capturing(house)
+        recording, stopped = await capturing(house), await capturing(house)
+        await house.act(stopped, Action.STOP)
+        await house.until(stopped, R.RENDERING)
+        other = await capturing(house)
     (tmp_path / "captures").rename(tmp_path / "elsewhere")
     async with open_house(tmp_path) as later:
+        assert set(later.host.session_ids()) == {recording.session_id, other.session_id}
+        assert (await later.now_of(recording)).state is R.CAPTURING
+        meeting = await later.meetings.get(later.app, recording.meeting_id)
+        peer = await later.join(meeting)
+        peer.send()
+        await later.act(recording, Action.STOP)
+        peer.leave()
         await later.until(recording, R.RENDERING)
-        assert later.host.session_ids() == []
+        await later.act(other, Action.STOP)
+        await later.until(other, R.RENDERING)
+    events = events_of(tmp_path, recording.session_id)
+    assert [type(e) for e in events if isinstance(e, RecordingStarted | RecordingStopped)] == [
+        RecordingStarted,
+        RecordingStopped,
+    ]
+    nothing = events_of(tmp_path, other.session_id)
+    assert not [e for e in nothing if isinstance(e, RecordingStarted)], "a log without media: a render can say so"
 
 
 async def test_a_paused_recording_whose_start_was_lost_is_still_paused_and_can_go_on(tmp_path: Path) -> None:

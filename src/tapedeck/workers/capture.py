@@ -218,7 +218,7 @@ class CaptureHost:
         for session in recovery.sessions:
             starts = begun.get(session.id, {})
             directory = self._captures_dir / session.id
-            if (session.id in running or starts) and directory.is_dir():
+            if session.id in running or starts:
                 try:
                     await self._resume(session, directory, starts, recovery)
                     continue
@@ -249,16 +249,18 @@ class CaptureHost:
             keep_alive_s = (await self._meetings.admit(session.meeting_id)).keep_alive_s
         except TapedeckError:
             keep_alive_s = 60.0  # INACTIVE since: what was recorded is still to be ended in order
-        capture = await resumed_session(
-            directory,
-            now_utc=self._clock.now(),
-            now_ns=self._now_ns(),
-            listener=_Listener(self, session.meeting_id),
-        )
+        now_utc, now_ns, listener = self._clock.now(), self._now_ns(), _Listener(self, session.meeting_id)
+        if directory.is_dir():
+            capture = await resumed_session(directory, now_utc=now_utc, now_ns=now_ns, listener=listener)
+        else:  # it died before the first media of its recordings reached the disk: they begin with who comes back
+            log.warning("capture.log_gone", session_id=session.id)
+            capture = new_session(
+                directory, session.id, session.meeting_id, now_utc=now_utc, now_ns=now_ns, listener=listener
+            )
         live = self._add(session.meeting_id, capture, keep_alive_s)
         for state in (*LIVE, RecordingState.CLOSING):
             live.recordings |= {r.id for r in recovery.recordings[state] if r.session_id == session.id}
-        for state in LIVE:
+        for state in LIVE if directory.is_dir() else (*LIVE, RecordingState.CLOSING):
             for recording in recovery.recordings[state]:
                 if recording.session_id == session.id and recording.id not in capture.recording_ids:
                     capture.start(recording.id, self._now_ns())  # its start had not reached the disk
