@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["ObjectInfo", "ObjectStore"]
+from tapedeck.core.parts import PartRule
+
+__all__ = ["MultipartStore", "ObjectInfo", "ObjectStore", "Part", "Unfinished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +40,51 @@ class ObjectStore(Protocol):
 
     async def presign(self, key: str, filename: str, expires: datetime) -> str:
         """A URL that anybody can GET, HEAD and Range until `expires`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part that a store holds."""
+
+    number: int
+    size_bytes: int
+    tag: str
+    "What the store calls it; `complete` wants it back."
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An upload that was begun, and neither completed nor aborted."""
+
+    key: str
+    token: str
+    started: datetime
+
+
+class MultipartStore(Protocol):
+    """A bucket that takes an object in parts, in any order. Errors as `ObjectStore`; NotFoundError: no such upload.
+
+    A part is confirmed by the store (size and checksum) when `put_part` returns. Nothing is visible before `complete`.
+    """
+
+    @property
+    def rule(self) -> PartRule:
+        """What the store wants of parts."""
+
+    async def begin(self, key: str, content_type: str, filename: str) -> str:
+        """Begin an upload; returns its token, text that may be kept in the database."""
+
+    async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+        """Store a part, over an earlier one of its number. `offset` is its place in the finished object (bytes)."""
+
+    async def parts(self, key: str, token: str) -> Sequence[Part]:
+        """The parts that the store has, by number."""
+
+    async def complete(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo:
+        """Make these parts, which are in order, the object; others are dropped."""
+
+    async def abort(self, key: str, token: str) -> None:
+        """Drop an upload and its parts; one that is not there is fine."""
+
+    async def unfinished(self, prefix: str) -> Sequence[Unfinished]:
+        """Uploads in progress of keys that begin with `prefix`."""
