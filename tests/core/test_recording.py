@@ -200,3 +200,11 @@ def test_sides_are_even_and_never_smaller_than_asked(width: int, height: int) ->
     options = RecordingOptions(width=width, height=height)
     for asked, got in ((width, options.width), (height, options.height)):
         assert got % 2 == 0 and asked <= got <= asked + 1
+
+
+def test_size_counts_films_sound_and_tracks_but_no_stills() -> None:
+    files = [replace(FILM, kind=kind, size_bytes=10**at) for at, kind in enumerate(("video", "audio", "track"))]
+    files += [replace(FILM, kind=kind, size_bytes=10_000) for kind in ("poster", "sprite", "storyboard")]
+    ready = replace(new(), state=RecordingState.UPLOADING, files=tuple(files))
+    done, _ = advance(ready, Delivered(tuple(files), None), T0)
+    assert done.size_bytes == 111

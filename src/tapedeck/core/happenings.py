@@ -107,7 +107,7 @@ def recording_of(values: Mapping[str, Any]) -> Recording:
     made |= {
         "kind": RecordingKind(values["kind"]),
         "state": RecordingState(values["state"]),
-        "options": RecordingOptions(**values["options"]),
+        "options": RecordingOptions.from_dict(values["options"]),
         "start_cause": StartCause(values["start_cause"]),
         "stop_cause": None if values["stop_cause"] is None else StopCause(values["stop_cause"]),
         "started_by": _caller(values["started_by"]),

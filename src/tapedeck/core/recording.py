@@ -18,12 +18,15 @@ from typing import Any
 
 from tapedeck.core.errors import ConflictError
 from tapedeck.core.times import format_time, to_ms, whole_ms
+from tapedeck.core.wanted import AudioExport, RecordingOptions, TrackChoice, TrackLayer, Watermark
 
 __all__ = [
     "ACTIVE",
+    "COUNTED",
     "FINAL",
     "LIVE",
     "TRANSITIONS",
+    "AudioExport",
     "Caller",
     "CallerKind",
     "Command",
@@ -44,6 +47,9 @@ __all__ = [
     "StartCause",
     "Stop",
     "StopCause",
+    "TrackChoice",
+    "TrackLayer",
+    "Watermark",
     "WrongStateError",
     "advance",
     "recorded_seconds",
@@ -111,25 +117,11 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingOptions:
-    """What the film shall be. Sides are even, in pixels; the length is wall clock from the first media."""
-
-    width: int = 1280
-    height: int = 720
-    max_seconds: int = 86_400
-    file_name_prefix: str | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "width", max(self.width + self.width % 2, 2))
-        object.__setattr__(self, "height", max(self.height + self.height % 2, 2))
-
-
-@dataclass(frozen=True, slots=True)
 class FilmFile:
     """One finished file of a recording."""
 
     kind: str
-    "`video` or `audio`."
+    "`video`, `audio` or `track`; beside them stills: `poster`, `sprite`, `storyboard`."
     name: str
     size_bytes: int
     duration_ms: int
@@ -139,6 +131,8 @@ class FilmFile:
     "Where it lies on this machine until a destination has it."
     key: str | None = None
     "Its key in the built-in bucket, once it is there."
+    layer: str | None = None
+    "Of a track: the layer that it belongs to."
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +320,8 @@ ACTIVE = frozenset({_S.REQUESTED, _S.STARTING}) | LIVE
 """Not stopped: a second recording of the meeting must be asked for expressly."""
 FINAL = frozenset({_S.DONE, _S.FAILED})
 """Nothing will happen any more."""
+COUNTED = frozenset({"video", "audio", "track"})
+"""Kinds of files that make up the size of a recording."""
 
 
 def advance(recording: Recording, command: Command, now: datetime) -> tuple[Recording, tuple[RecordingChanged, ...]]:
@@ -359,7 +355,8 @@ def _apply(recording: Recording, command: Command, now: datetime) -> Recording:
             film = next((f for f in files if f.kind == "video"), files[0] if files else None)
             return replace(recording, files=files, film_ms=film.duration_ms if film else None)
         case Delivered(files, expires_at):
-            return replace(recording, files=files, size_bytes=sum(f.size_bytes for f in files), expires_at=expires_at)
+            size_bytes = sum(file.size_bytes for file in files if file.kind in COUNTED)
+            return replace(recording, files=files, size_bytes=size_bytes, expires_at=expires_at)
         case Fail(reason):
             ended = recording if recording.stopped_at else _end(recording, now)
             return replace(ended, stop_cause=ended.stop_cause or StopCause.FAULT, failure=reason)

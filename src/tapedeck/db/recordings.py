@@ -227,7 +227,7 @@ def _recording(values: Sequence[Any]) -> Recording:
         RecordingKind(kind),
         RecordingState(state),
         version,
-        RecordingOptions(**options),
+        RecordingOptions.from_dict(options),
         StartCause(start_cause),
         _to_caller(started_by),
         session_id,
