@@ -14,6 +14,7 @@ import httpx
 import uvicorn
 from cloudflare import AsyncCloudflare
 from fastapi import FastAPI
+from tests.api import described
 from tests.service.world import World, make_world
 
 from tapedeck.api.app import create_app
@@ -87,6 +88,12 @@ class Site:
         return await self.http.request(method, url, headers=headers, **more)
 
 
+async def _hold(response: httpx.Response) -> None:
+    """Hold an answer against the API's own description."""
+    is_json = response.headers.get("content-type") == "application/json"
+    described.check(response.request, response.status_code, await response.aread() if is_json else None)
+
+
 @asynccontextmanager
 async def make_site(root: Path, public_url: str = "http://test") -> AsyncIterator[Site]:
     """A site whose server answers unexpected errors like a deployed one."""
@@ -108,7 +115,8 @@ async def make_site(root: Path, public_url: str = "http://test") -> AsyncIterato
             checks={"database": world.db.ping},
         )
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        hooks = {"response": [_hold]}
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", event_hooks=hooks) as http:
             yield Site(world, app, whip, http)
 
 
@@ -135,7 +143,7 @@ async def sdk(site: Site, url: str, token: str | None = None, strict: bool = Fal
     async def note(request: httpx.Request) -> None:
         site.requests.append(request)
 
-    async with httpx.AsyncClient(event_hooks={"request": [note]}) as http:
+    async with httpx.AsyncClient(event_hooks={"request": [note], "response": [_hold]}) as http:
         yield AsyncCloudflare(
             api_token=token or site.world.token,
             base_url=f"{url}/client/v4",

@@ -81,4 +81,5 @@ def create_app(
     rtc.add_routes(routes, gate, meetings_service, whip, ice_servers)
     files.add_routes(routes, store, link_key, clock)
     health.add_routes(routes, checks or {})
+    health.add_description(routes)
     return app

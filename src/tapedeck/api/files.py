@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from tapedeck.api.chapters import FILES
+from tapedeck.api.describe import Param, Raw, Who, describe
 from tapedeck.core.errors import DeniedError, InvalidError, NotFoundError
 from tapedeck.core.naming import check_key, content_disposition
 from tapedeck.core.signing import verify_link
@@ -23,6 +25,15 @@ from tapedeck.ports.storage import ObjectInfo, ObjectStore
 
 __all__ = ["add_routes"]
 
+_BYTES = Raw("*/*", "The file.", {"etag": "Its entity tag.", "accept-ranges": "bytes"})
+_FILE = {200: _BYTES, 206: Raw("*/*", "The range.", {"content-range": "Which."}), 304: None}
+_LINK = (
+    Param("filename", "The name it is saved under.", {"type": "string"}, required=True),
+    Param("expires", "When the link dies, in seconds since 1970.", {"type": "integer"}, required=True),
+    Param("signature", "Of all of it.", {"type": "string"}, required=True),
+    Param("range", "One range of bytes (RFC 9110).", {"type": "string"}, "header"),
+)
+_FAILS = {403: "The link is not valid, or has expired.", 416: "The range is not within the file."}
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _SECONDS = re.compile(r"[0-9]{1,12}")
 
@@ -31,6 +42,7 @@ def add_routes(routes: APIRouter, store: ObjectStore, link_key: bytes, clock: Cl
     """The route that `LocalStore.presign` points to; `link_key` is the same."""
 
     @routes.api_route("/files/{key:path}", methods=["GET", "HEAD"])
+    @describe(FILES, "Download a file, or a range of it", Who.NOBODY, raw=_FILE, query=_LINK, fails=_FAILS)
     async def download(key: str, request: Request) -> Response:
         file_name = _check_link(key, request.query_params, link_key, clock.now())
         info = await store.head(key)

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapedeck.api.auth import Gate
+from tapedeck.api.chapters import PUBLISHING
+from tapedeck.api.describe import Param, Raw, Who, describe
 from tapedeck.api.http import SDP_LIMIT, read_text
 from tapedeck.core.access import ParticipantPrincipal
 from tapedeck.core.errors import ConflictError, DeniedError, InvalidError, NotFoundError
@@ -27,6 +29,32 @@ _SDP = "application/sdp"
 _FRAGMENT = "application/trickle-ice-sdpfrag"
 _NAME_LIMIT = 256
 
+_OFFER = Raw(_SDP, "The offer.", example="v=0\r\n…")
+_HEADERS = {
+    "location": "Where the session is patched and ended.",
+    "etag": "Of the ICE session.",
+    "accept-patch": _FRAGMENT,
+    "link": "ICE servers, where some are set.",
+}
+_ANSWER = {201: Raw(_SDP, "The answer.", _HEADERS, "v=0\r\n…")}
+_OPTIONS = (
+    Param("source", "What is published.", {"type": "string", "enum": ["camera", "screen"], "default": "camera"}),
+    Param("name", "Shown instead of the participant's name.", {"type": "string", "maxLength": _NAME_LIMIT}),
+)
+_REFUSED = {
+    409: "The meeting is INACTIVE.",
+    415: f"The content type is not `{_SDP}`.",
+    422: "The offer cannot be answered; the message says why.",
+}
+_TRICKLE = Raw(_FRAGMENT, "Candidates, or new credentials (RFC 8840).", example="a=ice-ufrag:…")
+_PATCHED = {200: Raw(_FRAGMENT, "ICE was restarted.", {"etag": "The new one."}), 204: None}
+_TAG = (Param("if-match", "The entity tag, or `*` to restart ICE.", {"type": "string"}, "header", True),)
+_UNFIT = {
+    412: "The entity tag is not the current one.",
+    415: f"The content type is not `{_FRAGMENT}`.",
+    428: "`If-Match` is missing.",
+}
+
 
 def add_routes(
     routes: APIRouter, gate: Gate, meetings: MeetingService, whip: WhipServer, ice_servers: Sequence[str] = ()
@@ -35,6 +63,9 @@ def add_routes(
     links = [f'<{url}>; rel="ice-server"' for url in ice_servers]
 
     @routes.post("/rtc/{meeting_id}/whip")
+    @describe(
+        PUBLISHING, "Publish into a meeting", Who.PERSON, raw=_ANSWER, body=_OFFER, query=_OPTIONS, fails=_REFUSED
+    )
     async def publish(meeting_id: str, request: Request) -> Response:
         principal = await gate.identify(request)
         meeting_id = parse_uuid(meeting_id, "meeting_id")
@@ -56,6 +87,9 @@ def add_routes(
         return response
 
     @routes.patch("/rtc/{meeting_id}/whip/{session_id}")
+    @describe(
+        PUBLISHING, "Trickle ICE, or restart it", Who.PERSON, raw=_PATCHED, body=_TRICKLE, query=_TAG, fails=_UNFIT
+    )
     async def patch(meeting_id: str, session_id: str, request: Request) -> Response:
         await _own(request, meeting_id, session_id)
         _require(request, _FRAGMENT)
@@ -73,6 +107,7 @@ def add_routes(
         return Response(patched.sdp, 200, headers, media_type=_FRAGMENT)
 
     @routes.delete("/rtc/{meeting_id}/whip/{session_id}")
+    @describe(PUBLISHING, "Stop publishing", Who.PERSON, raw={200: None})
     async def delete(meeting_id: str, session_id: str, request: Request) -> Response:
         await _own(request, meeting_id, session_id)
         await whip.delete(session_id)

@@ -7,16 +7,41 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapedeck.api.auth import Entry, Gate
+from tapedeck.api.chapters import BROWSER, RECORDINGS
+from tapedeck.api.describe import ASCENDING, PAGE, SEARCH, SPAN, Param, Who, describe
 from tapedeck.api.errors import FIELD_STATUS
 from tapedeck.api.http import Reply, read_json
 from tapedeck.api.realtimekit.queries import Query
 from tapedeck.core.ids import parse_uuid
 from tapedeck.service.recordings import Action, RecordingFilter, RecordingService, RecordingView
-from tapedeck.shapes import bodies, realtimekit
+from tapedeck.shapes import answers, bodies, realtimekit
 
 __all__ = ["add_browser_routes", "add_routes"]
 
 _STATUSES = tuple(dict.fromkeys(realtimekit.STATUS.values()))
+_START = {
+    404: "There is no such meeting.",
+    409: "The meeting is being recorded already, and `allow_multiple_recordings` is not set.",
+}
+_ACT = {409: "A recording in this state cannot do that."}
+_LIST = (
+    *PAGE,
+    SEARCH,
+    *SPAN,
+    ASCENDING,
+    Param("sort_by", "Nothing else is possible.", {"type": "string", "enum": ["invokedTime"]}),
+    Param("meeting_id", "Only those of this meeting.", {"type": "string"}),
+    Param(
+        "status",
+        "Only those in one of these states; the parameter may be repeated, or be one text with commas.",
+        {"type": "array", "items": {"type": "string", "enum": list(_STATUSES)}},
+    ),
+    Param(
+        "expired",
+        "`true`: only those whose links are dead; `false`: all others.",
+        {"type": "string", "enum": ["true", "false"]},
+    ),
+)
 
 
 def _fields_are_422(request: Request) -> None:
@@ -28,11 +53,21 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, recordings: Recording
     """Routes below an app, for backends; participants may start, act and ask for the active one."""
 
     @routes.post(f"{prefix}/recordings")
+    @describe(
+        RECORDINGS,
+        "Start a recording",
+        Who.ANYONE,
+        data=answers.StartedRecording,
+        body=bodies.StartBody,
+        fields=422,
+        fails=_START,
+    )
     async def start(account_id: str, app_id: str, request: Request) -> Response:
         entry = await gate.enter_any(request, account_id, app_id)
         return await _start(recordings, entry, request)
 
     @routes.get(f"{prefix}/recordings")
+    @describe(RECORDINGS, "List recordings", items=answers.ListedRecording, query=_LIST, fields=422)
     async def list_recordings(account_id: str, app_id: str, request: Request) -> Response:
         _fields_are_422(request)
         entry = await gate.enter(request, account_id, app_id)
@@ -56,16 +91,27 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, recordings: Recording
         return Reply(realtimekit.listing(items, found))
 
     @routes.get(f"{prefix}/recordings/active-recording/{{meeting_id}}")
+    @describe(RECORDINGS, "Get the recording of a meeting that runs", Who.ANYONE, data=answers.ActiveRecording)
     async def active(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
         entry = await gate.enter_any(request, account_id, app_id)
         return await _active(recordings, entry, meeting_id)
 
     @routes.get(f"{prefix}/recordings/{{recording_id}}")
+    @describe(RECORDINGS, "Get a recording", data=answers.Recording)
     async def get(account_id: str, app_id: str, recording_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         return _whole(await recordings.get(entry.app, parse_uuid(recording_id, "recording_id")))
 
     @routes.put(f"{prefix}/recordings/{{recording_id}}")
+    @describe(
+        RECORDINGS,
+        "Pause, resume or stop a recording",
+        Who.ANYONE,
+        data=answers.Recording,
+        body=bodies.ActionBody,
+        fields=422,
+        fails=_ACT,
+    )
     async def act(account_id: str, app_id: str, recording_id: str, request: Request) -> Response:
         entry = await gate.enter_any(request, account_id, app_id)
         return await _act(recordings, entry, recording_id, request)
@@ -75,14 +121,33 @@ def add_browser_routes(routes: APIRouter, prefix: str, gate: Gate, recordings: R
     """The three routes that the browser client calls, with participant tokens."""
 
     @routes.post(f"{prefix}/recordings")
+    @describe(
+        BROWSER,
+        "Start a recording",
+        Who.PERSON,
+        data=answers.StartedRecording,
+        body=bodies.StartBody,
+        fields=422,
+        fails=_START,
+    )
     async def start(request: Request) -> Response:
         return await _start(recordings, await gate.enter_browser(request), request)
 
     @routes.get(f"{prefix}/recordings/active-recording/{{meeting_id}}")
+    @describe(BROWSER, "Get the recording of a meeting that runs", Who.PERSON, data=answers.ActiveRecording)
     async def active(meeting_id: str, request: Request) -> Response:
         return await _active(recordings, await gate.enter_browser(request), meeting_id)
 
     @routes.put(f"{prefix}/recordings/{{recording_id}}")
+    @describe(
+        BROWSER,
+        "Pause, resume or stop a recording",
+        Who.PERSON,
+        data=answers.Recording,
+        body=bodies.ActionBody,
+        fields=422,
+        fails=_ACT,
+    )
     async def act(recording_id: str, request: Request) -> Response:
         return await _act(recordings, await gate.enter_browser(request), recording_id, request)
 

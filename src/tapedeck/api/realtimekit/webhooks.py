@@ -7,14 +7,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapedeck.api.auth import Gate
+from tapedeck.api.chapters import WEBHOOKS
+from tapedeck.api.describe import Who, describe
 from tapedeck.api.http import Reply, read_json
 from tapedeck.api.realtimekit.meetings import PREFIX
 from tapedeck.core.ids import parse_uuid
 from tapedeck.ports.signer import Signer
 from tapedeck.service.webhooks import WebhookService, WebhookValues
-from tapedeck.shapes import bodies
+from tapedeck.shapes import answers, bodies
 from tapedeck.shapes.realtimekit import single
-from tapedeck.shapes.webhooks import EVENTS, webhook_body
+from tapedeck.shapes.webhooks import EVENTS, EventName, webhook_body
 
 __all__ = ["add_key_route", "add_routes"]
 
@@ -23,6 +25,7 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, webhooks: WebhookServ
     """Routes below an app, for backends."""
 
     @routes.post(f"{prefix}/webhooks")
+    @describe(WEBHOOKS, "Make a webhook", data=answers.Webhook, body=bodies.WebhookBody, status=201)
     async def create(account_id: str, app_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         body = bodies.parse(bodies.WebhookBody, await read_json(request), PREFIX)
@@ -30,21 +33,25 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, webhooks: WebhookServ
         return Reply(single(webhook_body(made)), 201)
 
     @routes.get(f"{prefix}/webhooks")
+    @describe(WEBHOOKS, "List webhooks", data=list[answers.Webhook])
     async def list_webhooks(account_id: str, app_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         return Reply(single([webhook_body(webhook) for webhook in await webhooks.list(entry.app)]))
 
     @routes.get(f"{prefix}/webhooks/all")
+    @describe(WEBHOOKS, "List the events a webhook may ask for", data=list[EventName])
     async def list_events(account_id: str, app_id: str, request: Request) -> Response:
         await gate.enter(request, account_id, app_id)
         return Reply(single(list(EVENTS)))
 
     @routes.get(f"{prefix}/webhooks/{{webhook_id}}")
+    @describe(WEBHOOKS, "Get a webhook", data=answers.Webhook)
     async def get(account_id: str, app_id: str, webhook_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         return Reply(single(webhook_body(await webhooks.get(entry.app, parse_uuid(webhook_id, "webhook_id")))))
 
     @routes.patch(f"{prefix}/webhooks/{{webhook_id}}")
+    @describe(WEBHOOKS, "Change what is given of a webhook", data=answers.Webhook, body=bodies.EditWebhookBody)
     async def edit(account_id: str, app_id: str, webhook_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         webhook_id = parse_uuid(webhook_id, "webhook_id")
@@ -52,6 +59,7 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, webhooks: WebhookServ
         return Reply(single(webhook_body(await webhooks.update(entry.app, webhook_id, _values(body)))))
 
     @routes.put(f"{prefix}/webhooks/{{webhook_id}}")
+    @describe(WEBHOOKS, "Replace a webhook", data=answers.Webhook, body=bodies.WebhookBody)
     async def replace(account_id: str, app_id: str, webhook_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         webhook_id = parse_uuid(webhook_id, "webhook_id")
@@ -60,6 +68,7 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, webhooks: WebhookServ
         return Reply(single(webhook_body(await webhooks.update(entry.app, webhook_id, values))))
 
     @routes.delete(f"{prefix}/webhooks/{{webhook_id}}")
+    @describe(WEBHOOKS, "Delete a webhook; what is queued is not sent", data=answers.Webhook)
     async def delete(account_id: str, app_id: str, webhook_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         return Reply(single(webhook_body(await webhooks.delete(entry.app, parse_uuid(webhook_id, "webhook_id")))))
@@ -69,6 +78,7 @@ def add_key_route(routes: APIRouter, signer: Signer) -> None:
     """The public key, for anybody."""
 
     @routes.get("/.well-known/webhooks.json")
+    @describe(WEBHOOKS, "Get the public key that signatures are verified with", Who.NOBODY, plain=answers.WebhookKey)
     async def key() -> Response:
         return Reply({"success": True, "data": {"publicKey": signer.public_pem}, "message": ""})
 

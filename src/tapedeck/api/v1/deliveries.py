@@ -9,6 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapedeck.api.auth import Gate
+from tapedeck.api.chapters import DELIVERIES
+from tapedeck.api.describe import PAGE, SPAN, Param, describe
 from tapedeck.api.http import Reply, read_json
 from tapedeck.api.realtimekit.meetings import PREFIX
 from tapedeck.api.realtimekit.queries import Query
@@ -17,13 +19,26 @@ from tapedeck.core.ids import parse_uuid
 from tapedeck.core.times import parse_time
 from tapedeck.core.webhooks import DeliveryState
 from tapedeck.service.deliveries import DeliveryFilter, DeliveryService
-from tapedeck.shapes import bodies
+from tapedeck.shapes import answers, bodies
 from tapedeck.shapes.realtimekit import listing, single
 from tapedeck.shapes.webhooks import EVENTS, delivery_body
 
 __all__ = ["add_routes"]
 
 _STATUSES = tuple(state.upper() for state in DeliveryState)
+_LIST = (
+    *PAGE,
+    *SPAN,
+    Param(
+        "status",
+        "Only those in one of these states.",
+        {"type": "array", "items": {"type": "string", "enum": list(_STATUSES)}},
+    ),
+    Param("event", "Only those of this event.", {"type": "string", "enum": list(EVENTS)}),
+    Param("key", "Only those of this recording or session.", {"type": "string"}),
+)
+_DISABLED = {409: "The webhook is disabled."}
+_QUEUED = {409: "The webhook is disabled, or the delivery is still queued."}
 _UNSENT = (DeliveryState.FAILED, DeliveryState.CANCELLED)
 
 
@@ -32,6 +47,7 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, deliveries: DeliveryS
     hook = f"{prefix}/apps/{{app_id}}/webhooks/{{webhook_id}}"
 
     @routes.get(f"{hook}/deliveries")
+    @describe(DELIVERIES, "List what was sent to a webhook", items=answers.Delivery, query=_LIST)
     async def list_deliveries(account_id: str, app_id: str, webhook_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         query = Query(request.query_params, PREFIX)
@@ -49,18 +65,21 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, deliveries: DeliveryS
         return Reply(listing([delivery_body(delivery) for delivery in found.items], found))
 
     @routes.get(f"{hook}/deliveries/{{delivery_id}}")
+    @describe(DELIVERIES, "Get a delivery", data=answers.Delivery)
     async def get(account_id: str, app_id: str, webhook_id: str, delivery_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         ids = parse_uuid(webhook_id, "webhook_id"), parse_uuid(delivery_id, "delivery_id")
         return Reply(single(delivery_body(await deliveries.get(entry.app, *ids))))
 
     @routes.post(f"{hook}/deliveries/{{delivery_id}}/redeliver")
+    @describe(DELIVERIES, "Send a delivery again, under its old id", data=answers.Delivery, fails=_QUEUED)
     async def redeliver(account_id: str, app_id: str, webhook_id: str, delivery_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         ids = parse_uuid(webhook_id, "webhook_id"), parse_uuid(delivery_id, "delivery_id")
         return Reply(single(delivery_body(await deliveries.redeliver(entry.app, *ids))))
 
     @routes.post(f"{hook}/redeliver")
+    @describe(DELIVERIES, "Send a range again", data=answers.Redelivered, body=bodies.RedeliverBody, fails=_DISABLED)
     async def redeliver_range(account_id: str, app_id: str, webhook_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         webhook_id = parse_uuid(webhook_id, "webhook_id")
@@ -76,6 +95,9 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, deliveries: DeliveryS
         return Reply(single({"redelivered_count": count}))
 
     @routes.post(f"{hook}/test")
+    @describe(
+        DELIVERIES, "Send a test event", data=answers.Delivery, body=bodies.SampleBody, status=201, fails=_DISABLED
+    )
     async def test(account_id: str, app_id: str, webhook_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         webhook_id = parse_uuid(webhook_id, "webhook_id")

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from tapedeck.api.auth import Gate
+from tapedeck.api.chapters import EVENTS
+from tapedeck.api.describe import Param, Raw, describe
 from tapedeck.core.access import AppPrincipal
 from tapedeck.core.errors import TapedeckError
 from tapedeck.core.happenings import Message
@@ -20,11 +22,26 @@ from tapedeck.shapes.sse import ALIVE, event_lines, last_event_id
 
 __all__ = ["add_routes"]
 
+_STREAM = {
+    200: Raw(
+        "text/event-stream",
+        "`id`, `event` and `data` as a webhook would be sent; comments while nothing happens.",
+        example='id: 7\nevent: meeting.started\ndata: {"event":"meeting.started"}\n\n',
+    )
+}
+_UUID = {"type": "string", "format": "uuid"}
+_WANTED = (
+    Param("meeting_id", "Only what happens in this meeting.", _UUID),
+    Param("recording_id", "Only what happens to this recording.", _UUID),
+    Param("last-event-id", "Go on after this one.", {"type": "string", "pattern": "^[0-9]{1,18}$"}, "header"),
+)
+
 
 def add_routes(routes: APIRouter, prefix: str, gate: Gate, feed: EventFeed) -> None:
     """Routes below `/v1/accounts/{account_id}`."""
 
     @routes.get(f"{prefix}/events")
+    @describe(EVENTS, "Follow what happens in an account", raw=_STREAM, query=_WANTED)
     async def of_account(account_id: str, request: Request) -> Response:
         async def enter() -> Scope:
             principal = await gate.enter_account(request, account_id)
@@ -34,6 +51,7 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, feed: EventFeed) -> N
         return await _stream(request, feed, enter)
 
     @routes.get(f"{prefix}/apps/{{app_id}}/events")
+    @describe(EVENTS, "Follow what happens in an app", raw=_STREAM, query=_WANTED)
     async def of_app(account_id: str, app_id: str, request: Request) -> Response:
         async def enter() -> Scope:
             await gate.enter(request, account_id, app_id)

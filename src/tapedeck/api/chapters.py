@@ -1,0 +1,44 @@
+"""The chapters of the API's description, by face. Each route is in one."""
+
+from __future__ import annotations
+
+from tapedeck.api.describe import Tag
+
+__all__ = [
+    "ANALYTICS",
+    "APPS",
+    "BROWSER",
+    "DELIVERIES",
+    "EVENTS",
+    "FILES",
+    "HEALTH",
+    "LIVESTREAMS",
+    "MEETINGS",
+    "OURS",
+    "PARTICIPANTS",
+    "PRESETS",
+    "PUBLISHING",
+    "RECORDINGS",
+    "SESSIONS",
+    "WEBHOOKS",
+]
+
+_RTK = "RealtimeKit"
+_V1 = "Tapedeck"
+
+APPS = Tag("Apps", _RTK, "Applications of an account.")
+MEETINGS = Tag("Meetings", _RTK, "Rooms. A meeting never starts or ends; each live run of it is a session.")
+PARTICIPANTS = Tag("Participants", _RTK, "People invited to a meeting, and their tokens.")
+PRESETS = Tag("Presets", _RTK, "What participants may do, by name.")
+SESSIONS = Tag("Sessions", _RTK, "Live runs of meetings: who was there, and how long.")
+RECORDINGS = Tag("Recordings", _RTK, "Start, pause, resume, stop; ask and list. Wrong fields are 422 here.")
+LIVESTREAMS = Tag("Livestreams", _RTK, "There are none: starting and stopping is refused, reading finds nothing.")
+ANALYTICS = Tag("Analytics", _RTK, "Recordings and sessions by day.")
+WEBHOOKS = Tag("Webhooks", _RTK, "Addresses that are told what happens, signed.")
+BROWSER = Tag("Browser", _RTK, "What the browser client calls with the token of its participant. CORS is open here.")
+DELIVERIES = Tag("Deliveries", _V1, "What was sent to a webhook, and how; send it again.")
+EVENTS = Tag("Events", _V1, "What happens, live, as server-sent events.")
+OURS = Tag("Administration", _V1, "What goes beyond RealtimeKit.")
+PUBLISHING = Tag("Publishing", _V1, "Media into a meeting over WHIP (RFC 9725). CORS is open here.")
+FILES = Tag("Files", _V1, "Downloads by signed link.")
+HEALTH = Tag("Health", _V1, "For load balancers and people on call, and this description.")
