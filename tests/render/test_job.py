@@ -201,6 +201,8 @@ def test_a_job_is_read_from_json() -> None:
         {"video": {"fps": 0}},
         {"video": {"colour": 1}},
         {"video": [1]},
+        {"head_align": 0},
+        {"head_align": "wide"},
         {"recording_id": None, "live": True},
     ],
 )

@@ -57,14 +57,17 @@ class FilmWriter:
         *,
         created_at: datetime | None = None,
         threads: int = 1,
+        head_align: int = 1,
     ) -> None:
         """Create `part_path` and open the encoders; `threads` are x264's (0: as many as it likes).
+
+        `head_align`: see `PartFile`.
 
         UnavailableError if the disk cannot take the file, MediaError if an encoder is missing or refuses.
         """
         self._fps, self._rate = video.fps, audio.sample_rate
         with media_errors("Writing the film"):
-            self._file = PartFile(part_path)
+            self._file = PartFile(part_path, head_align)
             try:
                 # Whole ticks for each picture and each sample, and 32-bit durations up to a day.
                 scales = {"video_track_timescale": str(video.fps * 1000), "movie_timescale": str(audio.sample_rate)}

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import google_crc32c
@@ -28,6 +31,8 @@ _START_WRITEBACK = 2
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EFBIG, errno.EPERM})
 _OPENING_SIZE = 4096
 "Bytes at the start that are remembered as first written; the media begins within them."
+_READER_S = 5.0
+"How long a reader of the growing file may hold up its end."
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -35,8 +40,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class PartFile:
     """A growing file with the face that PyAV writes to (`write`, `seek`, `tell`). OSError passes through."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, head_align: int = 1) -> None:
+        """`head_align`: the media of a film of at least two such lengths moves by a multiple of it (bytes)."""
         self._path = path
+        self._head_align = head_align
+        if path.is_file():
+            path.unlink()  # who still reads the one of an earlier attempt shall notice
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self._open = True
         self._at = 0
@@ -45,6 +54,8 @@ class PartFile:
         self._opening = bytearray()
         self._crc = 0
         self._media_end: int | None = None
+        self._index = bytearray()
+        "What follows the media. A day's index is 40 MB; it is not read back from the disk."
 
     def write(self, data: bytes | memoryview) -> int:
         """Write at the current place. After `abort` nothing is written any more, and nothing fails."""
@@ -53,6 +64,9 @@ class PartFile:
         if self._media_end is None:
             self._crc = google_crc32c.extend(self._crc, bytes(data))
             self._opening += bytes(data[: _OPENING_SIZE - len(self._opening)])
+        elif self._at >= self._media_end:
+            at = self._at - self._media_end
+            self._index[at : at + len(data)] = data
         left = memoryview(data)
         while left:
             done = os.pwrite(self._fd, left, self._at)
@@ -92,12 +106,15 @@ class PartFile:
         payload_size = index.offset - payload_at
         if self._media_end != index.offset or payload_at > len(self._opening):
             raise InternalError("The checksum of the film does not cover its media.")
-        moov = read(index.offset, index.size)
         ftyp = read(boxes[b"ftyp"].offset, boxes[b"ftyp"].size)
-        head = build_head(ftyp, moov, media.offset, index.offset, os.fstatvfs(self._fd).f_bsize)
+        align = os.fstatvfs(self._fd).f_bsize
+        if self._head_align > 1 and index.offset >= 2 * self._head_align:
+            align = self._head_align
+        head = build_head(ftyp, bytes(self._index), media.offset, index.offset, align)
         # Joining undoes itself: with the sum of A and of A + B it gives that of B.
         payload_crc = combine(google_crc32c.value(bytes(self._opening[:payload_at])), self._crc, payload_size)
         crc = combine(google_crc32c.value(head + read(media.offset, media.header)), payload_crc, payload_size)
+        _wait_for_readers(self._fd)
         self._place(head, media.offset, index.offset)
         os.fsync(self._fd)
         size = os.fstat(self._fd).st_size
@@ -179,6 +196,19 @@ def copy_range(source: int, target: int, source_at: int, target_at: int, size: i
         if not done:
             raise OSError(errno.EIO, "the part file is shorter than its index says")
         size, source_at, target_at = size - done, source_at + done, target_at + done
+
+
+def _wait_for_readers(fd: int) -> None:
+    """Hold the file (`media/growing.py` reads under a lock). A reader that is stuck, or a file system without locks, is
+    passed by: its checksum tells that reader what happened."""
+    until = time.monotonic() + _READER_S
+    while True:
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if time.monotonic() > until:
+            return
+        time.sleep(0.005)
 
 
 def _write_all(fd: int, data: bytes, at: int) -> None:

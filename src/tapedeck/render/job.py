@@ -34,6 +34,7 @@ _PATIENCE_S = 5.0
 _BIRTH_S = 30.0
 """A live log may come into being so much later than its render."""
 _MOST_SIDE = 8192
+_MOST_ALIGN = 1 << 30
 _VIDEO, _AUDIO = VideoOutput(), AudioOutput()
 
 
@@ -54,6 +55,8 @@ class Job:
     audio: AudioOutput = _AUDIO
     threads: int = 1
     "Of the picture encoder; 0: as many as it likes."
+    head_align: int = 1
+    "Length of the parts that the film goes up in while it grows, where a store wants them equal (bytes)."
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> Job:
@@ -69,6 +72,7 @@ class Job:
                 video=replace(_VIDEO, **{str(key): value for key, value in video.items()}),
                 audio=replace(_AUDIO, **{str(key): value for key, value in (body.get("audio") or {}).items()}),
                 threads=int(body.get("threads", 1)),
+                head_align=int(body.get("head_align", 1)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise InvalidError(f"The render job is malformed: {exc!r}.") from exc
@@ -85,6 +89,8 @@ class Job:
                 raise InvalidError(f"A film cannot be {video.width}x{video.height}: sides are even, 2 to {_MOST_SIDE}.")
         if type(video.fps) is not int or not 1 <= video.fps <= 120:
             raise InvalidError(f"A film cannot have {video.fps} pictures per second: 1 to 120.")
+        if not 1 <= self.head_align <= _MOST_ALIGN:
+            raise InvalidError(f"A film's head cannot be a multiple of {self.head_align} bytes.")
         if self.live and self.recording_id is None:
             raise InvalidError("A live render needs the id of its recording.")
 
@@ -114,7 +120,14 @@ def run(
     except OSError as exc:
         raise UnavailableError(f"The directory for the film cannot be made: {exc.strerror or exc}.") from exc
     part = job.out_dir / f".{job.file_name}.part"
-    writer = FilmWriter(part, job.video, job.audio, created_at=log.meta.started_utc, threads=job.threads)
+    writer = FilmWriter(
+        part,
+        job.video,
+        job.audio,
+        created_at=log.meta.started_utc,
+        threads=job.threads,
+        head_align=job.head_align,
+    )
     press = Press(writer, Size(job.video.width, job.video.height))
     film = Film(log, job.recording_id, job.video, press)
     try:
