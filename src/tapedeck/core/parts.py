@@ -35,6 +35,8 @@ class PartRule:
     most_bytes: int
     most_parts: int
     equal: bool
+    by_offset: bool = False
+    "The store writes each part at its `offset` at once, so it must be the final one; elsewhere numbers give the order."
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""Where finished files go. Keys are relative paths of `[A-Za-z0-9._=+-]` segments joined by `/`."""
+"""Where finished files go, whole or in parts.
+
+Keys are relative paths joined by `/`: of `[A-Za-z0-9._=+-]` segments in the built-in bucket, in any script in a
+customer's storage (`core.destination`).
+"""
 
 from __future__ import annotations
 
@@ -65,6 +69,7 @@ class MultipartStore(Protocol):
     """A bucket that takes an object in parts, in any order. Errors as `ObjectStore`; NotFoundError: no such upload.
 
     A part is confirmed by the store (size and checksum) when `put_part` returns. Nothing is visible before `complete`.
+    Cancelled or killed anywhere, an upload stays unfinished and can be continued with its token by another process.
     """
 
     @property
@@ -78,7 +83,7 @@ class MultipartStore(Protocol):
         """Store a part, over an earlier one of its number. `offset` is its place in the finished object (bytes)."""
 
     async def parts(self, key: str, token: str) -> Sequence[Part]:
-        """The parts that the store has, by number."""
+        """The parts that the store has, by number; one it is not sure of is left out and has to be sent again."""
 
     async def complete(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo:
         """Make these parts, which are in order, the object; others are dropped."""

@@ -2,16 +2,21 @@
 
 A put is whole or not at all: the bytes are on disk under another name before a rename shows them. Links are signed by
 this server and served by its own files route. File work runs in threads, never on the event loop.
+
+An upload in parts is a directory `~unfinished/{token}` in the root with one data file, written at each part's offset,
+and a journal of the parts that are on disk; completing it renames the data file into place.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +24,11 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
-from tapedeck.core.errors import DestinationError, NotFoundError, UnavailableError
+from tapedeck.core.errors import DestinationError, InvalidError, NotFoundError, UnavailableError
 from tapedeck.core.naming import check_key
+from tapedeck.core.parts import PartRule
 from tapedeck.core.signing import expiry_seconds, sign_link
-from tapedeck.ports.storage import ObjectInfo
+from tapedeck.ports.storage import ObjectInfo, Part, Unfinished
 
 __all__ = ["LocalStore"]
 
@@ -31,10 +37,13 @@ _ABOUT = "~about"
 """Ends the name of the small file; no key can end so."""
 _PART = "~part"
 """Ends the name of a file that is not whole yet."""
+_UNFINISHED = "~unfinished"
+"""Directory of uploads in parts; no key can begin so."""
+_TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
 class LocalStore:
-    """`ports.storage.ObjectStore` in `root`, which is made when missing.
+    """`ports.storage.ObjectStore` and `MultipartStore` in `root`, which is made when missing.
 
     `public_url` is where this server can be reached from outside; `link_key` signs the links
     (`core.signing.derive_key(secret, "file-link")`).
@@ -84,6 +93,128 @@ class LocalStore:
         # Neither a key nor a signature has a character that a URL would need escaped.
         query = f"filename={quote(filename, safe='')}&expires={until}&signature={signature}"
         return f"{self._public_url}/files/{key}?{query}"
+
+    @property
+    def rule(self) -> PartRule:
+        """Parts of any size, by offset. Their tag is their MD5."""
+        return PartRule(least_bytes=1, most_bytes=1 << 30, most_parts=1 << 20, equal=False, by_offset=True)
+
+    async def begin(self, key: str, content_type: str, filename: str) -> str:
+        """Begin an upload in parts."""
+        about = {
+            "key": check_key(key),
+            "content_type": content_type,
+            "filename": filename,
+            "started": datetime.now(UTC).isoformat(),
+        }
+        return await asyncio.to_thread(self._begin, key, about)
+
+    async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+        """Write the bytes at their offset and, once they are on disk, a line of the journal."""
+        return await asyncio.to_thread(self._put_part, key, token, number, data, offset)
+
+    async def parts(self, key: str, token: str) -> Sequence[Part]:
+        """The parts of the journal, by number."""
+        return [part for _, part in await asyncio.to_thread(self._journal, key, token)]
+
+    async def complete(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo:
+        """Rename the data file into place. InvalidError unless the parts are on disk, one after the other."""
+        await asyncio.to_thread(self._complete, key, token, parts)
+        return await self.head(key)
+
+    async def abort(self, key: str, token: str) -> None:
+        """Remove the upload's directory."""
+        directory = self._upload(token)
+        with _mapped(key):
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    async def unfinished(self, prefix: str) -> Sequence[Unfinished]:
+        """Uploads begun under `prefix`."""
+        return await asyncio.to_thread(self._unfinished, prefix)
+
+    def _upload(self, token: str) -> Path:
+        if not _TOKEN.fullmatch(token):
+            raise NotFoundError("No such upload")
+        return self._root / _UNFINISHED / token
+
+    def _begin(self, key: str, about: dict[str, str]) -> str:
+        token = uuid4().hex
+        directory = self._upload(token)
+        with _mapped(key):
+            directory.mkdir(parents=True)
+            (directory / "data").touch()
+            (directory / "journal").touch()
+            _write_whole(directory / "about", json.dumps(about).encode())
+            self._sync_directories(directory)
+        return token
+
+    def _put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+        directory = self._upload(token)
+        part = Part(number, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
+        with _mapped(key):
+            file = os.open(directory / "data", os.O_WRONLY)
+            try:
+                left, at = memoryview(data), offset
+                while left:
+                    written = os.pwrite(file, left, at)
+                    left, at = left[written:], at + written
+                os.fdatasync(file)
+            finally:
+                os.close(file)
+            # One write to the end of a file: several parts at a time do not mix their lines.
+            journal = os.open(directory / "journal", os.O_WRONLY | os.O_APPEND)
+            try:
+                os.write(journal, f"{number} {offset} {part.size_bytes} {part.tag}\n".encode())
+                os.fdatasync(journal)
+            finally:
+                os.close(journal)
+        return part
+
+    def _journal(self, key: str, token: str) -> list[tuple[int, Part]]:
+        """Offset and part, by number. A line that was cut is a part that has to come again."""
+        with _mapped(key):
+            text = (self._upload(token) / "journal").read_text()
+        found: dict[int, tuple[int, Part]] = {}
+        for line in text.splitlines(keepends=True):
+            words = line.split()
+            if line.endswith("\n") and len(words) == 4:
+                number, offset, size = (int(word) for word in words[:3])
+                found[number] = (offset, Part(number, size, words[3]))
+        return [found[number] for number in sorted(found)]
+
+    def _complete(self, key: str, token: str, parts: Sequence[Part]) -> None:
+        directory, place = self._upload(token), self._place(key)
+        there = {part.number: (offset, part.size_bytes) for offset, part in self._journal(key, token)}
+        end = 0
+        for part in sorted(parts, key=lambda part: part.number):
+            if there.get(part.number) != (end, part.size_bytes):
+                raise InvalidError(f"Part {part.number} of the upload of {key} is not where it belongs")
+            end += part.size_bytes
+        with _mapped(key):
+            about = json.loads((directory / "about").read_bytes())
+            if about["key"] != key:
+                raise NotFoundError("No such upload")
+            data = directory / "data"
+            os.truncate(data, end)
+            with data.open("rb") as whole:
+                os.fsync(whole.fileno())
+            place.parent.mkdir(parents=True, exist_ok=True)
+            named = json.dumps({"content_type": about["content_type"], "filename": about["filename"]}).encode()
+            _write_whole(place.with_name(place.name + _ABOUT), named)
+            data.replace(place)
+            self._sync_directories(place.parent)
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _unfinished(self, prefix: str) -> list[Unfinished]:
+        found: list[Unfinished] = []
+        for path in sorted((self._root / _UNFINISHED).glob("*/about")):
+            try:
+                about = json.loads(path.read_bytes())
+            except (OSError, ValueError):
+                continue  # just completed or aborted
+            if str(about["key"]).startswith(prefix) and path.with_name("data").exists():
+                found.append(Unfinished(about["key"], path.parent.name, datetime.fromisoformat(about["started"])))
+        return found
 
     def _place(self, key: str) -> Path:
         return self._root / check_key(key)
