@@ -78,3 +78,35 @@ def test_closing_twice_is_no_error() -> None:
     press = Press(sink, SIZE)
     press.close()
     press.close()
+
+
+def test_written_at_once_until_there_is_haste_and_again_after_it() -> None:
+    sink, canvas = Slow(), Canvas(SIZE)
+    sink.go.set()
+    press = Press(sink, SIZE, beside=False)
+    press.write_picture(canvas.frame, 0)
+    assert sink.threads == {threading.get_ident()}
+    press.beside = True
+    press.write_picture(canvas.frame, 1)
+    press.write_sound(np.zeros((2, 7), np.float32))
+    press.beside = False
+    press.write_picture(canvas.frame, 2)
+    press.write_sound(np.zeros((2, 9), np.float32))
+    press.close()
+    assert len(sink.threads) == 2
+    assert [(kind, number) for kind, number, _ in sink.seen] == [
+        ("picture", 0), ("picture", 1), ("sound", 7), ("picture", 2), ("sound", 9),
+    ]  # fmt: skip
+
+
+def test_a_fault_at_once_is_raised_at_once_and_one_beside_at_the_next_call() -> None:
+    sink, canvas = Slow(fails_at=0), Canvas(SIZE)
+    sink.go.set()
+    with pytest.raises(MediaError):
+        Press(sink, SIZE, beside=False).write_picture(canvas.frame, 0)
+    press = Press(sink, SIZE)
+    press.write_picture(canvas.frame, 0)
+    press.beside = False
+    with pytest.raises(MediaError):
+        press.write_picture(canvas.frame, 1)
+    assert sink.seen == []

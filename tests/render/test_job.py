@@ -14,6 +14,7 @@ from tapedeck.core.errors import InvalidError, MediaError, NotFoundError, Unavai
 from tapedeck.core.output import VideoOutput
 from tapedeck.core.timeline import Progress as LogProgress
 from tapedeck.core.timeline import RecordingStopped, TimelineEvent
+from tapedeck.media.press import Press
 from tapedeck.render.job import Abandoned, Job, Progress, run
 
 
@@ -70,6 +71,31 @@ def test_a_live_render_follows_a_growing_log_and_ends_with_the_recording(tmp_pat
     file, stats = run(job(tmp_path, live=True), Tail())
     assert stats.pictures == 3 * FPS and file.duration_ns == 3 * S
     assert not asked.is_set()  # it ended by itself, with the log
+
+
+@pytest.mark.parametrize(
+    ("live", "threads", "hastes"), [(True, 1, [False, True]), (False, 1, [False]), (False, 2, [True])]
+)
+def test_only_who_is_behind_or_has_the_cores_encodes_beside_painting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: bool, threads: int, hastes: list[bool]
+) -> None:
+    meeting = Meeting()
+    meeting.record(0, 12 * S)
+    meeting.join("ada", 0)
+    meeting.camera("ada", 0, 13 * S, close=False)
+    meeting.lay_down(tmp_path / "log", 14 * S)
+    seen: list[bool] = []
+
+    class Noting(Press):
+        def write_picture(self, frame: av.VideoFrame, index: int) -> None:
+            seen.append(self.beside)
+            super().write_picture(frame, index)
+
+    monkeypatch.setattr("tapedeck.render.job.Press", Noting)
+    file, stats = run(job(tmp_path, live=live, threads=threads), threading.Event())
+    assert file.duration_ns == 12 * S and stats.pictures == 12 * FPS
+    assert sorted(set(seen)) == hastes
+    assert seen[0] is (threads == 2)
 
 
 def contents(path: Path) -> tuple[list[Any], bytes]:

@@ -7,6 +7,7 @@ its edges cut away, within a limit). Refuses to know what is shown.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["Placement", "Rect", "Size", "cover", "even", "fit"]
 
@@ -70,6 +71,7 @@ class Placement:
     at: Rect
 
 
+@lru_cache(maxsize=256)
 def fit(source: Size, box: Size) -> Placement:
     """The whole of `source`, as large as `box` allows, in its middle."""
     width, height = _scaled(source, box, larger=False)
@@ -77,6 +79,7 @@ def fit(source: Size, box: Size) -> Placement:
     return Placement(Size(width, height), Rect(0, 0, width, height), at)
 
 
+@lru_cache(maxsize=256)
 def cover(source: Size, box: Size, most_cut: float = 0.5) -> Placement:
     """`source` over all of `box`, the surplus cut away evenly on both sides.
 

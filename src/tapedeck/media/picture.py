@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import av
 import numpy as np
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image
@@ -49,11 +50,13 @@ def tag(frame: av.VideoFrame) -> None:
 
 def planes_of(frame: av.VideoFrame) -> Planes:
     """Views of a yuv420p frame's planes, without padding; writable where the frame owns its memory."""
-    y, u, v = (
-        np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
-        for plane in frame.planes
-    )
-    return y, u, v
+    y, u, v = frame.planes
+    return _view(y), _view(u), _view(v)
+
+
+def _view(plane: VideoPlane) -> Bytes:
+    shape, strides = (plane.height, plane.width), (plane.line_size, 1)
+    return np.ndarray(shape, np.uint8, memoryview(plane), strides=strides)
 
 
 def from_image(image: Image.Image) -> Planes:

@@ -33,6 +33,8 @@ _PATIENCE_S = 5.0
 """A live log that says "stopped" and then nothing more for so long is taken as complete."""
 _BIRTH_S = 30.0
 """A live log may come into being so much later than its render."""
+_HASTE_NS = 8_000_000_000
+"""A live render that made so much film without once having to wait for its log is behind it and makes haste."""
 _MOST_SIDE = 8192
 _MOST_ALIGN = 1 << 30
 _VIDEO, _AUDIO = VideoOutput(), AudioOutput()
@@ -54,7 +56,8 @@ class Job:
     video: VideoOutput = _VIDEO
     audio: AudioOutput = _AUDIO
     threads: int = 1
-    "Of the picture encoder; 0: as many as it likes."
+    """Of the picture encoder; 0: as many as it likes. With 1, pictures are encoded beside being painted only while a
+    live film is behind its log."""
     head_align: int = 1
     "Length of the parts that the film goes up in while it grows, where a store wants them equal (bytes)."
 
@@ -128,10 +131,10 @@ def run(
         threads=job.threads,
         head_align=job.head_align,
     )
-    press = Press(writer, Size(job.video.width, job.video.height))
+    press = Press(writer, Size(job.video.width, job.video.height), beside=job.threads != 1)
     film = Film(log, job.recording_id, job.video, press)
     try:
-        _make(job, film, stop, on_progress)
+        _make(job, film, press, stop, on_progress)
         press.close()
         file = writer.finish(job.out_dir / job.file_name)
         on_progress(Progress(film.made_ns, 0))
@@ -156,10 +159,13 @@ def _open(job: Job, stop: Event) -> LogReader:
             raise Abandoned
 
 
-def _make(job: Job, film: Film, stop: Event, on_progress: Callable[[Progress], None]) -> None:
+def _make(job: Job, film: Film, press: Press, stop: Event, on_progress: Callable[[Progress], None]) -> None:
     told = moved = time.monotonic()
     known_ns = -1
+    waited_ns = 0
     while not film.is_done:
+        if job.live and job.threads == 1:
+            press.beside = film.made_ns - waited_ns > _HASTE_NS
         made = film.work(_STEP)
         now = time.monotonic()
         if made or film.known_ns != known_ns:
@@ -171,6 +177,7 @@ def _make(job: Job, film: Film, stop: Event, on_progress: Callable[[Progress], N
             raise Abandoned
         if made or film.is_done:
             continue
+        waited_ns = film.made_ns
         if not job.live or (film.is_stopped and now - moved > _PATIENCE_S):
             film.finish()
         elif stop.wait(POLL_S):
