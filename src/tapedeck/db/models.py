@@ -30,6 +30,7 @@ __all__ = [
     "Base",
     "CursorRow",
     "DeliveryRow",
+    "DestinationRow",
     "MeetingRow",
     "OutboxRow",
     "ParticipantRow",
@@ -39,6 +40,7 @@ __all__ = [
     "RecordingRow",
     "SessionRow",
     "TokenRow",
+    "UploadRow",
     "UtcMillis",
     "WebhookRow",
 ]
@@ -282,6 +284,43 @@ class OutboxRow(Base):
     meeting_id: Mapped[str] = mapped_column(_Id)
     session_id: Mapped[str | None] = mapped_column(_Id)
     participant_id: Mapped[str | None] = mapped_column(_Id)
+
+
+class DestinationRow(Base):
+    """A place that files of a recording go to, as `core.destination.Destination`. `sealed` is encrypted."""
+
+    __tablename__ = "destinations"
+    __table_args__ = (Index("ix_destinations_due", "state", "next_at"),)
+
+    id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    recording_id: Mapped[str] = mapped_column(_Id, ForeignKey("recordings.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    layer: Mapped[str | None] = mapped_column(Text)
+    storage: Mapped[dict[str, Any]]
+    sealed: Mapped[str | None] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)
+    attempts: Mapped[int]
+    next_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class UploadRow(Base):
+    """One file on its way to one destination, as `core.destination.Upload`."""
+
+    __tablename__ = "uploads"
+
+    destination_id: Mapped[str] = mapped_column(_Id, ForeignKey("destinations.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    key: Mapped[str] = mapped_column(Text)
+    content_type: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    crc32c: Mapped[str | None] = mapped_column(String(8))
+    token: Mapped[str | None] = mapped_column(Text)
+    begun_at: Mapped[datetime | None]
+    done_at: Mapped[datetime | None]
 
 
 class CursorRow(Base):
