@@ -68,3 +68,24 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     out = tmp_path / "a.mp4"
     result = CliRunner().invoke(app, ["replay", str(tmp_path / "log"), "--out", str(out), "--size", "64x36"])
     assert result.exit_code == 0 and out.stat().st_size > 1000
+
+
+def test_another_layout_and_size_from_the_command_line(tmp_path: Path) -> None:
+    """Above and below the middle is the same picture: that of Ada alone."""
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    out = tmp_path / "a.mp4"
+    command = ["replay", str(tmp_path / "log"), "--out", str(out), "--size", "90x160"]
+    result = CliRunner().invoke(app, [*command, "--layout", "single", "--focus", "ada"])
+    assert result.exit_code == 0
+    with av.open(str(out)) as film:
+        pictures = [frame.to_ndarray(format="gray") for frame in film.decode(video=0)]
+    assert pictures[0].shape == (160, 90)
+    assert all(abs(int(one[60, 45]) - int(one[100, 45])) < 12 for one in pictures)
+
+
+def test_a_layout_that_does_not_exist_and_a_focus_that_nobody_can_be_in(tmp_path: Path) -> None:
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    command = ["replay", str(tmp_path / "log"), "--out", str(tmp_path / "a.mp4")]
+    assert CliRunner().invoke(app, [*command, "--layout", "mosaic"]).exit_code == 2
+    refused = CliRunner().invoke(app, [*command, "--layout", "grid", "--focus", "ada"])
+    assert isinstance(refused.exception, InvalidError) and "in focus" in str(refused.exception)

@@ -74,3 +74,26 @@ def test_when_somebody_leaves_the_order_of_the_others_stays() -> None:
     before = [tile.key for tile in choose(crowd, [])]
     after = [tile.key for tile in choose([p for p in crowd if p.participant_id != "p2"], [])]
     assert after == [key for key in before if key != "person:p2"]
+
+
+def test_the_lead_comes_first_and_the_others_keep_their_order() -> None:
+    tiles = choose(people(4), [Screen("p1", "Person 1", "s1")], lead="person:p2")
+    assert [tile.key for tile in tiles] == ["person:p2", "screen:s1", "person:p0", "person:p1", "person:p3"]
+    tiles = choose(people(2), [Screen("p0", "x", "s0"), Screen("p1", "x", "s1")], lead="screen:s1")
+    assert [tile.key for tile in tiles] == ["screen:s1", "screen:s0", "person:p0", "person:p1"]
+
+
+@given(
+    st.integers(0, 40), st.integers(0, 4), st.integers(1, MAX_TILES), st.integers(0, 45), st.sets(st.integers(0, 40))
+)
+def test_the_lead_is_always_there(count: int, screens: int, limit: int, lead: int, speaking: set[int]) -> None:
+    crowd = people(count, frozenset(speaking))
+    tiles = choose(crowd, [Screen(f"p{n}", "x", f"s{n}") for n in range(screens)], limit=limit, lead=f"person:p{lead}")
+    assert len(tiles) <= limit and len({tile.key for tile in tiles}) == len(tiles)
+    assert lead >= count or tiles[0].key == f"person:p{lead}"
+    order = [int(tile.participant_id[1:]) for tile in tiles[lead < count :] if tile.kind is TileKind.PERSON]
+    assert order == sorted(order)
+
+
+def test_a_single_tile_has_nobody_behind_it() -> None:
+    assert [tile.key for tile in choose(people(9), [], limit=1, lead="person:p4")] == ["person:p4"]

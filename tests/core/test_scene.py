@@ -1,12 +1,16 @@
 """The Director: who is shown when, whatever the order of reading."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tapedeck.core.choose import Tile, TileKind
+from tapedeck.core.choose import TileKind
+from tapedeck.core.focus import HOLD_NS
 from tapedeck.core.frames import Codec, Kind, Origin, TrackInfo
+from tapedeck.core.geometry import Size
+from tapedeck.core.layouts import Layout
 from tapedeck.core.scene import OPENING_NS, Director, Scene
 from tapedeck.core.timeline import (
     AudioLevel,
@@ -175,6 +179,113 @@ def test_events_about_strangers_are_ignored() -> None:
     assert director.scene_at(S).tiles == ()
 
 
+def talk(who: str, from_ns: int, until_ns: int, dbov: int = 20) -> list[TimelineEvent]:
+    return [AudioLevel(at, f"{who}-mic", dbov) for at in range(from_ns, until_ns, 100 * MS)]
+
+
+def crowd(count: int) -> list[TimelineEvent]:
+    return [make(0, f"p{n:02}") for n in range(count) for make in (joined, camera, voice)]
+
+
+def film_of(director: Director, until_ns: int) -> list[Scene]:
+    return [director.scene_at(at) for at in range(0, until_ns, 100 * MS)]
+
+
+def directing(layout: Layout, *events: TimelineEvent, focus: str | None = None) -> Director:
+    director = Director(layout, focus=focus)
+    director.feed(sorted(events, key=lambda event: event.at_ns))
+    return director
+
+
+def test_by_itself_a_film_is_a_grid_and_a_sidebar_while_somebody_shares() -> None:
+    share = (joined(2 * S, "bob", "Bob", "two", Origin.SCREEN), screen(2 * S, "bob", "two"))
+    director = directing(Layout.AUTO, *crowd(2), *share, TrackClosed(4 * S, "bob-screen"))
+    assert director.scene_at(S).layout is Layout.GRID
+    scene = director.scene_at(3 * S)
+    assert scene.layout is Layout.SIDEBAR and keys(scene)[0] == "screen:bob-screen"
+    assert director.scene_at(4 * S).layout is Layout.GRID
+
+
+def test_of_two_shared_screens_the_later_one_is_large() -> None:
+    events = [joined(0, who, origin=Origin.SCREEN) for who in ("ada", "bob")]
+    shares = [screen(S, "ada", "ada-peer"), screen(3 * S, "bob", "bob-peer")]
+    director = directing(Layout.AUTO, *events, *shares)
+    assert keys(director.scene_at(2 * S))[0] == "screen:ada-screen"
+    assert keys(director.scene_at(3 * S)) == ["screen:bob-screen", "screen:ada-screen"]
+
+
+def test_whoever_speaks_is_large_and_the_others_stay_in_order() -> None:
+    events = [*crowd(4), *talk("p02", 3 * S, 6 * S), *talk("p01", 8 * S, 12 * S)]
+    shown = film_of(directing(Layout.SPEAKER, *events), 14 * S)
+    assert keys(shown[0]) == ["person:p00", "person:p01", "person:p02", "person:p03"]
+    assert keys(shown[50]) == ["person:p02", "person:p00", "person:p01", "person:p03"]
+    assert keys(shown[75]) == keys(shown[50])
+    assert keys(shown[120]) == ["person:p01", "person:p00", "person:p02", "person:p03"]
+    assert not shown[0].hides and shown[0].layout is Layout.SPEAKER
+
+
+def test_two_who_talk_in_turns_do_not_make_the_film_flicker() -> None:
+    events = crowd(2)
+    for number in range(20):  # a word each, a second apart, with silence in between
+        events += talk(f"p{number % 2:02}", (2 + 2 * number) * S // 2, (2 + 2 * number) * S // 2 + 300 * MS)
+    leads = [keys(scene)[0] for scene in film_of(directing(Layout.SPEAKER, *events), 25 * S)]
+    changes = [index for index in range(1, len(leads)) if leads[index] != leads[index - 1]]
+    assert len(changes) > 3
+    assert all(later - earlier >= HOLD_NS // (100 * MS) for earlier, later in pairwise(changes))
+
+
+def test_the_large_place_is_filled_at_once_when_its_person_leaves() -> None:
+    events = [*crowd(3), *talk("p01", S, 3 * S), ParticipantLeft(4 * S, "p01", "p01-peer"), joined(6 * S, "p01")]
+    director = directing(Layout.SPEAKER, *events)
+    assert keys(director.scene_at(3 * S)) == ["person:p01", "person:p00", "person:p02"]
+    assert keys(director.scene_at(4 * S)) == ["person:p00", "person:p02"]
+    assert keys(director.scene_at(6 * S)) == ["person:p00", "person:p01", "person:p02"]
+
+
+def test_a_screen_takes_the_large_place_of_the_speaker() -> None:
+    share = (joined(2 * S, "p01", "", "two", Origin.SCREEN), screen(2 * S, "p01", "two"))
+    for layout in (Layout.SPEAKER, Layout.SIDEBAR, Layout.SINGLE):
+        director = directing(layout, *crowd(2), *share)
+        assert keys(director.scene_at(S))[0] == "person:p00"
+        assert keys(director.scene_at(2 * S))[0] == "screen:p01-screen"
+
+
+def test_a_single_layout_shows_one_and_hides_the_others() -> None:
+    director = directing(Layout.SINGLE, *crowd(25), *talk("p07", S, 3 * S))
+    assert keys(director.scene_at(S)) == ["person:p00"] and director.scene_at(S).hides
+    assert keys(director.scene_at(3 * S)) == ["person:p07"]
+
+
+def test_the_focus_is_the_callers_if_they_name_somebody() -> None:
+    share = (joined(4 * S, "p00", "", "two", Origin.SCREEN), screen(4 * S, "p00", "two"))
+    leave = ParticipantLeft(6 * S, "p02", "p02-peer")
+    events = [*crowd(3), *talk("p01", S, 3 * S), *share, leave]
+    leads = {
+        layout: [keys(scene)[:1] for scene in film_of(directing(layout, *events, focus="p02"), 8 * S)]
+        for layout in (Layout.SPEAKER, Layout.SIDEBAR, Layout.SINGLE)
+    }
+    assert leads[Layout.SPEAKER][20] == leads[Layout.SPEAKER][50] == ["person:p02"]
+    assert leads[Layout.SPEAKER][70] == ["screen:p00-screen"]
+    assert leads[Layout.SIDEBAR][20] == ["person:p02"] and leads[Layout.SIDEBAR][50] == ["screen:p00-screen"]
+    assert leads[Layout.SINGLE][20] == leads[Layout.SINGLE][50] == ["person:p02"] and leads[Layout.SINGLE][70] == []
+
+
+def test_the_strip_has_its_seats_and_whoever_speaks_is_brought_in() -> None:
+    wide, upright = (Director(Layout.SPEAKER, size) for size in (Size(1280, 720), Size(720, 1280)))
+    for director, count in ((wide, 9), (upright, 10)):
+        director.feed([*crowd(25), *talk("p20", S, 3 * S), *talk("p21", 2 * S, 5 * S)])
+        scene = director.scene_at(0)
+        assert len(scene.tiles) == count and scene.tiles[-1].label == f"+{25 - count + 1}" and scene.hides
+        scene = director.scene_at(2500 * MS)
+        assert keys(scene)[0] == "person:p20" and "person:p21" in keys(scene) and len(scene.tiles) == count
+
+
+def test_who_cannot_be_heard_has_a_mark() -> None:
+    events = (joined(0, "ada"), camera(0, "ada"), voice(S, "ada"), TrackMuted(3 * S, "ada-mic"))
+    director = directed(*events, TrackUnmuted(5 * S, "ada-mic"), TrackClosed(7 * S, "ada-mic"))
+    assert [director.scene_at(at * S).tiles[0].is_muted for at in (0, 2, 4, 6, 8)] == [True, False, True, False, True]
+
+
 @dataclass(frozen=True)
 class Step:
     kind: int
@@ -210,21 +321,23 @@ def timeline_of(script: list[Step]) -> list[TimelineEvent]:
 
 
 @settings(max_examples=150)
-@given(steps, st.data())
-def test_a_live_film_and_a_later_one_have_the_same_scenes(script: list[Step], data: st.DataObject) -> None:
+@given(steps, st.sampled_from(Layout), st.sampled_from([None, "p1"]), st.data())
+def test_a_live_film_and_a_later_one_have_the_same_scenes(
+    script: list[Step], layout: Layout, focus: str | None, data: st.DataObject
+) -> None:
     events = timeline_of(script)
     frame_ns = 33_333_333
-    later = Director()
+    later = Director(layout, focus=focus)
     later.feed(events)
     count = max(0, later.ready_until_ns // frame_ns)
-    expected = [later.scene_at(k * frame_ns).tiles for k in range(count)]
+    expected = [later.scene_at(k * frame_ns) for k in range(count)]
 
-    live, fed = Director(), 0
-    shown: list[tuple[Tile, ...]] = []
+    live, fed = Director(layout, focus=focus), 0
+    shown: list[Scene] = []
     while fed < len(events):
         size = data.draw(st.integers(1, 12))
         live.feed(events[fed : fed + size])
         fed += size
         while len(shown) * frame_ns < live.ready_until_ns and len(shown) < count:
-            shown.append(live.scene_at(len(shown) * frame_ns).tiles)
+            shown.append(live.scene_at(len(shown) * frame_ns))
     assert shown == expected

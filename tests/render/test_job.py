@@ -11,6 +11,7 @@ from tests.medialog.logs import open_writer
 from tests.render.meetings import FPS, MS, SMALL, GrowingLog, Meeting, S
 
 from tapedeck.core.errors import InvalidError, MediaError, NotFoundError, UnavailableError
+from tapedeck.core.layouts import Layout
 from tapedeck.core.output import VideoOutput
 from tapedeck.core.timeline import Progress as LogProgress
 from tapedeck.core.timeline import RecordingStopped, TimelineEvent
@@ -212,6 +213,9 @@ def test_a_job_is_read_from_json() -> None:
     assert read.video == VideoOutput(width=640, height=360) and read.live and read.threads == 1
     assert read.log_dir == Path("/logs/s")
     assert Job.from_dict({**BODY, "recording_id": None}).recording_id is None
+    assert (read.layout, read.focus) == (Layout.AUTO, None)
+    chosen = Job.from_dict({**BODY, "layout": "single", "focus": "ada"})
+    assert (chosen.layout, chosen.focus) == (Layout.SINGLE, "ada")
 
 
 @pytest.mark.parametrize(
@@ -230,6 +234,10 @@ def test_a_job_is_read_from_json() -> None:
         {"head_align": 0},
         {"head_align": "wide"},
         {"recording_id": None, "live": True},
+        {"layout": "mosaic"},
+        {"layout": None},
+        {"focus": "ada"},
+        {"layout": "grid", "focus": "ada"},
     ],
 )
 def test_a_malformed_job_is_refused(change: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from tapedeck import __version__, wiring
 from tapedeck.core.errors import TapedeckError
+from tapedeck.core.layouts import Layout
 
 __all__ = ["app", "main"]
 
@@ -81,13 +82,29 @@ def replay(
         str | None, typer.Option(help="Only the spans of this recording; default the whole log.")
     ] = None,
     size: Annotated[str, typer.Option(help="Width and height in pixels.")] = "1280x720",
+    layout: Annotated[Layout, typer.Option(help="How people share the picture.")] = Layout.AUTO,
+    focus: Annotated[
+        str | None, typer.Option(help="Id of the participant who is large (speaker, sidebar) or alone (single).")
+    ] = None,
 ) -> None:
     """Make a film of a media log, with no server running."""
     from tapedeck.cli.replay import parse_size
     from tapedeck.cli.replay import replay as command
 
     width, height = parse_size(size)
-    raise typer.Exit(command(logdir, out, recording_id=recording, width=width, height=height, console=Console()))
+    console = Console()
+    raise typer.Exit(
+        command(
+            logdir,
+            out,
+            recording_id=recording,
+            width=width,
+            height=height,
+            layout=layout,
+            focus=focus,
+            console=console,
+        )
+    )
 
 
 @app.command()

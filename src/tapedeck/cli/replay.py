@@ -17,6 +17,7 @@ from rich.progress import Progress as Bar
 
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.film import FilmClock
+from tapedeck.core.layouts import Layout
 from tapedeck.core.output import VideoOutput
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.job import Job, Progress, run
@@ -43,11 +44,14 @@ def replay(
     recording_id: str | None = None,
     width: int = 1280,
     height: int = 720,
+    layout: Layout = Layout.AUTO,
+    focus: str | None = None,
     console: Console,
 ) -> int:
     """Write the film of a recording, or of everything in the log, to `out`; the exit code.
 
-    Errors as `render.job.run`; InvalidError: `out` is a directory.
+    `focus`: a participant's id. Errors as `render.job.run`; InvalidError: `out` is a directory, or the layout has no
+    focus.
     """
     if out.is_dir():
         raise InvalidError(f"{out} is a directory: say which file to write.")
@@ -58,6 +62,8 @@ def replay(
         out_dir=out.parent,
         file_name=out.name,
         video=replace(VideoOutput(), width=width, height=height),
+        layout=layout,
+        focus=focus,
         threads=0,
     )
     job.check()

@@ -1,6 +1,7 @@
 """What a film shows at a moment: the Director turns the timeline into scenes, one after the other.
 
-Owns who is present, under which name, with which camera or screen, and who is speaking. Every decision depends on the
+Owns who is present, under which name, with which camera or screen, who is speaking, and which of them a layout shows
+(by `core/choose.py` and `core/focus.py`). Every decision depends on the
 order of the timeline and on `Progress`, never on when events were read: an event counts from its own time, or from how
 far the log was complete when it was written if that is later, because a live film may be as far as that. Refuses to
 know pictures (`render/pictures.py`) and where tiles go (`core/layouts.py`).
@@ -12,9 +13,11 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tapedeck.core.choose import Person, Screen, Tile, TileKind, choose
+from tapedeck.core.choose import Person, Screen, Tile, TileKind, choose, person_key, screen_key
+from tapedeck.core.focus import Focus
 from tapedeck.core.frames import Kind, Origin, TrackInfo
-from tapedeck.core.layouts import MAX_TILES
+from tapedeck.core.geometry import Size
+from tapedeck.core.layouts import MAX_TILES, Layout, seats
 from tapedeck.core.look import clean
 from tapedeck.core.speaker import SpeakerDetector
 from tapedeck.core.timeline import (
@@ -42,6 +45,10 @@ class Scene:
     """The tiles of a moment, in order. The same object as long as nothing changes."""
 
     tiles: tuple[Tile, ...]
+    layout: Layout = Layout.GRID
+    "As it is laid out: never AUTO. In SPEAKER and SIDEBAR the first tile is the large one."
+    hides: bool = False
+    "Whether somebody is there who has no tile."
 
 
 @dataclass(slots=True)
@@ -58,11 +65,27 @@ class _Track:
     is_muted: bool = False
 
 
+_CANVAS = Size(1280, 720)
+
+
 class Director:
     """Feed events in log order, ask for scenes in order of time, never beyond `ready_until_ns`."""
 
-    def __init__(self, limit: int = MAX_TILES) -> None:
+    def __init__(
+        self,
+        layout: Layout = Layout.AUTO,
+        canvas: Size = _CANVAS,
+        focus: str | None = None,
+        limit: int = MAX_TILES,
+    ) -> None:
+        """`canvas` decides how many tiles a layout has. `focus`: the participant who is large in SPEAKER while they
+        are there, in SIDEBAR while they are and nobody shares, and the only one ever seen in SINGLE.
+        """
+        self._layout = layout
+        self._canvas = canvas
+        self._pinned = focus
         self._limit = limit
+        self._focus = Focus()
         self._until_ns = 0
         self._at_ns = 0
         self._count = 0
@@ -102,14 +125,14 @@ class Director:
             at_ns, _, event = heapq.heappop(self._waiting)
             self._apply(event, at_ns)
         self._at_ns = max(self._at_ns, t_ns)
-        if self._speakers.advance(t_ns):
+        if self._speakers.advance(t_ns) or (self._focus.due_ns is not None and self._focus.due_ns <= t_ns):
             self._is_stale = True
         if self._is_stale:
             self._is_stale = False
-            tiles = self._tiles()
-            if tiles != self._scene.tiles:
-                self._scene = Scene(tiles)
-                self._seated = frozenset(t.participant_id for t in tiles if t.kind is TileKind.PERSON)
+            scene = self._compose(*self._present())
+            if scene != self._scene:
+                self._scene = scene
+                self._seated = frozenset(t.participant_id for t in scene.tiles if t.kind is TileKind.PERSON)
         return self._scene
 
     def _apply(self, event: TimelineEvent, at_ns: int) -> None:
@@ -152,15 +175,19 @@ class Director:
         for track_id in [key for key, track in self._tracks.items() if track.info.peer_id in peers]:
             del self._tracks[track_id]
 
-    def _tiles(self) -> tuple[Tile, ...]:
+    def _present(self) -> tuple[list[Person], list[Screen]]:
+        """Who is there, in order of their first join, and what they share, in order of the beginning."""
         cameras: dict[str, str] = {}
         screens: list[Screen] = []
+        heard: set[str] = set()
         for track_id, track in self._tracks.items():
             info = track.info
             body = self._people.get(info.participant_id)
-            if info.kind is not Kind.VIDEO or track.is_muted or body is None or info.peer_id not in body.peers:
+            if track.is_muted or body is None or info.peer_id not in body.peers:
                 continue
-            if info.origin is Origin.SCREEN:
+            if info.kind is not Kind.VIDEO:
+                heard.add(info.participant_id)
+            elif info.origin is Origin.SCREEN:
                 screens.append(Screen(info.participant_id, clean(body.name), track_id))
             else:
                 cameras[info.participant_id] = track_id
@@ -172,8 +199,32 @@ class Director:
             speaking = self._speakers.is_speaking(key)
             if speaking:
                 body.spoke_ns = self._at_ns
-            people.append(Person(key, clean(body.name), cameras.get(key), speaking, body.spoke_ns))
-        return choose(people, screens, self._seated, self._limit)
+            name, camera, is_muted = clean(body.name), cameras.get(key), key not in heard
+            people.append(Person(key, name, camera, speaking, body.spoke_ns, is_muted))
+        return people, screens
+
+    def _compose(self, people: list[Person], screens: list[Screen]) -> Scene:
+        layout = self._layout
+        if layout is Layout.AUTO:
+            layout = Layout.SIDEBAR if screens else Layout.GRID
+        there = len(people) + len(screens)
+        if layout is Layout.SINGLE and self._pinned is not None:
+            people = [p for p in people if p.participant_id == self._pinned]
+            screens = [s for s in screens if s.participant_id == self._pinned]
+        lead = None if layout is Layout.GRID else self._lead(layout, people, screens)
+        tiles = choose(people, screens, self._seated, min(self._limit, seats(layout, self._canvas)), lead)
+        return Scene(tiles, layout, sum(tile.kind is not TileKind.MORE for tile in tiles) < there)
+
+    def _lead(self, layout: Layout, people: list[Person], screens: list[Screen]) -> str | None:
+        """The key of the large tile."""
+        if self._layout is Layout.AUTO:
+            return screen_key(screens[-1].track_id)
+        who = self._focus.update(self._at_ns, people)
+        pinned = self._pinned if any(p.participant_id == self._pinned for p in people) else None
+        if screens and (pinned is None or layout is Layout.SIDEBAR):
+            return screen_key(screens[-1].track_id)
+        who = who if pinned is None else pinned
+        return None if who is None else person_key(who)
 
     @staticmethod
     def _shares(body: _Somebody, screens: list[Screen]) -> bool:

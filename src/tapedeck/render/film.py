@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tapedeck.core.choose import TileKind
 from tapedeck.core.errors import MediaError
 from tapedeck.core.film import Cut
 from tapedeck.core.frames import Codec, Kind
 from tapedeck.core.geometry import Size
+from tapedeck.core.layouts import Layout
 from tapedeck.core.output import VideoOutput
 from tapedeck.core.scene import OPENING_NS, Director, Scene
 from tapedeck.media.decode import DecodeStats, Picture
@@ -67,12 +67,18 @@ class Film:
         video: VideoOutput,
         sink: Sink,
         *,
+        layout: Layout = Layout.AUTO,
+        focus: str | None = None,
         on_shown: Callable[[Shown], None] | None = None,
     ) -> None:
-        """`recording_id` None: everything in the log. `on_shown` hears what every tile of every picture shows."""
+        """`recording_id` None: everything in the log. `layout` and `focus` (a participant) as `core.scene.Director`.
+
+        `on_shown` hears what every tile of every picture shows.
+        """
         self._feed = LogFeed(log, recording_id)
-        self._director = Director()
-        self._painter = Painter(Size(video.width, video.height))
+        size = Size(video.width, video.height)
+        self._director = Director(layout, size, focus)
+        self._painter = Painter(size)
         self._mixer = AudioMixer()
         self._sink = sink
         self._on_shown = on_shown
@@ -194,11 +200,10 @@ class Film:
 
     def _pictures(self, scene: Scene, t_ns: int, cut: Cut) -> list[Picture | None]:
         shown = {tile.track_id for tile in scene.tiles}
-        crowded = any(tile.kind is TileKind.MORE for tile in scene.tiles)
         for track_id, reel in list(self._reels.items()):
             if track_id in shown:
                 continue
-            reel.pass_by(t_ns, watched=not crowded)
+            reel.pass_by(t_ns, watched=not scene.hides)
             if reel.feed.is_done:
                 self._forget(track_id)
         return [

@@ -16,6 +16,7 @@ from typing import Any
 
 from tapedeck.core.errors import InvalidError, NotFoundError, UnavailableError
 from tapedeck.core.geometry import Size
+from tapedeck.core.layouts import Layout
 from tapedeck.core.output import AudioOutput, VideoOutput
 from tapedeck.media.mux import FilmFile, FilmWriter
 from tapedeck.media.press import Press
@@ -55,6 +56,9 @@ class Job:
     live: bool = False
     video: VideoOutput = _VIDEO
     audio: AudioOutput = _AUDIO
+    layout: Layout = Layout.AUTO
+    focus: str | None = None
+    "The participant who is large (SPEAKER, SIDEBAR) or alone (SINGLE); None: whoever speaks."
     threads: int = 1
     """Of the picture encoder; 0: as many as it likes. With 1, pictures are encoded beside being painted only while a
     live film is behind its log."""
@@ -74,6 +78,8 @@ class Job:
                 live=bool(body.get("live", False)),
                 video=replace(_VIDEO, **{str(key): value for key, value in video.items()}),
                 audio=replace(_AUDIO, **{str(key): value for key, value in (body.get("audio") or {}).items()}),
+                layout=Layout(body.get("layout", Layout.AUTO)),
+                focus=None if body.get("focus") is None else str(body["focus"]),
                 threads=int(body.get("threads", 1)),
                 head_align=int(body.get("head_align", 1)),
             )
@@ -94,6 +100,10 @@ class Job:
             raise InvalidError(f"A film cannot have {video.fps} pictures per second: 1 to 120.")
         if not 1 <= self.head_align <= _MOST_ALIGN:
             raise InvalidError(f"A film's head cannot be a multiple of {self.head_align} bytes.")
+        if self.focus is not None and self.layout in (Layout.AUTO, Layout.GRID):
+            raise InvalidError(
+                f"Nobody is in focus in the layout {self.layout}: choose speaker, sidebar or single, or leave it out."
+            )
         if self.live and self.recording_id is None:
             raise InvalidError("A live render needs the id of its recording.")
 
@@ -132,7 +142,7 @@ def run(
         head_align=job.head_align,
     )
     press = Press(writer, Size(job.video.width, job.video.height), beside=job.threads != 1)
-    film = Film(log, job.recording_id, job.video, press)
+    film = Film(log, job.recording_id, job.video, press, layout=job.layout, focus=job.focus)
     try:
         _make(job, film, press, stop, on_progress)
         press.close()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from tapedeck.core.choose import Tile, TileKind
 from tapedeck.core.errors import MediaError
 from tapedeck.core.geometry import Placement, Rect, Size, cover, even, fit
-from tapedeck.core.layouts import gap_of, grid, radius_of
+from tapedeck.core.layouts import arrange, gap_of, radius_of
 from tapedeck.core.look import BACKGROUND, PLAIN_TILE, SPEAKING, label_px
 from tapedeck.core.scene import Scene
 from tapedeck.media.decode import Picture
@@ -60,7 +60,7 @@ class Painter:
 
     def paint(self, scene: Scene, pictures: Sequence[Picture | None]) -> bool:
         """Bring the canvas to this scene; `pictures` has one entry per tile. Whether anything changed."""
-        changed = scene is not self._scene and (self._scene is None or scene.tiles != self._scene.tiles)
+        changed = scene is not self._scene and scene != self._scene
         if changed:
             self._arrange(scene)
         self._scene = scene
@@ -75,7 +75,7 @@ class Painter:
         size = self.canvas.size
         before = {(place.tile.key, place.rect.size): place for place in self._places}
         self._places = []
-        for tile, rect in zip(scene.tiles, grid(len(scene.tiles), size), strict=False):
+        for tile, rect in zip(scene.tiles, arrange(scene.layout, len(scene.tiles), size), strict=False):
             place = before.get((tile.key, rect.size), _Place(tile, rect))
             if place.picture is None and (place.tile.label, place.tile.kind) != (tile.label, tile.kind):
                 place.planes = None
