@@ -1,6 +1,6 @@
 """What somebody wants of a recording: its options, as they are stored with it.
 
-Owns the defaults and how stored options are read again: one stored by an older version lacks keys, one stored by a newer
+Owns the defaults and how stored options are read again: one of an older version lacks keys, one stored by a newer
 version has keys that are not known here, and both load. Refuses to check what users send (`shapes`), to merge levels of
 wishes (`core/options.py`) and to hold a secret: where files go, and with which keys, is stored elsewhere.
 """

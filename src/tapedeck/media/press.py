@@ -1,6 +1,6 @@
 """Encoding after painting, or beside it: a film's pictures and sound go to its writer at once or in another thread.
 
-Beside is for haste: half of the time where there are two cores, and about a twentieth more CPU (docs/explain/render.md).
+Beside is for haste: half of the time where there are two cores, and a twentieth more CPU (docs/explain/render.md).
 Owns the queue between both, a few pictures long, and the thread; a fault in the thread is raised at the next call. What
 is written is the same either way. Refuses to know what is written, and when there is haste.
 """
