@@ -84,10 +84,11 @@ async def deliveries(world: World, webhook: Webhook) -> list[Delivery]:
 
 async def queue(world: World, webhook: Webhook, key: str, body: str) -> None:
     """A message of a recording that never was."""
-    from tapedeck.db import webhooks as table
+    from tapedeck.db import deliveries as table
 
     async with world.db.write() as session:
-        await table.add_delivery(session, body, webhook, "recording.statusUpdate", key, body, world.clock.now())
+        message = table.Queued(body, webhook, "recording.statusUpdate", key, body)
+        await table.add_deliveries(session, [message], world.clock.now())
 
 
 async def test_500_twice_and_then_200_is_three_attempts_with_one_id(world: World) -> None:

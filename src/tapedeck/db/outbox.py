@@ -7,11 +7,12 @@ has missed nothing before it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Integer, Select, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.happenings import Guest, Happening, HappeningKind, guest_of, guest_snapshot, recording_of
@@ -35,6 +36,12 @@ __all__ = [
 ]
 
 
+_OUTBOX, _CURSORS = cast(Table, OutboxRow.__table__), cast(Table, CursorRow.__table__)
+_NOTE = insert(_OUTBOX)
+_CURSOR = select(_CURSORS.c.position).where(_CURSORS.c.name == bindparam("name"))
+_MOVE = update(_CURSORS).where(_CURSORS.c.name == bindparam("at_name")).values(position=bindparam("new_position"))
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Whose happenings; None means any."""
@@ -47,20 +54,29 @@ class Scope:
 
 async def note_session(session: AsyncSession, kind: HappeningKind, app_id: str, live: Session, at: datetime) -> None:
     """A session began or ended."""
-    row = OutboxRow(kind=str(kind), app_id=app_id, meeting_id=live.meeting_id, session_id=live.id)
-    row.payload, row.created_at = {}, at
-    session.add(row)
-    await session.flush()
+    await _note(session, kind, app_id, live, at)
 
 
 async def note_guest(
     session: AsyncSession, kind: HappeningKind, app_id: str, live: Session, guest: Guest, at: datetime
 ) -> None:
     """Somebody came or went."""
-    row = OutboxRow(kind=str(kind), app_id=app_id, meeting_id=live.meeting_id, session_id=live.id)
-    row.participant_id, row.payload, row.created_at = guest.participant_id, guest_snapshot(guest), at
-    session.add(row)
-    await session.flush()
+    await _note(session, kind, app_id, live, at, guest)
+
+
+async def _note(
+    session: AsyncSession, kind: HappeningKind, app_id: str, live: Session, at: datetime, guest: Guest | None = None
+) -> None:
+    values = {
+        "kind": str(kind),
+        "app_id": app_id,
+        "meeting_id": live.meeting_id,
+        "session_id": live.id,
+        "participant_id": None if guest is None else guest.participant_id,
+        "payload": {} if guest is None else guest_snapshot(guest),
+        "created_at": at,
+    }
+    await (await session.connection()).execute(_NOTE, values)
 
 
 async def announced(session: AsyncSession, session_id: str, participant_id: str) -> Guest | None:
@@ -74,24 +90,27 @@ async def happenings(
     session: AsyncSession, after: int, limit: int = 100, scope: Scope | None = None
 ) -> Sequence[Happening]:
     """What happened beyond the row `after`, in order."""
-    scope = scope or Scope()
+    wanted = {name: value for name, value in asdict(scope or Scope()).items() if value is not None}
+    found = await session.execute(_beyond(frozenset(wanted)), wanted | {"after": after, "most": limit})
+    return [_happening(row, app, live, meeting) for row, app, live, *meeting in found]
+
+
+@lru_cache(16)
+def _beyond(scope: frozenset[str]) -> Select[Any]:
+    """The statement for a scope that says so much; built once for each, since news is looked at all the time."""
     rows = (
         select(OutboxRow, AppRow, SessionRow, *MEETING_COLUMNS)
         .join(AppRow, AppRow.id == OutboxRow.app_id)
         .join(MeetingRow, MeetingRow.id == OutboxRow.meeting_id)
         .outerjoin(SessionRow, SessionRow.id == OutboxRow.session_id)
-        .where(OutboxRow.id > after)
+        .where(OutboxRow.id > bindparam("after"))
+        .order_by(OutboxRow.id)
+        .limit(bindparam("most", type_=Integer))
     )
-    if scope.account_id is not None:
-        rows = rows.where(AppRow.account_id == scope.account_id)
-    if scope.app_id is not None:
-        rows = rows.where(OutboxRow.app_id == scope.app_id)
-    if scope.meeting_id is not None:
-        rows = rows.where(OutboxRow.meeting_id == scope.meeting_id)
-    if scope.recording_id is not None:
-        rows = rows.where(OutboxRow.recording_id == scope.recording_id)
-    found = await session.execute(rows.order_by(OutboxRow.id).limit(limit))
-    return [_happening(row, app, live, meeting) for row, app, live, *meeting in found]
+    for name in scope:
+        column = AppRow.account_id if name == "account_id" else getattr(OutboxRow, name)
+        rows = rows.where(column == bindparam(name))
+    return rows
 
 
 async def latest(session: AsyncSession) -> int:
@@ -101,12 +120,12 @@ async def latest(session: AsyncSession) -> int:
 
 async def find_cursor(session: AsyncSession, name: str) -> int:
     """How far a reader has come; 0 for one that never read."""
-    return (await session.execute(select(CursorRow.position).where(CursorRow.name == name))).scalar() or 0
+    return (await session.execute(_CURSOR, {"name": name})).scalar() or 0
 
 
 async def save_cursor(session: AsyncSession, name: str, position: int) -> None:
     """Note how far a reader has come."""
-    await session.execute(update(CursorRow).where(CursorRow.name == name).values(position=position))
+    await (await session.connection()).execute(_MOVE, {"at_name": name, "new_position": position})
 
 
 async def forget_before(session: AsyncSession, at: datetime, read_to: int) -> None:

@@ -18,10 +18,10 @@ from tapedeck.core.meeting import App
 from tapedeck.core.paging import Listing, Page
 from tapedeck.core.times import whole_ms
 from tapedeck.core.webhooks import KEPT, Attempt, Delivery, DeliveryState, Webhook, judge, next_breaker
-from tapedeck.db import outbox
-from tapedeck.db import webhooks as table
+from tapedeck.db import deliveries as table
+from tapedeck.db import outbox, webhooks
+from tapedeck.db.deliveries import DeliveryFilter, Queued
 from tapedeck.db.engine import Database, DbSession
-from tapedeck.db.webhooks import DeliveryFilter
 from tapedeck.ports.clock import Clock
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.webhooks import owned_webhook
@@ -61,34 +61,35 @@ class DeliveryService:
     # For the worker
 
     async def fan_out(self, limit: int = 100) -> bool:
-        """Queue what happened since the last time for each webhook that wants it; False when there was nothing.
+        """Queue what happened since the last time for each webhook that wants it; whether there may be more.
 
         The queue and the place in the outbox are one transaction: each happening is queued exactly once.
         """
         async with self._db.snapshot() as session:
             position = await outbox.find_cursor(session, CURSOR)
             found = await outbox.happenings(session, position, limit)
-            webhooks = await table.subscribed(session, {happening.app.id for happening in found})
+            hooks = await webhooks.subscribed(session, {happening.app.id for happening in found}) if found else []
         if not found:
             return False
-        watched = {webhook.app_id for webhook in webhooks}
+        watched = {webhook.app_id for webhook in hooks}
         messages = [(happening, await self._say(happening)) for happening in found if happening.app.id in watched]
         now = whole_ms(self._clock.now())
         async with self._db.write() as session:
             if await outbox.find_cursor(session, CURSOR) != position:
                 return True  # somebody else was quicker
-            webhooks = await table.subscribed(session, watched)
-            for happening, message in messages:
-                for webhook in webhooks:
-                    if message is None or webhook.app_id != happening.app.id or message.event not in webhook.events:
-                        continue
-                    event, key, body = message.event, happening.key, message.body
-                    await table.add_delivery(session, str(uuid4()), webhook, event, key, body, now)
+            hooks = await webhooks.subscribed(session, watched) if watched else []
+            queued = [
+                Queued(str(uuid4()), webhook, message.event, happening.key, message.body)
+                for happening, message in messages
+                for webhook in hooks
+                if message is not None and webhook.app_id == happening.app.id and message.event in webhook.events
+            ]
+            await table.add_deliveries(session, queued, now)
             await outbox.save_cursor(session, CURSOR, found[-1].id)
-        return True
+        return len(found) == limit
 
-    async def due_webhooks(self) -> Sequence[Webhook]:
-        """Webhooks that have something to be sent now and are not left alone."""
+    async def due_webhooks(self) -> Sequence[tuple[str, int]]:
+        """Webhooks that have something to be sent now and are not left alone: id, and failures in a row."""
         async with self._db.read() as session:
             return await table.due_webhooks(session, self._clock.now())
 
@@ -97,45 +98,49 @@ class DeliveryService:
 
         At most one of each recording or session: the next one waits for it.
         """
-        async with self._db.snapshot() as session:
-            webhook = await table.find_webhook(session, webhook_id)
-            if webhook is None:
-                return None
-            found = await table.due(session, webhook, self._clock.now(), limit, busy)
-        if not found:
+        async with self._db.read() as session:
+            webhook, found = await table.due(session, webhook_id, self._clock.now(), limit, busy)
+        if webhook is None:
             return None
         return Claim(webhook, [replace(delivery, url=webhook.url) for delivery in found])
 
     async def next_due(self) -> datetime | None:
         """When something that is not due yet will be."""
-        async with self._db.snapshot() as session:
+        async with self._db.read() as session:
             return await table.next_due(session, self._clock.now())
 
-    async def settle(self, sent: Sequence[tuple[Delivery, Attempt]]) -> None:
-        """Store how attempts went, and let those go on that waited for them."""
+    async def settle(self, sent: Sequence[tuple[Delivery, Attempt]]) -> Collection[str]:
+        """Store how attempts went, and let those go on that waited for them: the webhooks where some did."""
         now = whole_ms(self._clock.now())
         async with self._db.write() as session:
+            still = await table.unfinished(session, [delivery.seq for delivery, _ in sent])
+            hooks = await webhooks.find_webhooks(session, {delivery.webhook_id for delivery, _ in sent})
+            before = {webhook.id: webhook.breaker for webhook in hooks.values()}
+            breakers = dict(before)
+            done: list[Delivery] = []
             for delivery, attempt in sent:
+                if delivery.seq not in still:
+                    continue
                 verdict = judge(attempt, delivery.tries + 1, now)
-                is_final = verdict.state is not DeliveryState.READY
                 after = replace(
                     delivery,
                     state=verdict.state,
                     next_at=verdict.next_at,
-                    finished_at=now if is_final else None,
+                    finished_at=None if verdict.state is DeliveryState.READY else now,
                     tries=delivery.tries + 1,
                     attempts=(*delivery.attempts, attempt),
                 )
-                if not await table.finish(session, after):
-                    continue
-                if is_final:
-                    await table.promote(session, delivery.webhook_id, delivery.key, now)
-                webhook = await table.find_webhook(session, delivery.webhook_id)
+                done.append(after)
+                webhook = hooks.get(delivery.webhook_id)
                 if webhook is not None and webhook.url == delivery.url:
-                    breaker = next_breaker(webhook.breaker, verdict, now)
-                    if breaker != webhook.breaker:
-                        await table.save_breaker(session, webhook.id, breaker)
-                        session.expire_all()
+                    breakers[webhook.id] = next_breaker(breakers[webhook.id], verdict, now)
+            await table.finish(session, done)
+            over = [(after.webhook_id, after.key) for after in done if after.state is not DeliveryState.READY]
+            more = await table.promote(session, over, now)
+            for webhook_id, breaker in breakers.items():
+                if breaker != before[webhook_id]:
+                    await webhooks.save_breaker(session, webhook_id, breaker)
+        return more
 
     async def forget(self) -> None:
         """Remove what is older than it is kept."""
@@ -166,7 +171,6 @@ class DeliveryService:
             if delivery.state in _OPEN:
                 raise ConflictError(f"Delivery {delivery_id} is still queued")
             await table.again(session, delivery, webhook.url, whole_ms(self._clock.now()))
-            session.expire_all()
             delivery = await _delivery(session, webhook_id, delivery_id)
         self._ledger.announce()
         return delivery
@@ -195,7 +199,8 @@ class DeliveryService:
         async with self._db.write() as session:
             webhook = await _enabled(session, app, webhook_id)
             now = whole_ms(self._clock.now())
-            await table.add_delivery(session, delivery_id, webhook, message.event, delivery_id, message.body, now)
+            queued = Queued(delivery_id, webhook, message.event, delivery_id, message.body)
+            await table.add_deliveries(session, [queued], now)
             delivery = await _delivery(session, webhook_id, delivery_id)
         self._ledger.announce()
         return delivery

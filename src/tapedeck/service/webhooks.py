@@ -12,6 +12,7 @@ from tapedeck.core.errors import FieldProblem, InvalidError, NotFoundError
 from tapedeck.core.meeting import App
 from tapedeck.core.times import whole_ms
 from tapedeck.core.webhooks import Breaker, Webhook
+from tapedeck.db import deliveries
 from tapedeck.db import webhooks as table
 from tapedeck.db.engine import Database, DbSession
 from tapedeck.ports.clock import Clock
@@ -68,14 +69,14 @@ class WebhookService:
             changed = replace(webhook, updated_at=now, breaker=Breaker(), **values)
             await table.save_webhook(session, changed)
             if not changed.enabled:
-                await table.cancel(session, webhook_id, now)
+                await deliveries.cancel(session, webhook_id, now)
         return changed
 
     async def delete(self, app: App, webhook_id: str) -> Webhook:
         """Forget a webhook and cancel what is queued for it; returns it as it was. NotFoundError."""
         async with self._db.write() as session:
             webhook = await owned_webhook(session, app, webhook_id)
-            await table.cancel(session, webhook_id, whole_ms(self._clock.now()))
+            await deliveries.cancel(session, webhook_id, whole_ms(self._clock.now()))
             await table.delete_webhook(session, webhook_id)
         return webhook
 

@@ -7,14 +7,14 @@ their own, so that however many of them hang, those that answer do not wait. Att
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
 import structlog
 
-from tapedeck.core.webhooks import Attempt, Delivery, Webhook
+from tapedeck.core.webhooks import Attempt, Delivery
 from tapedeck.notify.deliver import Deliverer
 from tapedeck.ports.clock import Clock
 from tapedeck.service.deliveries import DeliveryService
@@ -29,8 +29,10 @@ FAILING_SLOTS = 32
 LANE_WIDTH = 4
 """Attempts at once to a webhook that answers; one that fails gets one."""
 _LONGEST_WAIT_S = 1.0
+_APART_S = 0.1
+"""From one look to the next: the first news is looked at at once, what follows it together."""
 _GATHER_S = 0.02
-"""News is looked at together: one look costs as much as one delivery."""
+"""Attempts that end so close together are stored in one transaction."""
 _AFTER_FAULT_S = 1.0
 _FORGET_EVERY_S = 3600.0
 _BATCH = 50
@@ -52,7 +54,7 @@ class DeliveryWorker:
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._pokes: dict[str, asyncio.Event] = {}
         "Tells a lane that something became due."
-        self._sent: list[tuple[Delivery, Attempt, asyncio.Future[None]]] = []
+        self._sent: list[tuple[Delivery, Attempt, asyncio.Future[bool]]] = []
         self._settler: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -60,7 +62,7 @@ class DeliveryWorker:
         loop = asyncio.get_running_loop()
         forget_at = loop.time()
         while True:
-            wait_s = _LONGEST_WAIT_S
+            wait_s, looked_at = _LONGEST_WAIT_S, loop.time()
             self._news.clear()
             try:
                 upcoming = await self.launch()
@@ -74,20 +76,22 @@ class DeliveryWorker:
                 await asyncio.sleep(_AFTER_FAULT_S)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), wait_s)
-                await asyncio.sleep(_GATHER_S)
+                await asyncio.sleep(looked_at + _APART_S - loop.time())
 
     async def launch(self) -> datetime | None:
         """Queue what happened and begin to send what is due; returns when the next thing is."""
         while await self._service.fan_out():
             pass
-        for webhook in await self._service.due_webhooks():
-            if webhook.id in self._pokes:
-                self._pokes[webhook.id].set()
+        for webhook_id, failures in await self._service.due_webhooks():
+            if webhook_id in self._pokes:
+                self._pokes[webhook_id].set()
                 continue
-            self._pokes[webhook.id] = asyncio.Event()
-            lane = asyncio.create_task(self._lane(webhook), name=f"webhook {webhook.id}")
-            self._lanes[webhook.id] = lane
-            lane.add_done_callback(partial(self._leave, webhook.id))
+            if failures:
+                self._doubtful.add(webhook_id)
+            self._pokes[webhook_id] = asyncio.Event()
+            lane = asyncio.create_task(self._lane(webhook_id), name=f"webhook {webhook_id}")
+            self._lanes[webhook_id] = lane
+            lane.add_done_callback(partial(self._leave, webhook_id))
         return await self._service.next_due()
 
     async def settle(self) -> None:
@@ -119,21 +123,19 @@ class DeliveryWorker:
         del self._lanes[webhook_id], self._pokes[webhook_id]
         self._news.set()  # what became due while the lane was ending is seen by the next look
 
-    async def _lane(self, webhook: Webhook) -> None:
+    async def _lane(self, webhook_id: str) -> None:
         """Send what is due to one webhook until nothing is."""
-        running: dict[asyncio.Task[None], int] = {}
+        running: dict[asyncio.Task[bool], int] = {}
         may_be_more = True
-        poke = self._pokes[webhook.id]
+        poke = self._pokes[webhook_id]
         poked: asyncio.Task[bool] = asyncio.create_task(poke.wait())
-        if webhook.breaker.failures:
-            self._doubtful.add(webhook.id)
         try:
             while True:
-                width = 1 if webhook.id in self._doubtful else LANE_WIDTH
+                width = 1 if webhook_id in self._doubtful else LANE_WIDTH
                 free = width - len(running)
                 found: Sequence[Delivery] = ()
                 if may_be_more and free > 0:
-                    claim = await self._service.claim(webhook.id, free, tuple(running.values()))
+                    claim = await self._service.claim(webhook_id, free, tuple(running.values()))
                     found = claim.deliveries if claim is not None else ()
                     may_be_more = len(found) == free
                 for delivery in found:
@@ -144,21 +146,21 @@ class DeliveryWorker:
                 await asyncio.wait({poked, *running}, return_when=asyncio.FIRST_COMPLETED)
                 for task in [task for task in running if task.done()]:
                     del running[task]
-                    task.result()
-                    may_be_more = True  # what waited for this one
+                    may_be_more |= task.result()
                 if poke.is_set():
                     may_be_more = True
                     poke.clear()
                     poked = asyncio.create_task(poke.wait())
         except Exception:
-            log.exception("webhooks.lane_failed", webhook_id=webhook.id)
+            log.exception("webhooks.lane_failed", webhook_id=webhook_id)
             await asyncio.sleep(_AFTER_FAULT_S)
         finally:
             for ending in (poked, *running):
                 ending.cancel()
             await asyncio.gather(poked, *running, return_exceptions=True)
 
-    async def _send(self, delivery: Delivery) -> None:
+    async def _send(self, delivery: Delivery) -> bool:
+        """Send once, and have it stored; whether another one waited for it."""
         async with self._failing if delivery.webhook_id in self._doubtful else self._healthy:
             attempt = await self._deliverer.send(delivery)
         if attempt.status is not None and 200 <= attempt.status < 300:
@@ -172,32 +174,33 @@ class DeliveryWorker:
                 status=attempt.status,
                 reason=attempt.error,
             )
-        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._sent.append((delivery, attempt, stored))
         if self._settler is None:
             self._settler = asyncio.create_task(self._store(), name="webhook attempts")
-        await stored
+        return await stored
 
     async def _store(self) -> None:
         """Store attempts in batches while there are any."""
         try:
+            await asyncio.sleep(_GATHER_S)
             while self._sent:
                 batch, self._sent = self._sent[:_BATCH], self._sent[_BATCH:]
                 try:
-                    await self._service.settle([(delivery, attempt) for delivery, attempt, _ in batch])
+                    more = await self._service.settle([(delivery, attempt) for delivery, attempt, _ in batch])
                 except Exception as exc:
                     _tell(batch, exc)
                 else:
-                    _tell(batch, None)
+                    _tell(batch, more)
         finally:
             self._settler = None
 
 
-def _tell(batch: list[tuple[Delivery, Attempt, asyncio.Future[None]]], fault: Exception | None) -> None:
-    for _, _, stored in batch:
+def _tell(batch: list[tuple[Delivery, Attempt, asyncio.Future[bool]]], outcome: Exception | Collection[str]) -> None:
+    for delivery, _, stored in batch:
         if stored.done():
             continue  # its lane was stopped
-        if fault is None:
-            stored.set_result(None)
+        if isinstance(outcome, Exception):
+            stored.set_exception(outcome)
         else:
-            stored.set_exception(fault)
+            stored.set_result(delivery.webhook_id in outcome)
