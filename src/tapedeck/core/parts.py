@@ -11,20 +11,20 @@ in front. Finished is growing plus `shift`, for every byte of media.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-__all__ = ["LivePlan", "PartRule", "PlannedPart", "plan_whole"]
+__all__ = ["LivePlan", "PartRule", "PlannedPart", "aligned_part", "head_align", "plan_whole"]
 
 _MIB = 1 << 20
 _PART = 8 * _MIB
-_GROWTH = ((1000, 8 * _MIB), (4000, 16 * _MIB), (10_000, 32 * _MIB))
-"""Parts before this index have this size: little is lost when one fails early, and a day of 4K fits into 10 000."""
-_ROOM = 16
-"""Numbers kept free for the front where parts may differ: 128 MiB of it, the index of two days."""
-_EQUAL_ROOM = 32
-"""Where they may not, and are 5 MiB: 160 MiB."""
+_GROWTH = ((1000, 8 * _MIB), (10_000, 16 * _MIB))
+"""Parts before this index have this size: memory stays small, and 150 GB fit into 10 000, a day at 14 Mbit/s."""
+_ALIGNED_PART = 5 * _MIB
+_MOST_PARTS = 10_000
+_ROOM = 32
+"""Lower numbers are for the front: with parts of 5 MiB it may have 155, the index of four days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,89 +54,105 @@ class PlannedPart:
 
 @dataclass(frozen=True, slots=True)
 class LivePlan:
-    """How a film goes up while it grows. The same arguments give the same plan, so a restart finds its parts again."""
+    """How a film goes up while it grows. The same arguments give the same plan, so a restart finds its parts again.
+
+    Where parts may differ, the media that is held back goes up at once too, as `part(0)` and just large enough to be a
+    part: the index of a long film is large enough without it, and nothing of the media has to be read a second time.
+    """
 
     rule: PartRule
     media_at: int
     "Where the media begins, growing."
     part_bytes: int
-    "Size of every part where they are equal, else of the first ones."
+    "Size of every part where the media moves by whole parts, else of the first ones."
 
     @classmethod
     def of(cls, rule: PartRule, media_at: int, most_film_bytes: int) -> LivePlan | None:
         """The plan for a film of at most `most_film_bytes`; None if such a store cannot take it while it grows."""
-        if not rule.equal:
-            size = min(max(_PART, rule.least_bytes), rule.most_bytes)
-        else:
-            parts = rule.most_parts - _EQUAL_ROOM
-            if parts <= 0:
-                return None
-            size = max(rule.least_bytes, _round_up(-(-most_film_bytes // parts), _MIB))
-        plan = cls(rule, media_at, size)
-        fits = rule.least_bytes <= size <= rule.most_bytes and media_at <= size and rule.most_parts > plan.room
-        return plan if fits else None
-
-    @property
-    def room(self) -> int:
-        """Numbers kept free for the front."""
-        return _EQUAL_ROOM if self.rule.equal else _ROOM
+        size = (
+            aligned_part(most_film_bytes) if _is_aligned(rule) else min(max(_PART, rule.least_bytes), rule.most_bytes)
+        )
+        if not rule.least_bytes <= size <= rule.most_bytes or media_at > size or rule.most_parts <= _ROOM:
+            return None
+        return cls(rule, media_at, size)
 
     @property
     def align(self) -> int:
-        """What `shift` must be a multiple of."""
-        return self.part_bytes if self.rule.equal else 1
+        """What `shift` must be a multiple of; where a store writes by offset, what it must be."""
+        return self.part_bytes if _is_aligned(self.rule) else 1
 
     @property
-    def held_until(self) -> int:
-        """Media before this is held back (growing)."""
-        return self.part_bytes if self.rule.equal else self.media_at + self.rule.least_bytes
+    def begin_at(self) -> int:
+        """A film that is not longer than this (growing) is better sent when it is finished."""
+        return 2 * self.part_bytes if _is_aligned(self.rule) else self.part(1).end
+
+    @property
+    def last(self) -> int:
+        """The highest index of a part."""
+        return self.rule.most_parts - _ROOM
 
     def part(self, index: int) -> PlannedPart:
-        """The part `index` (0, 1, ...) of what is not held back (growing). ValueError beyond the last number."""
-        number = self.room + 1 + index
+        """The part `index` (0, 1, ...) of the media (growing). ValueError beyond the last number."""
+        number = _ROOM + index
         if number > self.rule.most_parts:
             raise ValueError(f"the store takes no part {number}")
-        if self.rule.equal:
-            return PlannedPart(number, self.held_until + index * self.part_bytes, self.part_bytes)
-        start, before = self.held_until, 0
-        for until, size in _GROWTH:
-            if index < until or until == _GROWTH[-1][0]:
-                return PlannedPart(number, start + (index - before) * self._allowed(size), self._allowed(size))
-            start, before = start + (until - before) * self._allowed(size), until
-        raise AssertionError("unreachable")
+        if _is_aligned(self.rule):
+            return PlannedPart(number, (index + 1) * self.part_bytes, self.part_bytes)
+        start, before = self.media_at, 0
+        for until, wanted in ((1, self.rule.least_bytes), *_GROWTH):
+            size = min(max(wanted, self.rule.least_bytes), self.rule.most_bytes)
+            if index < until:
+                return PlannedPart(number, start + (index - before) * size, size)
+            start, before = start + (until - before) * size, until
+        size = min(max(_GROWTH[-1][1], self.rule.least_bytes), self.rule.most_bytes)
+        return PlannedPart(number, start + (index - before) * size, size)
+
+    def offset(self, part: PlannedPart) -> int:
+        """Where a part that goes up now will be in the finished film, if the store must know."""
+        return part.start + (self.part_bytes if self.rule.by_offset else 0)
 
     def finished(self, sent: int, shift: int, film_bytes: int) -> Sequence[PlannedPart] | None:
-        """All parts of the finished film, in order (finished coordinates); those of `part(0)` to `part(sent - 1)` among
-        them, moved by `shift`. None if it cannot end so: the front is too long for its room, or the film for the store.
+        """All parts of the finished film, in order (finished coordinates). Those of `part(0)` to `part(sent - 1)` are
+        among them, moved by `shift`, but for `part(0)` where the index is too small for a part of its own.
+
+        None if it cannot end so: a front too long for its room, a film too long for the store, or one that is shorter
+        than what was sent of it.
         """
-        front = self.held_until + shift
-        if shift < 0 or shift % self.align or not sent or front > film_bytes:
+        if shift < 0 or shift % self.align or not sent or (self.rule.by_offset and shift != self.align):
             return None
-        if self.rule.equal:
-            pieces = front // self.part_bytes
-        else:
-            pieces = max(front // self.part_bytes, 1)
-        if pieces > self.room:
-            return None
-        edges = [front * i // pieces for i in range(pieces + 1)]
-        if any(b - a > self.rule.most_bytes for a, b in pairwise(edges)):
-            return None
-        parts = [PlannedPart(self.room - pieces + 1 + i, edges[i], edges[i + 1] - edges[i]) for i in range(pieces)]
         index = 0
+        front, last = self.part(0).start + shift, _ROOM - 1
+        if front < self.rule.least_bytes:
+            index, front, last = 1, self.part(0).end + shift, _ROOM
+        pieces = max(front // self.part_bytes, 1)
+        edges = [front * i // pieces for i in range(pieces + 1)]
+        if pieces > last or front > film_bytes or any(b - a > self.rule.most_bytes for a, b in pairwise(edges)):
+            return None
+        parts = [PlannedPart(last - pieces + 1 + i, a, b - a) for i, (a, b) in enumerate(pairwise(edges))]
         while parts[-1].end < film_bytes:
-            if self.room + 1 + index > self.rule.most_parts:
+            if _ROOM + index > self.rule.most_parts:
                 return None
             part = self.part(index)
-            start = part.start + shift
-            size = min(part.size, film_bytes - start)
+            size = min(part.size, film_bytes - part.start - shift)
             if index < sent and size < part.size:
-                return None  # the film is shorter than what was sent of it
-            parts.append(PlannedPart(part.number, start, size))
+                return None
+            parts.append(PlannedPart(part.number, part.start + shift, size))
             index += 1
         return parts if index >= sent else None
 
-    def _allowed(self, size: int) -> int:
-        return min(max(size, self.rule.least_bytes), self.rule.most_bytes)
+
+def aligned_part(most_film_bytes: int) -> int:
+    """Size of the parts of such a film for stores that want them equal, or want to know their place when they come."""
+    return max(_ALIGNED_PART, _round_up(-(-most_film_bytes // (_MOST_PARTS - _ROOM)), _MIB))
+
+
+def head_align(rules: Iterable[PartRule], most_film_bytes: int) -> int:
+    """What the media of a film that goes to stores of these rules has to move by (`media/place.py`)."""
+    return aligned_part(most_film_bytes) if any(_is_aligned(rule) for rule in rules) else 1
+
+
+def _is_aligned(rule: PartRule) -> bool:
+    return rule.equal or rule.by_offset
 
 
 def plan_whole(rule: PartRule, film_bytes: int) -> Sequence[PlannedPart]:

@@ -1,0 +1,252 @@
+"""A film goes up while it is made: whole, once, and never as something else, wherever it is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.workers.reels import MIB, Reel
+
+from tapedeck.adapters.storage.local import LocalStore
+from tapedeck.core.errors import DestinationError, UnavailableError
+from tapedeck.core.parts import aligned_part
+from tapedeck.ports.storage import ObjectInfo, Part
+from tapedeck.workers.transfer import Film, FilmGoneError, Transfer
+
+DAY = 26 << 30
+ALIGN = aligned_part(DAY)
+
+
+class Watched(LocalStore):
+    """A directory that notes what is sent to it, and fails when told to."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, "http://test", b"key" * 11)
+        self.sent: list[tuple[int, int]] = []
+        "Number and size."
+        self.troubles: dict[str, list[Exception | None]] = {}
+        "By call: what comes of the next ones."
+        self.stuck = False
+
+    async def _trouble(self, name: str) -> None:
+        if self.stuck:
+            await asyncio.get_running_loop().create_future()
+        todo = self.troubles.get(name)
+        if todo and (trouble := todo.pop(0)) is not None:
+            raise trouble
+
+    async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+        await self._trouble("put_part")
+        part = await super().put_part(key, token, number, data, offset)
+        self.sent.append((number, len(data)))
+        return part
+
+    async def complete(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo:
+        await self._trouble("complete")
+        info = await super().complete(key, token, parts)
+        await self._trouble("completed")
+        return info
+
+    async def bytes_of(self, key: str) -> bytes:
+        return b"".join([chunk async for chunk in self.read(key)])
+
+
+class Desk:
+    """A store, and transfers to it as processes come and go."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.store = Watched(root / "bucket")
+
+    def transfer(self, **more: Any) -> Transfer:
+        journal = self.root / "films" / "film.mp4.journal"
+        return Transfer(self.store, "film.mp4", "video/mp4", "film.mp4", journal, most_film_bytes=DAY, **more)
+
+    def reel(self, seed: int = 1) -> Reel:
+        return Reel(self.root / "films", seed=seed, head_align=ALIGN)
+
+    async def holds(self, film: Film) -> None:
+        """The store has the film, and nothing else that lies about."""
+        assert await self.store.bytes_of("film.mp4") == film.path.read_bytes()
+        assert not await self.store.unfinished("")
+        assert not (self.root / "films" / "film.mp4.journal").exists()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+async def follow(transfer: Transfer, reel: Reel) -> None:
+    while await transfer.follow(reel.path):
+        pass
+
+
+async def test_only_the_front_and_the_tail_are_left_at_the_end(desk: Desk) -> None:
+    transfer, reel = desk.transfer(), desk.reel()
+    for _ in range(23):
+        reel.grow(MIB)
+        await follow(transfer, reel)
+    assert sum(size for _, size in desk.store.sent) == 15 * MIB, "all whole parts behind what is held back"
+    live, film = list(desk.store.sent), reel.finish()
+    assert (await transfer.finish(film)).size_bytes == film.size_bytes
+    front_and_tail = desk.store.sent[len(live) :]
+    assert sum(size for _, size in front_and_tail) == film.size_bytes - 15 * MIB
+    await desk.holds(film)
+
+
+async def test_a_short_film_goes_up_when_it_is_finished(desk: Desk) -> None:
+    transfer, reel = desk.transfer(), desk.reel()
+    reel.grow(3 * MIB)
+    await follow(transfer, reel)
+    assert desk.store.sent == []
+    film = reel.finish()
+    assert film.size_bytes < 3 * MIB + 16_384, "no padding"
+    await transfer.finish(film)
+    await desk.holds(film)
+
+
+async def test_the_next_process_sends_nothing_twice(desk: Desk) -> None:
+    first, reel = desk.transfer(), desk.reel()
+    reel.grow(24 * MIB)
+    await follow(first, reel)
+    sent = len(desk.store.sent)
+    film = reel.finish()
+    desk.store.troubles["put_part"] = [None, UnavailableError("gone")]
+    with pytest.raises(UnavailableError, match="gone"):
+        await first.finish(film)
+    await desk.transfer().finish(film)
+    numbers = [number for number, _ in desk.store.sent]
+    assert sent == 3
+    assert len(numbers) == len(set(numbers)), "each part once"
+    await desk.holds(film)
+
+
+async def test_a_film_begun_anew_keeps_what_is_the_same(desk: Desk) -> None:
+    """A render that died makes the same film again, and the process that follows it may be another."""
+    first, reel = desk.transfer(), desk.reel()
+    reel.grow(24 * MIB)
+    await follow(first, reel)
+    reel.lose()
+    second, again = desk.transfer(), desk.reel()
+    again.grow(16 * MIB)
+    await follow(second, again)
+    again.grow(16 * MIB)
+    await follow(second, again)
+    assert [number for number, _ in desk.store.sent] == sorted({number for number, _ in desk.store.sent})
+    film = again.finish()
+    await second.finish(film)
+    await desk.holds(film)
+
+
+async def test_a_film_that_became_another_is_sent_as_what_it_is(desk: Desk) -> None:
+    transfer, reel = desk.transfer(), desk.reel()
+    reel.grow(24 * MIB)
+    await follow(transfer, reel)
+    reel.lose()
+    other = desk.reel(seed=2)
+    other.grow(12 * MIB)
+    film = other.finish()
+    await transfer.finish(film)
+    await desk.holds(film)
+
+
+async def test_a_store_that_is_down_while_a_film_is_made_gets_the_rest_later(desk: Desk) -> None:
+    transfer, reel = desk.transfer(), desk.reel()
+    reel.grow(12 * MIB)
+    desk.store.troubles["put_part"] = [UnavailableError("down")] * 3
+    for _ in range(3):
+        with pytest.raises(UnavailableError):
+            await transfer.follow(reel.path)
+        reel.grow(4 * MIB)
+    await follow(transfer, reel)
+    film = reel.finish()
+    await transfer.finish(film)
+    numbers = [number for number, _ in desk.store.sent]
+    assert len(numbers) == len(set(numbers))
+    await desk.holds(film)
+
+
+async def test_an_answer_that_got_lost_is_not_an_upload_that_did(desk: Desk) -> None:
+    transfer, reel = desk.transfer(), desk.reel()
+    reel.grow(12 * MIB)
+    film = reel.finish()
+    desk.store.troubles["completed"] = [UnavailableError("connection cut")]
+    with pytest.raises(UnavailableError):
+        await transfer.finish(film)
+    sent = len(desk.store.sent)
+    info = await desk.transfer().finish(film)
+    assert (info.size_bytes, len(desk.store.sent)) == (film.size_bytes, sent)
+    await desk.holds(film)
+
+
+async def test_an_upload_that_somebody_aborted_is_begun_again(desk: Desk) -> None:
+    first, reel = desk.transfer(), desk.reel()
+    reel.grow(24 * MIB)
+    await follow(first, reel)
+    film = reel.finish()
+    for upload in await desk.store.unfinished(""):
+        await desk.store.abort(upload.key, upload.token)
+    await desk.transfer().finish(film)
+    await desk.holds(film)
+
+
+async def test_a_store_that_does_not_answer_is_left(desk: Desk) -> None:
+    transfer, reel = desk.transfer(answer_s=0.01), desk.reel()
+    reel.grow(MIB)
+    film = reel.finish()
+    desk.store.stuck = True
+    with pytest.raises(UnavailableError, match="does not answer"):
+        await transfer._ask(desk.store._trouble("put_part"))
+    desk.store.stuck = False
+    await desk.transfer().finish(film)
+    await desk.holds(film)
+
+
+async def test_a_film_that_is_damaged_on_this_machine_is_never_delivered(desk: Desk) -> None:
+    transfer, reel = desk.transfer(), desk.reel()
+    reel.grow(12 * MIB)
+    film = reel.finish()
+    with film.path.open("r+b") as file:
+        file.seek(-100, 2)
+        file.write(b"damage")
+    with pytest.raises(FilmGoneError, match="checksum"):
+        await transfer.finish(film)
+    with pytest.raises(FilmGoneError, match="not on this machine"):
+        await transfer.finish(Film(film.path.with_name("other"), 5, 5))
+    await transfer.abort()
+    assert not await desk.store.unfinished("")
+
+
+async def test_what_the_store_refuses_is_told(desk: Desk) -> None:
+    transfer, reel = desk.transfer(), desk.reel()
+    reel.grow(MIB)
+    film = reel.finish()
+    desk.store.troubles["complete"] = [DestinationError("The bucket is locked.")]
+    with pytest.raises(DestinationError, match="locked"):
+        await transfer.finish(film)
+    await transfer.finish(film)
+    await desk.holds(film)
+
+
+async def test_a_journal_that_was_cut_costs_a_part(desk: Desk) -> None:
+    first, reel = desk.transfer(), desk.reel()
+    reel.grow(24 * MIB)
+    await follow(first, reel)
+    journal = desk.root / "films" / "film.mp4.journal"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    film = reel.finish()
+    await desk.transfer().finish(film)
+    await desk.holds(film)
+
+
+async def test_a_film_longer_than_the_room_for_its_index_goes_up_in_the_end(desk: Desk) -> None:
+    transfer, reel = desk.transfer(), desk.reel()
+    reel.grow(24 * MIB)
+    await follow(transfer, reel)
+    film = reel.finish(index_bytes=6 * MIB)
+    await transfer.finish(film)
+    await desk.holds(film)
