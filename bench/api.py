@@ -41,11 +41,14 @@ from tapedeck.notify.outbox import Composer, sample
 from tapedeck.ports.sources import PeerInfo
 from tapedeck.ports.whip import WhipAnswer, WhipPatched
 from tapedeck.service.access import AccessService
+from tapedeck.service.attendance import AttendanceService
 from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
+from tapedeck.service.hosting import HostService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.recordings import RecordingService
+from tapedeck.service.sessions import SessionService
 from tapedeck.service.webhooks import WebhookService
 
 RECORDINGS = 1_000_000
@@ -68,7 +71,10 @@ class _Quick:
     async def stop(self, meeting_id: str, recording_id: str) -> None: ...
     async def rename(self, meeting_id: str, participant_id: str, name: str) -> None: ...
 
-    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None: ...
+    async def end_session(self, meeting_id: str) -> None: ...
+
+    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> tuple[str, ...]:
+        return ()
 
     async def offer(self, peer: PeerInfo, sdp: str) -> WhipAnswer:
         return WhipAnswer("s", "v=0", "t")
@@ -134,9 +140,12 @@ async def _serve(root: Path) -> None:
             await session.execute(counts.values(count=number))
     ledger, compose = Ledger(db, clock), Composer(store)
     recordings = RecordingService(db, clock, ledger, quick, store)
+    hosting = HostService(db, clock, quick, SessionService(db, ledger, recordings))
     app = create_app(
         access=access,
-        meetings_service=MeetingService(db, clock, quick),
+        meetings_service=MeetingService(db, clock, quick, hosting),
+        attendance_service=AttendanceService(db, clock),
+        hosting_service=hosting,
         recordings_service=recordings,
         webhooks_service=WebhookService(db, clock),
         deliveries_service=DeliveryService(db, clock, ledger, compose, sample),

@@ -90,7 +90,7 @@ async def _measure(root: Path) -> tuple[list[float], float, int]:
             session_id, at = str(uuid.uuid4()), datetime.now(UTC)
             live = Session(session_id, meetings[which].id, at)
             async with db.write() as session:
-                await presence.add_session(session, live)
+                await presence.add_session(session, live, meetings[which].app_id)
                 await outbox.note_session(session, HappeningKind.SESSION_STARTED, meetings[which].app_id, live, at)
             if which not in HANGING and which not in FAILING:
                 sent[session_id] = time.time()
@@ -114,7 +114,7 @@ async def _fill(db: Database, clock: SystemClock, port: int) -> list[Meeting]:
     """An app with a meeting and a webhook for each endpoint."""
     access = AccessService(db, clock, "bench")
     boot = await access.bootstrap("bench", "bench")
-    meetings = MeetingService(db, clock, None)  # type: ignore[arg-type] # nobody is disconnected here
+    meetings = MeetingService(db, clock, None, None)  # type: ignore[arg-type] # nobody is disconnected here
     hooks = WebhookService(db, clock, allow_private=True)
     made: list[Meeting] = []
     for number in range(ENDPOINTS):

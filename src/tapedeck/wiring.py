@@ -31,8 +31,10 @@ from tapedeck.media.codecs import missing_codecs
 from tapedeck.notify.deliver import Deliverer
 from tapedeck.notify.outbox import Composer, sample
 from tapedeck.service.access import AccessService, Bootstrap
+from tapedeck.service.attendance import AttendanceService
 from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
+from tapedeck.service.hosting import HostService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService
@@ -258,9 +260,10 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     store = LocalStore(settings.bucket_dir, public_url, link_key)
     ledger = Ledger(db, clock)
     capture = CaptureHost(settings.captures_dir, clock)
-    meetings = MeetingService(db, clock, capture)
     recordings = RecordingService(db, clock, ledger, capture, store)
     sessions = SessionService(db, ledger, recordings)
+    hosting = HostService(db, clock, capture, sessions)
+    meetings = MeetingService(db, clock, capture, hosting)
     signer = await asyncio.to_thread(RsaSigner.keep, settings.data_dir / "webhook.pem")
     poster = HttpPoster(allow_private=settings.allow_private_urls, timeout_s=settings.webhook_timeout_s)
     compose = Composer(store)
@@ -296,6 +299,8 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     app = create_app(
         access=access,
         meetings_service=meetings,
+        attendance_service=AttendanceService(db, clock),
+        hosting_service=hosting,
         recordings_service=recordings,
         webhooks_service=WebhookService(db, clock, settings.allow_private_urls),
         deliveries_service=deliveries,

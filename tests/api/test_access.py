@@ -26,6 +26,14 @@ ROUTES = [
     ("PATCH", "meetings/{meeting}/participants/{person}"),
     ("POST", "meetings/{meeting}/participants/{person}/token"),
     ("DELETE", "meetings/{meeting}/participants/{person}"),
+    ("GET", "meetings/{meeting}/active-session"),
+    ("POST", "meetings/{meeting}/active-session/kick"),
+    ("POST", "meetings/{meeting}/active-session/kick-all"),
+    ("GET", "sessions"),
+    ("GET", "sessions/peer-report/{peer}"),
+    ("GET", "sessions/{session}"),
+    ("GET", "sessions/{session}/participants"),
+    ("GET", "sessions/{session}/participants/{person}"),
     ("GET", "presets"),
     ("GET", "presets/{preset}"),
     ("GET", "webhooks"),
@@ -54,6 +62,7 @@ FOR_PEOPLE = {
 BODIES: dict[str, dict[str, object]] = {
     "webhooks": {"name": "n", "url": "https://example.org/hook", "events": ["recording.statusUpdate"]},
     "apps": {"name": "n"},
+    "kick": {"custom_participant_ids": ["nobody"]},
     "recordings": {"action": "pause", "allow_multiple_recordings": True},
     "participants": {"custom_participant_id": "c", "preset_name": "group_call_host"},
 }
@@ -64,8 +73,9 @@ async def request(site: Site, method: str, path: str, token: str, meeting: Meeti
     world = site.world
     person = await world.person(meeting)
     view = await world.recordings.start(world.app, world.backend, meeting.id, {}, allow_multiple=True)
-    session_id = str(uuid4())
+    session_id, peer_id = str(uuid4()), str(uuid4())
     await world.sessions.on_session_started(meeting.id, session_id, world.clock.now())
+    await world.sessions.on_joined(session_id, person.id, peer_id, "P", world.clock.now())
     await world.sessions.on_capturing(view.recording.id, session_id, world.clock.now())
     async with world.db.read() as session:
         from tapedeck.db import rooms
@@ -78,6 +88,7 @@ async def request(site: Site, method: str, path: str, token: str, meeting: Meeti
     await world.webhooks.update(world.app, webhook.id, {"enabled": True})
     delivery = await world.deliveries.send_test(world.app, webhook.id, "meeting.ended")
     ids = {"meeting": meeting.id, "person": person.id, "preset": preset.id, "recording": view.recording.id}
+    ids |= {"session": session_id, "peer": peer_id}
     full = path.format(webhook=webhook.id, delivery=delivery.id, cancelled=cancelled.id, **ids)
     body = next((value for key, value in BODIES.items() if key in path and not path.startswith("/v1")), {})
     answer = await site.ask(method, full, token, json=body | {"meeting_id": meeting.id})

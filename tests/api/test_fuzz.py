@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +20,7 @@ from tests.api.test_access import ROUTES
 SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 TEXT = st.text(max_size=40) | st.sampled_from(
-    ["", "UPLOADED", "true", "nan", "1e400", "\x00", "😀", "../..", "a" * 5000]
+    ["", "UPLOADED", "true", "1:2", "minutesConsumed", "nan", "1e400", "\x00", "😀", "../..", "a" * 5000]
 )
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.just(10**400)
 NAMES = st.sampled_from(
@@ -30,6 +31,8 @@ NAMES = st.sampled_from(
         "audio_config",
         "codec",
         "custom_participant_id",
+        "custom_participant_ids",
+        "participant_ids",
         "dyte_bucket_config",
         "enabled",
         "events",
@@ -74,6 +77,7 @@ FIELDS = st.fixed_dictionaries(
         "url": LEAF | st.sampled_from(["http://10.0.0.1", "https://e.org/x"]),
         "events": LEAF | st.lists(LEAF | st.just("meeting.ended"), max_size=3),
         "enabled": LEAF,
+        "participant_ids": LEAF | st.lists(LEAF, max_size=3),
         "video_config": LEAF | st.fixed_dictionaries({}, optional={"width": LEAF, "height": LEAF, "codec": LEAF}),
         "recording_config": LEAF | st.fixed_dictionaries({}, optional={"max_seconds": LEAF, "video_config": VALUE}),
         "ai_config": LEAF | st.fixed_dictionaries({}, optional={"summarization": VALUE, "transcription": VALUE}),
@@ -87,9 +91,13 @@ QUERY_NAMES = st.sampled_from(
         "expired",
         "expires",
         "filename",
+        "associated_id",
+        "filters",
+        "include_peer_events",
         "meeting_id",
         "name",
         "page_no",
+        "participants",
         "per_page",
         "search",
         "signature",
@@ -99,10 +107,21 @@ QUERY_NAMES = st.sampled_from(
         "start_time",
         "status",
         "status[]",
+        "view",
     ]
 )
 QUERY = st.lists(st.tuples(QUERY_NAMES, TEXT | st.integers().map(str) | st.datetimes().map(str)), max_size=5)
-PARTS = ["{meeting}", "{person}", "{preset}", "{recording}", "{webhook}", "{delivery}", "{cancelled}"]
+PARTS = [
+    "{session}",
+    "{peer}",
+    "{meeting}",
+    "{person}",
+    "{preset}",
+    "{recording}",
+    "{webhook}",
+    "{delivery}",
+    "{cancelled}",
+]
 
 
 class Target:
@@ -119,6 +138,9 @@ class Target:
         meeting = await world.meeting()
         person = await world.person(meeting)
         recording = await world.start(meeting)
+        session_id, peer_id = str(uuid4()), str(uuid4())
+        await world.sessions.on_session_started(meeting.id, session_id, world.clock.now())
+        await world.sessions.on_joined(session_id, person.id, peer_id, "P", world.clock.now())
         webhook = await world.webhooks.create(world.app, "n", "https://example.org/", ("meeting.ended",), True)
         delivery = await world.deliveries.send_test(world.app, webhook.id, "meeting.ended")
         return {
@@ -128,6 +150,8 @@ class Target:
             "webhook": webhook.id,
             "delivery": delivery.id,
             "cancelled": delivery.id,
+            "session": session_id,
+            "peer": peer_id,
             "preset": person.preset_id,
             "token": self.site.token_of(person),
         }

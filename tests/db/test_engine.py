@@ -200,4 +200,6 @@ async def test_a_file_that_is_no_database_is_said_so(tmp_path: Path) -> None:
 async def test_broken_rules_of_the_tables_stay_what_they_are(db: Database) -> None:
     with pytest.raises(IntegrityError):
         async with db.write() as session:
-            await session.execute(text("INSERT INTO apps VALUES ('x', 'nobody', 'n', NULL, 0)"))
+            await session.execute(
+                text("INSERT INTO apps (id, account_id, name, created_at) VALUES ('x', 'nobody', 'n', 0)")
+            )

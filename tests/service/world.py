@@ -21,6 +21,7 @@ from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.core.access import AppPrincipal, Principal
 from tapedeck.core.meeting import App, Meeting, Participant
 from tapedeck.core.naming import object_key
+from tapedeck.core.paging import Page
 from tapedeck.core.recording import FilmFile, Recording
 from tapedeck.core.signing import derive_key
 from tapedeck.db import recordings as table
@@ -28,12 +29,14 @@ from tapedeck.db.engine import Database
 from tapedeck.db.recordings import OutboxEntry
 from tapedeck.notify.outbox import Composer, sample
 from tapedeck.service.access import AccessService
+from tapedeck.service.attendance import AttendanceService
 from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
+from tapedeck.service.hosting import HostService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService, MeetingValues, ParticipantValues
-from tapedeck.service.recordings import RecordingService
+from tapedeck.service.recordings import RecordingFilter, RecordingService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.webhooks import WebhookService
 from tapedeck.shapes.realtimekit import status_change
@@ -86,8 +89,12 @@ class NotingCapture:
     async def rename(self, meeting_id: str, participant_id: str, name: str) -> None:
         await self._note("rename", meeting_id, f"{participant_id} {name}")
 
-    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
+    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> frozenset[str]:
         await self._note("disconnect", meeting_id, participant_id)
+        return frozenset()
+
+    async def end_session(self, meeting_id: str) -> None:
+        await self._note("end", meeting_id, None)
 
     def words(self, recording_id: str) -> list[str]:
         return [word for word, _, other in self.calls if other == recording_id]
@@ -105,6 +112,8 @@ class World:
     access: AccessService
     ledger: Ledger
     meetings: MeetingService
+    hosting: HostService
+    attendance: AttendanceService
     recordings: RecordingService
     sessions: SessionService
     lifecycle: LifecycleService
@@ -144,6 +153,13 @@ class World:
         recording = await self.start(meeting)
         await self.sessions.on_capturing(recording.id, session_id, self.clock.now())
         return await self.now_of(recording)
+
+    async def capturing_first(self, meeting: Meeting, session_id: str) -> Recording:
+        """The recording that the first join has started, with media."""
+        wanted = RecordingFilter(meeting_id=meeting.id)
+        (view,) = (await self.recordings.list(self.app, wanted, Page())).items
+        await self.sessions.on_capturing(view.recording.id, session_id, self.clock.now())
+        return await self.now_of(view.recording)
 
     async def now_of(self, recording: Recording) -> Recording:
         return await self.now_of_id(recording.id)
@@ -192,6 +208,7 @@ async def make_world(root: Path, public_url: str = "http://127.0.0.1:1") -> Asyn
     ledger = Ledger(db, clock)
     recordings = RecordingService(db, clock, ledger, capture, store)
     sessions = SessionService(db, ledger, recordings)
+    hosting = HostService(db, clock, capture, sessions)
     try:
         await db.migrate()
         first = await access.bootstrap(account_id="acme", app_id="campus")
@@ -206,7 +223,9 @@ async def make_world(root: Path, public_url: str = "http://127.0.0.1:1") -> Asyn
             link_key=link_key,
             access=access,
             ledger=ledger,
-            meetings=MeetingService(db, clock, capture),
+            meetings=MeetingService(db, clock, capture, hosting),
+            hosting=hosting,
+            attendance=AttendanceService(db, clock),
             recordings=recordings,
             sessions=sessions,
             lifecycle=LifecycleService(db, clock, ledger, recordings),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from tapedeck.db.engine import Database
 from tapedeck.ports.control import CaptureEvents
 from tapedeck.ports.sources import FrameSink, PeerInfo, TrackSink
 from tapedeck.service.access import AccessService
+from tapedeck.service.hosting import HostService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService, MeetingValues
@@ -78,6 +79,7 @@ class House:
     host: CaptureHost
     ledger: Ledger
     meetings: MeetingService
+    hosting: HostService
     recordings: RecordingService
     sessions: SessionService
     lifecycle: LifecycleService
@@ -85,10 +87,14 @@ class House:
     app: App
     backend: Principal
     disconnected: list[tuple[str, str | None]] = field(default_factory=list)
+    on_disconnect: Callable[[], Awaitable[None]] | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
+    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> frozenset[str]:
         self.disconnected.append((meeting_id, participant_id))
+        if self.on_disconnect is not None:
+            await self.on_disconnect()
+        return frozenset()
 
     def rename(self, meeting_id: str, participant_id: str, name: str) -> None:
         """As `Publishers`."""
@@ -148,11 +154,14 @@ async def open_house(
     backend, app = await access.enter("a-token-of-the-tests", "acme", "campus")
     ledger = Ledger(db, clock)
     store = LocalStore(root / "bucket", "http://test", b"key" * 11)
-    meetings = MeetingService(db, clock, host)
     recordings = RecordingService(db, clock, ledger, host, store)
     sessions = SessionService(db, ledger, recordings)
+    hosting = HostService(db, clock, host, sessions)
+    meetings = MeetingService(db, clock, host, hosting)
     lifecycle = LifecycleService(db, clock, ledger, recordings)
-    house = House(root, db, clock, now_ns, host, ledger, meetings, recordings, sessions, lifecycle, store, app, backend)
+    house = House(
+        root, db, clock, now_ns, host, ledger, meetings, hosting, recordings, sessions, lifecycle, store, app, backend
+    )
     ledger.subscribe(lambda *_: house._changed.set())
     host.bind(events=events(sessions), meetings=meetings, publishers=house)
     running: asyncio.Task[None] | None = None

@@ -11,15 +11,17 @@ from tapedeck.api import errors, files, health, rtc
 from tapedeck.api.auth import Gate
 from tapedeck.api.edge import Edge
 from tapedeck.api.health import Check
-from tapedeck.api.realtimekit import apps, meetings, participants, recordings, webhooks
+from tapedeck.api.realtimekit import apps, meetings, participants, recordings, sessions, webhooks
 from tapedeck.api.v1 import deliveries, events
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.signer import Signer
 from tapedeck.ports.storage import ObjectStore
 from tapedeck.ports.whip import WhipServer
 from tapedeck.service.access import AccessService
+from tapedeck.service.attendance import AttendanceService
 from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
+from tapedeck.service.hosting import HostService
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.webhooks import WebhookService
@@ -37,6 +39,8 @@ def create_app(
     *,
     access: AccessService,
     meetings_service: MeetingService,
+    attendance_service: AttendanceService,
+    hosting_service: HostService,
     recordings_service: RecordingService,
     webhooks_service: WebhookService,
     deliveries_service: DeliveryService,
@@ -72,6 +76,8 @@ def create_app(
     apps.add_preset_routes(routes, _APP, gate, access)
     meetings.add_routes(routes, _APP, gate, meetings_service)
     participants.add_routes(routes, _APP, gate, access, meetings_service)
+    sessions.add_routes(routes, _APP, gate, attendance_service)
+    sessions.add_active_routes(routes, _APP, gate, attendance_service, hosting_service)
     recordings.add_routes(routes, _APP, gate, recordings_service)
     webhooks.add_routes(routes, _APP, gate, webhooks_service)
     webhooks.add_key_route(routes, signer)

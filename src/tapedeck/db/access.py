@@ -78,6 +78,7 @@ async def add_app(session: AsyncSession, app: App) -> None:
             account_id=app.account_id,
             name=app.name,
             empty_timeout_s=app.empty_timeout_s,
+            recording_config=None if app.recording_config is None else dict(app.recording_config),
             created_at=app.created_at,
         )
     )
@@ -116,7 +117,7 @@ async def list_apps(
 
 def to_app(row: AppRow) -> App:
     """The app of a row."""
-    return App(row.id, row.account_id, row.name, row.created_at, row.empty_timeout_s)
+    return App(row.id, row.account_id, row.name, row.created_at, row.empty_timeout_s, row.recording_config)
 
 
 async def add_token(session: AsyncSession, token: Token, digest: str) -> None:

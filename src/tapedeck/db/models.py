@@ -27,6 +27,7 @@ from tapedeck.core.times import from_ms, to_ms
 __all__ = [
     "AccountRow",
     "AppRow",
+    "AttendanceRow",
     "Base",
     "CursorRow",
     "DeliveryRow",
@@ -102,6 +103,7 @@ class AppRow(Base):
     account_id: Mapped[str] = mapped_column(_Id, ForeignKey("accounts.id"))
     name: Mapped[str] = mapped_column(Text)
     empty_timeout_s: Mapped[float | None]
+    recording_config: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]
 
 
@@ -175,18 +177,52 @@ class ParticipantRow(Base):
 
 
 class SessionRow(Base):
-    """One live run of a meeting."""
+    """One live run of a meeting. The counts are kept in step by the transactions that let people come and go."""
 
     __tablename__ = "sessions"
-    __table_args__ = (Index(None, "meeting_id", "started_at"), Index("ix_sessions_ended_at", "ended_at"))
+    __table_args__ = (
+        Index(None, "meeting_id", "started_at"),
+        Index("ix_sessions_listing", "app_id", "started_at", "id"),
+        Index("ix_sessions_ended_at", "ended_at"),
+    )
 
     id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    app_id: Mapped[str] = mapped_column(_Id)
     meeting_id: Mapped[str] = mapped_column(_Id, ForeignKey("meetings.id"))
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     occupied_since: Mapped[datetime | None]
     empty_since: Mapped[datetime | None]
     outage_at: Mapped[datetime | None]
+    end_cause: Mapped[str | None] = mapped_column(String(16))
+    people: Mapped[int]
+    most_people: Mapped[int]
+    stayed_ms: Mapped[int] = mapped_column(BigInteger)
+    since_sum_ms: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[datetime | None]
+
+
+class AttendanceRow(Base):
+    """Somebody visible in a session: from the first of their connections to the last, absences left out.
+
+    Who they were is kept as it was when they came; the participant may have been deleted since.
+    """
+
+    __tablename__ = "attendances"
+    __table_args__ = (Index(None, "session_id", "joined_at"),)
+
+    session_id: Mapped[str] = mapped_column(_Id, ForeignKey("sessions.id"), primary_key=True)
+    participant_id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    peer_id: Mapped[str] = mapped_column(_Id)
+    name: Mapped[str] = mapped_column(Text)
+    folded: Mapped[str] = mapped_column(Text)
+    custom_id: Mapped[str | None] = mapped_column(Text)
+    preset_name: Mapped[str | None] = mapped_column(Text)
+    view_type: Mapped[str | None] = mapped_column(Text)
+    joined_at: Mapped[datetime]
+    left_at: Mapped[datetime | None]
+    here_since: Mapped[datetime | None]
+    stayed_ms: Mapped[int] = mapped_column(BigInteger)
 
 
 class PeerRow(Base):

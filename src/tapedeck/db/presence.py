@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tapedeck.core.meeting import Session
-from tapedeck.db.models import PeerRow, SessionRow
+from tapedeck.core.meeting import Session, SessionEnd
+from tapedeck.core.times import to_ms
+from tapedeck.db.models import AttendanceRow, PeerRow, SessionRow
 
 __all__ = [
+    "Visitor",
     "add_peer",
     "add_session",
+    "attend",
+    "depart",
     "find_session",
     "leave_all",
     "leave_peer",
@@ -28,9 +33,21 @@ __all__ = [
 ]
 
 
-async def add_session(session: AsyncSession, live: Session) -> None:
-    """Store a new session."""
-    session.add(SessionRow(id=live.id, meeting_id=live.meeting_id, **_session_values(live)))
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A visible connection and who has it, as it was when they came."""
+
+    peer_id: str
+    participant_id: str
+    name: str
+    custom_id: str | None
+    preset_name: str | None
+    view_type: str | None
+
+
+async def add_session(session: AsyncSession, live: Session, app_id: str) -> None:
+    """Store a new session of an app's meeting."""
+    session.add(SessionRow(id=live.id, app_id=app_id, meeting_id=live.meeting_id, **_session_values(live)))
     await session.flush()
 
 
@@ -41,7 +58,7 @@ async def save_session(session: AsyncSession, live: Session) -> None:
 
 async def find_session(session: AsyncSession, session_id: str) -> Session | None:
     """A session by id."""
-    row = await session.get(SessionRow, session_id)
+    row = await session.get(SessionRow, session_id, populate_existing=True)
     return to_session(row) if row else None
 
 
@@ -66,21 +83,23 @@ async def add_peer(
     name: str,
     hidden: bool,
     now: datetime,
-) -> None:
-    """Store a connection; nothing happens if it is there already."""
-    if await session.get(PeerRow, peer_id) is None:
-        session.add(
-            PeerRow(
-                id=peer_id,
-                session_id=session_id,
-                participant_id=participant_id,
-                name=name,
-                hidden=hidden,
-                joined_at=now,
-                left_at=None,
-            )
+) -> bool:
+    """Store a connection; False, and nothing happens, if it is known already."""
+    if await session.get(PeerRow, peer_id) is not None:
+        return False
+    session.add(
+        PeerRow(
+            id=peer_id,
+            session_id=session_id,
+            participant_id=participant_id,
+            name=name,
+            hidden=hidden,
+            joined_at=now,
+            left_at=None,
         )
-        await session.flush()
+    )
+    await session.flush()
+    return True
 
 
 async def leave_peer(session: AsyncSession, session_id: str, peer_id: str, now: datetime) -> None:
@@ -89,10 +108,57 @@ async def leave_peer(session: AsyncSession, session_id: str, peer_id: str, now: 
     await session.execute(rows.values(left_at=now))
 
 
-async def leave_all(session: AsyncSession, session_id: str, now: datetime) -> None:
-    """Mark all connections of a session as gone."""
-    rows = update(PeerRow).where(PeerRow.session_id == session_id, PeerRow.left_at.is_(None))
-    await session.execute(rows.values(left_at=now))
+async def attend(session: AsyncSession, live: Session, guest: Visitor, at: datetime) -> Session:
+    """Somebody visible has a connection: the session as it is with them. The caller stores it."""
+    row = await session.get(AttendanceRow, (live.id, guest.participant_id))
+    if row is None:
+        words = (guest.participant_id, guest.custom_id, guest.name)
+        session.add(
+            AttendanceRow(
+                session_id=live.id,
+                participant_id=guest.participant_id,
+                peer_id=guest.peer_id,
+                name=guest.name,
+                folded="\n".join(word for word in words if word is not None).casefold(),
+                custom_id=guest.custom_id,
+                preset_name=guest.preset_name,
+                view_type=guest.view_type,
+                joined_at=at,
+                left_at=None,
+                here_since=at,
+                stayed_ms=0,
+            )
+        )
+    elif row.here_since is None:
+        row.here_since, row.left_at = max(at, row.left_at or at), None
+        at = row.here_since
+    else:
+        return live
+    await session.flush()
+    return live.came(at)
+
+
+async def depart(session: AsyncSession, live: Session, participant_id: str, at: datetime) -> Session:
+    """Somebody has no connection any more: the session as it is without them. The caller stores it."""
+    row = await session.get(AttendanceRow, (live.id, participant_id))
+    if row is None or row.here_since is None:
+        return live
+    since = row.here_since
+    row.left_at, row.here_since = max(at, since), None
+    row.stayed_ms += to_ms(row.left_at) - to_ms(since)
+    await session.flush()
+    return live.went(since, at)
+
+
+async def leave_all(session: AsyncSession, live: Session, at: datetime) -> Session:
+    """All connections of a session are gone: the session as it is then. The caller stores it."""
+    peers = update(PeerRow).where(PeerRow.session_id == live.id, PeerRow.left_at.is_(None))
+    # Nobody leaves before they came, whatever the clock says.
+    await session.execute(peers.values(left_at=case((PeerRow.joined_at > at, PeerRow.joined_at), else_=at)))
+    here = select(AttendanceRow.participant_id).where(AttendanceRow.session_id == live.id)
+    for participant_id in (await session.execute(here.where(AttendanceRow.here_since.is_not(None)))).scalars().all():
+        live = await depart(session, live, participant_id, at)
+    return live
 
 
 async def peer_count(session: AsyncSession, session_id: str) -> int:
@@ -122,11 +188,29 @@ def _session_values(live: Session) -> dict[str, Any]:
         "occupied_since": live.occupied_since,
         "empty_since": live.empty_since,
         "outage_at": live.outage_at,
+        "end_cause": live.end_cause,
+        "people": live.people,
+        "most_people": live.most_people,
+        "stayed_ms": live.stayed_ms,
+        "since_sum_ms": live.since_sum_ms,
+        "updated_at": live.updated_at,
     }
 
 
 def to_session(row: SessionRow) -> Session:
     """The session of a row."""
     return Session(
-        row.id, row.meeting_id, row.started_at, row.ended_at, row.occupied_since, row.empty_since, row.outage_at
+        row.id,
+        row.meeting_id,
+        row.started_at,
+        row.ended_at,
+        row.occupied_since,
+        row.empty_since,
+        row.outage_at,
+        None if row.end_cause is None else SessionEnd(row.end_cause),
+        row.people,
+        row.most_people,
+        row.stayed_ms,
+        row.since_sum_ms,
+        row.updated_at,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,7 @@ __all__ = [
     "find_invited",
     "find_meeting",
     "find_participant",
+    "find_participants",
     "find_preset",
     "find_preset_named",
     "list_meetings",
@@ -212,6 +213,20 @@ async def find_participant(
         rows = rows.where(ParticipantRow.meeting_id == meeting_id)
     row = (await session.execute(rows)).first()
     return _participant(row[0], row[1]) if row else None
+
+
+async def find_participants(
+    session: AsyncSession, meeting_id: str, ids: Collection[str], custom_ids: Collection[str]
+) -> Sequence[Participant]:
+    """Participants of a meeting by one of two kinds of ids, oldest first."""
+    rows = (
+        select(ParticipantRow, PresetRow.name)
+        .join(PresetRow, PresetRow.id == ParticipantRow.preset_id)
+        .where(ParticipantRow.meeting_id == meeting_id)
+        .where(or_(ParticipantRow.id.in_(ids), ParticipantRow.custom_id.in_(custom_ids)))
+    )
+    found = await session.execute(rows.order_by(ParticipantRow.created_at, ParticipantRow.id))
+    return [_participant(row[0], row[1]) for row in found]
 
 
 async def find_invited(session: AsyncSession, participant_id: str) -> tuple[Participant, Preset, App] | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
+
+from tapedeck.core.meeting import SessionEnd
 
 __all__ = ["CaptureControl", "CaptureEvents"]
 
@@ -26,8 +29,14 @@ class CaptureControl(Protocol):
     async def rename(self, meeting_id: str, participant_id: str, name: str) -> None:
         """Show a participant under another name from now on."""
 
-    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
-        """End the publications of one participant, or of all."""
+    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> Collection[str]:
+        """End the publications of one participant, or of all; returns when they are over, with whose they were."""
+
+    async def end_session(self, meeting_id: str) -> None:
+        """End all publications and the live session, with what records it. Returns when it was reported.
+
+        Who wants to join meanwhile is refused; who comes afterwards opens a new session.
+        """
 
 
 class CaptureEvents(Protocol):
@@ -36,8 +45,10 @@ class CaptureEvents(Protocol):
     async def on_session_started(self, meeting_id: str, session_id: str, at: datetime) -> None:
         """The first participant joined."""
 
-    async def on_session_ended(self, meeting_id: str, session_id: str, at: datetime) -> None:
-        """The session is over: nobody was there for the meeting's keep-alive time."""
+    async def on_session_ended(
+        self, meeting_id: str, session_id: str, at: datetime, cause: SessionEnd = SessionEnd.EMPTY
+    ) -> None:
+        """The session is over."""
 
     async def on_joined(self, session_id: str, participant_id: str, peer_id: str, name: str, at: datetime) -> None:
         """A peer connected."""

@@ -176,12 +176,15 @@ class LifecycleService:
             sessions: list[Session] = []
             for live in await presence.live_sessions(session):
                 changed = live
-                await notices.all_leave(session, live, now)
-                await presence.leave_all(session, live.id, now)
+                log_end = log_ends.get(live.id)
+                # Nobody was there while the server was not: they left with the last that is known of them.
+                gone_at = min(now, max(live.updated_at or live.started_at, whole_ms(log_end or live.started_at)))
+                await notices.all_leave(session, live, gone_at)
+                changed = await presence.leave_all(session, live, gone_at)
                 if live.occupied_since is not None or live.outage_at is not None:
-                    outage_at = live.outage_at or whole_ms(log_ends.get(live.id, now))
-                    changed = replace(live, occupied_since=None, empty_since=now, outage_at=outage_at)
-                    await presence.save_session(session, changed)
+                    outage_at = live.outage_at or whole_ms(log_end or now)
+                    changed = replace(changed, occupied_since=None, empty_since=now, outage_at=outage_at)
+                await presence.save_session(session, changed)
                 sessions.append(changed)
             unfinished = await table.in_states(session, _UNFINISHED)
         by_state = {state: [r for r in unfinished if r.state is state] for state in _UNFINISHED}

@@ -23,6 +23,7 @@ from tapedeck.db.engine import Database, DbSession
 from tapedeck.db.rooms import MeetingFilter
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.control import CaptureControl
+from tapedeck.service.hosting import HostService
 
 __all__ = ["MeetingFilter", "MeetingService", "MeetingValues", "ParticipantValues"]
 
@@ -49,10 +50,11 @@ class ParticipantValues(TypedDict, total=False):
 class MeetingService:
     """Create, read and change meetings and participants."""
 
-    def __init__(self, db: Database, clock: Clock, control: CaptureControl) -> None:
+    def __init__(self, db: Database, clock: Clock, control: CaptureControl, hosting: HostService) -> None:
         self._db = db
         self._clock = clock
         self._control = control
+        self._hosting = hosting
 
     async def create(self, app: App, values: MeetingValues) -> Meeting:
         """A new meeting of an app."""
@@ -73,11 +75,12 @@ class MeetingService:
             return await rooms.list_meetings(session, app.id, wanted, page)
 
     async def update(self, app: App, meeting_id: str, values: MeetingValues) -> Meeting:
-        """Change what is given, keep the rest; NotFoundError."""
+        """Change what is given, keep the rest; NotFoundError. One that becomes INACTIVE is ended."""
         async with self._db.write() as session:
             meeting = await _meeting(session, app.id, meeting_id)
             changed = replace(meeting, updated_at=whole_ms(self._clock.now()), **values)
             await rooms.save_meeting(session, changed)
+        await self._end_inactive(changed)
         return changed
 
     async def replace(self, app: App, meeting_id: str, values: MeetingValues) -> Meeting:
@@ -88,7 +91,13 @@ class MeetingService:
             now = whole_ms(self._clock.now())
             changed = Meeting(old.id, old.app_id, old.created_at, now, **(kept | values))
             await rooms.save_meeting(session, changed)
+        await self._end_inactive(changed)
         return changed
+
+    async def _end_inactive(self, meeting: Meeting) -> None:
+        """After the commit, so that nobody joins or starts anything behind it; again is harmless."""
+        if meeting.status is MeetingStatus.INACTIVE:
+            await self._hosting.end(meeting.id)
 
     async def admit(self, meeting_id: str) -> Meeting:
         """The meeting somebody is about to join; NotFoundError, ConflictError when it is INACTIVE."""

@@ -11,8 +11,8 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
-from tapedeck.core.errors import NotFoundError, TapedeckError
-from tapedeck.core.meeting import Session
+from tapedeck.core.errors import ConflictError, NotFoundError, TapedeckError
+from tapedeck.core.meeting import MeetingStatus, Session, SessionEnd
 from tapedeck.core.recording import (
     ACTIVE,
     LIVE,
@@ -46,9 +46,10 @@ class SessionService:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def on_session_started(self, meeting_id: str, session_id: str, at: datetime) -> None:
-        """The first participant joined; starts the recording of a meeting that wants one. NotFoundError.
+        """The first participant joined; starts the recording of a meeting that wants one.
 
-        A session that is known goes on. Another one of the meeting that was left open ends.
+        A session that is known goes on. Another one of the meeting that was left open ends. NotFoundError;
+        ConflictError when the meeting has been made INACTIVE meanwhile.
         """
         at = whole_ms(at)
         ended: list[_Change] = []
@@ -59,11 +60,13 @@ class SessionService:
                 raise NotFoundError(f"Meeting not found: {meeting_id}")
             if await presence.find_session(session, session_id) is not None:
                 return
+            if meeting.status is MeetingStatus.INACTIVE:
+                raise ConflictError(f"Meeting {meeting_id} is INACTIVE: nobody can join it")
             stale = await presence.live_session(session, meeting_id)
             if stale is not None:
                 ended = await self._end(session, stale, at)
             live = Session(session_id, meeting_id, at, empty_since=at)
-            await presence.add_session(session, live)
+            await presence.add_session(session, live, meeting.app_id)
             await notices.session_started(session, meeting, live)
             if meeting.record_on_start:
                 opened = await self._recordings.start_in(session, meeting)
@@ -76,11 +79,13 @@ class SessionService:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def on_session_ended(self, meeting_id: str, session_id: str, at: datetime) -> None:
+    async def on_session_ended(
+        self, meeting_id: str, session_id: str, at: datetime, cause: SessionEnd = SessionEnd.EMPTY
+    ) -> None:
         """The session is over: what still records it is stopped. NotFoundError."""
         async with self._db.write() as session:
             live = await _session(session, session_id)
-            ended = [] if live.ended_at is not None else await self._end(session, live, whole_ms(at))
+            ended = [] if live.ended_at is not None else await self._end(session, live, whole_ms(at), cause)
         self._follow(ended)
         self._ledger.announce()
 
@@ -89,15 +94,22 @@ class SessionService:
         at = whole_ms(at)
         async with self._db.write() as session:
             live = await _session(session, session_id)
-            hidden = False
+            if live.ended_at is not None:
+                return  # it was ended before this was heard
             participant = await rooms.find_participant(session, participant_id)
+            preset = None
             if participant is not None:
                 meeting = await rooms.find_meeting(session, participant.meeting_id)
                 preset = await rooms.find_preset(session, meeting.app_id, participant.preset_id) if meeting else None
-                hidden = preset is not None and preset.is_hidden
-            await presence.add_peer(session, peer_id, session_id, participant_id, name, hidden, at)
-            if not hidden and live.occupied_since is None:
-                live = replace(live, occupied_since=at, empty_since=None, outage_at=None)
+            hidden = preset is not None and preset.is_hidden
+            is_new = await presence.add_peer(session, peer_id, session_id, participant_id, name, hidden, at)
+            if is_new and not hidden:
+                custom_id = None if participant is None else participant.custom_id
+                words = (None, None) if preset is None else (preset.name, preset.view_type)
+                visitor = presence.Visitor(peer_id, participant_id, name, custom_id, *words)
+                live = await presence.attend(session, live, visitor, at)
+                if live.occupied_since is None:
+                    live = replace(live, occupied_since=at, empty_since=None, outage_at=None)
                 await presence.save_session(session, live)
             if not hidden:
                 await notices.joined(session, live, participant_id, peer_id, name, at)
@@ -109,10 +121,28 @@ class SessionService:
         async with self._db.write() as session:
             live = await _session(session, session_id)
             await presence.leave_peer(session, session_id, peer_id, at)
-            if live.occupied_since is not None and await presence.peer_count(session, session_id) == 0:
-                await presence.save_session(session, replace(live, occupied_since=None, empty_since=at))
+            participant_id = await presence.participant_of(session, session_id, peer_id)
+            here = await presence.participants_here(session, session_id)
+            if participant_id is not None and participant_id not in here:
+                live = await presence.depart(session, live, participant_id, at)
+            if live.occupied_since is not None and not here:
+                live = replace(live, occupied_since=None, empty_since=at)
+            await presence.save_session(session, live)
             await notices.left(session, live, peer_id, at)
         self._ledger.announce()
+
+    async def stop_waiting(self, meeting_id: str, at: datetime) -> None:
+        """Nobody will come any more: end what waits to record the meeting and has no media yet."""
+        waiting = tuple(state for state in ACTIVE if state not in LIVE)
+        changes: list[_Change] = []
+        async with self._db.write() as session:
+            meeting = await rooms.find_meeting(session, meeting_id)
+            if meeting is None:
+                return
+            for recording in await table.of_meeting(session, meeting.app_id, meeting_id, waiting):
+                stopped, made = await self._ledger.apply_in(session, recording.id, Stop(StopCause.EMPTY, at=at), at)
+                changes += [(stopped, change) for change in made]
+        self._follow(changes)
 
     async def on_capturing(self, recording_id: str, session_id: str, at: datetime) -> None:
         """The first media of the recording is stored. NotFoundError."""
@@ -123,12 +153,14 @@ class SessionService:
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
-    async def _end(self, session: DbSession, live: Session, at: datetime) -> list[_Change]:
+    async def _end(
+        self, session: DbSession, live: Session, at: datetime, cause: SessionEnd = SessionEnd.EMPTY
+    ) -> list[_Change]:
         """End a session and stop what records it: at once, or at the outage that nobody has come back from."""
         await notices.all_leave(session, live, at)
-        await presence.leave_all(session, live.id, at)
-        empty_since = live.empty_since or at
-        await presence.save_session(session, replace(live, ended_at=at, occupied_since=None, empty_since=empty_since))
+        gone = await presence.leave_all(session, live, at)
+        over = replace(gone, ended_at=at, end_cause=cause, occupied_since=None, empty_since=live.empty_since or at)
+        await presence.save_session(session, replace(over, updated_at=at))
         await notices.session_ended(session, live, at)
         stop = Stop(StopCause.FAULT, at=live.outage_at) if live.outage_at else Stop(StopCause.EMPTY, at=at)
         changes: list[_Change] = []

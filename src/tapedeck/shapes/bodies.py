@@ -40,7 +40,7 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
-M = TypeVar("M", bound=_Body)
+M = TypeVar("M", bound=BaseModel)
 
 
 def parse(model: type[M], body: Any, prefix: str = "") -> M:

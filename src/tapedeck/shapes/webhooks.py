@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from tapedeck.core.happenings import Guest, Happening, HappeningKind, Message
+from tapedeck.core.meeting import SessionEnd
 from tapedeck.core.recording import Recording, RecordingState, recorded_seconds
 from tapedeck.core.times import format_time
 from tapedeck.core.webhooks import Attempt, Delivery, Webhook
@@ -69,7 +70,8 @@ def message_of(happening: Happening, video_url: str | None = None, audio_url: st
     if happening.guest is not None:
         body["participant"] = _guest(happening.guest)
     if happening.kind is HappeningKind.SESSION_ENDED:
-        body["reason"] = "ALL_PARTICIPANTS_LEFT"
+        by_host = happening.session is not None and happening.session.end_cause is SessionEnd.HOST
+        body["reason"] = "HOST_ENDED_MEETING" if by_host else "ALL_PARTICIPANTS_LEFT"
     return Message(event, _text(body))
 
 

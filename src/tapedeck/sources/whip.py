@@ -175,14 +175,16 @@ class WhipServer:
         """End a session; returns when it is over. Raises NotFoundError."""
         await self._end([self._find(session_id)], "the publisher ended the session")
 
-    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
-        """End the publications of a participant, or of all in a meeting; returns when they are over."""
+    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> frozenset[str]:
+        """End the publications of a participant, or of all in a meeting; returns when they are over, with the ids of
+        the participants whose they were."""
         chosen = [
             session
             for session in self._sessions.values()
             if session.peer.info.meeting_id == meeting_id and participant_id in (None, session.peer.info.participant_id)
         ]
         await self._end(chosen, "disconnected by the meeting")
+        return frozenset(session.peer.info.participant_id for session in chosen)
 
     def rename(self, meeting_id: str, participant_id: str, name: str) -> None:
         """A participant's display name changed."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -20,16 +21,16 @@ import structlog
 
 from tapedeck.capture.recover import log_end, new_session, resumed_session, starts_in
 from tapedeck.capture.session import TICK_S, CaptureSession
-from tapedeck.core.errors import TapedeckError, UnavailableError
-from tapedeck.core.frames import TrackInfo
-from tapedeck.core.meeting import Session
+from tapedeck.core.errors import ConflictError, TapedeckError, UnavailableError
+from tapedeck.core.meeting import Session, SessionEnd
 from tapedeck.core.recording import LIVE, RecordingState
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.control import CaptureEvents
-from tapedeck.ports.sources import FrameSink, PeerInfo, TrackControl, TrackSink
+from tapedeck.ports.sources import FrameSink, PeerInfo
 from tapedeck.service.lifecycle import Recovery
 from tapedeck.service.meetings import MeetingService
 from tapedeck.workers.reports import Reports
+from tapedeck.workers.seat import Seat
 
 __all__ = ["CaptureHost", "Publishers"]
 
@@ -42,8 +43,8 @@ _LAST_WORDS_S = 10.0
 class Publishers(Protocol):
     """What ends publications: the WHIP endpoint."""
 
-    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
-        """End the publications of one participant, or of all."""
+    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> Collection[str]:
+        """End the publications of one participant, or of all; whose they were."""
 
     def rename(self, meeting_id: str, participant_id: str, name: str) -> None:
         """A participant's display name changed."""
@@ -76,6 +77,8 @@ class CaptureHost:
         "By meeting, while somebody holds or awaits it."
         self._waiting: dict[str, set[str]] = {}
         "Recordings of meetings without a session, by meeting."
+        self._closed_doors: Counter[str] = Counter()
+        "Meetings whose session is being ended: nobody joins meanwhile."
         self._ending: set[asyncio.Task[None]] = set()
         self._recovered = asyncio.Event()
 
@@ -92,13 +95,16 @@ class CaptureHost:
     # Ingest
 
     async def join(self, peer: PeerInfo, at_ns: int) -> FrameSink:
-        """A peer is connected. ConflictError when its meeting is INACTIVE, NotFoundError when it is gone."""
+        """A peer is connected. ConflictError when its meeting is INACTIVE or its session is being ended,
+        NotFoundError when it is gone."""
         meeting = await self._meetings.admit(peer.meeting_id)
+        if peer.meeting_id in self._closed_doors:
+            raise ConflictError(f"The session of meeting {peer.meeting_id} is being ended")
         async with self._opening.setdefault(peer.meeting_id, asyncio.Lock()):
             live = self._live.get(peer.meeting_id)
             if live is None:
                 live = await self._open(peer.meeting_id, meeting.keep_alive_s)
-        sink = _PeerSink(live.capture.join(peer, at_ns), lambda left_ns: self._left(live, peer, left_ns))
+        sink = Seat(live.capture.join(peer, at_ns), lambda left_ns: self._left(live, peer, left_ns))
         live.peers.add(peer.peer_id)
         live.empty_since_ns = None
         at, session_id = self._utc(at_ns), live.capture.session_id
@@ -178,9 +184,26 @@ class CaptureHost:
         """Show a participant under another name from now on."""
         self._publishers.rename(meeting_id, participant_id, name)
 
-    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> None:
-        """End the publications of one participant, or of all."""
-        await self._publishers.disconnect(meeting_id, participant_id)
+    async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> Collection[str]:
+        """End the publications of one participant, or of all; whose they were."""
+        return await self._publishers.disconnect(meeting_id, participant_id)
+
+    async def end_session(self, meeting_id: str) -> None:
+        """End all publications and the live session, with what records it; returns when it was reported."""
+        await self._recovered.wait()
+        self._closed_doors[meeting_id] += 1
+        try:
+            # Who is about to join waits for nothing that is held here, so they can be waited for.
+            await self._publishers.disconnect(meeting_id)
+            live = self._live.get(meeting_id)
+            while live is not None and live.recordings:
+                await self.stop(meeting_id, min(live.recordings))
+            if live is not None and self._live.get(meeting_id) is live:
+                await asyncio.shield(self._end_soon(meeting_id, live, SessionEnd.HOST))
+        finally:
+            self._closed_doors[meeting_id] -= 1
+            if not self._closed_doors[meeting_id]:
+                del self._closed_doors[meeting_id]
 
     def _captured(self, meeting_id: str, recording_id: str) -> _Live:
         live = self._live.get(meeting_id)
@@ -301,16 +324,17 @@ class CaptureHost:
             and now_ns - empty_ns >= live.keep_alive_s * 1e9
         )
 
-    def _end_soon(self, meeting_id: str, live: _Live) -> None:
+    def _end_soon(self, meeting_id: str, live: _Live, cause: SessionEnd = SessionEnd.EMPTY) -> asyncio.Task[None]:
         del self._live[meeting_id]
-        task = asyncio.create_task(self._end(meeting_id, live), name=f"end {live.capture.session_id}")
+        task = asyncio.create_task(self._end(meeting_id, live, cause), name=f"end {live.capture.session_id}")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+        return task
 
-    async def _end(self, meeting_id: str, live: _Live) -> None:
+    async def _end(self, meeting_id: str, live: _Live, cause: SessionEnd) -> None:
         session_id, at = live.capture.session_id, self._clock.now()
         await self._close_log(live)
-        live.reports.put(lambda: self._events.on_session_ended(meeting_id, session_id, at))
+        live.reports.put(lambda: self._events.on_session_ended(meeting_id, session_id, at, cause))
         await live.reports.finish()
 
     async def aclose(self) -> None:
@@ -354,26 +378,3 @@ class _Listener:
             log.info("capture.mended", session_id=session_id)
         else:
             log.error("capture.troubled", session_id=session_id, reason=text)
-
-
-class _PeerSink:
-    """A peer's place in the session, which tells when it is left."""
-
-    def __init__(self, sink: FrameSink, on_close: Callable[[int], None]) -> None:
-        self._sink = sink
-        self._on_close: Callable[[int], None] | None = on_close
-
-    def open_track(self, info: TrackInfo, control: TrackControl, at_ns: int) -> TrackSink:
-        """As `FrameSink`."""
-        return self._sink.open_track(info, control, at_ns)
-
-    def rename(self, name: str, at_ns: int) -> None:
-        """As `FrameSink`."""
-        self._sink.rename(name, at_ns)
-
-    def close(self, at_ns: int) -> None:
-        """As `FrameSink`."""
-        self._sink.close(at_ns)
-        on_close, self._on_close = self._on_close, None
-        if on_close is not None:
-            on_close(at_ns)
