@@ -25,6 +25,8 @@ def empty_app() -> FastAPI:
     return create_app(
         access=none,
         meetings_service=none,
+        attendance_service=none,
+        hosting_service=none,
         recordings_service=none,
         webhooks_service=none,
         deliveries_service=none,

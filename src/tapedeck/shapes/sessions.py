@@ -7,18 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NotRequired
 from uuid import NAMESPACE_OID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
 
-from tapedeck.core.meeting import Attendance, Meeting, Participant, Session
+from tapedeck.core import meeting as core
+from tapedeck.core.meeting import Attendance, Meeting, Participant
 from tapedeck.core.paging import Listing
 from tapedeck.core.times import format_time
+from tapedeck.shapes.answers import Id, Paging, Time
 
 __all__ = [
     "KickBody",
+    "Kicked",
+    "KickedAll",
+    "OneParticipant",
+    "ParticipantPage",
+    "Session",
+    "SessionPage",
     "attendance_body",
     "kicked_all",
     "kicked_body",
@@ -46,7 +55,123 @@ class KickBody(BaseModel):
         return self
 
 
-def session_body(live: Session, meeting: Meeting, consumed_ms: int, breakout_rooms: bool = False) -> dict[str, Any]:
+Minutes = Annotated[float, Field(ge=0, description="Minutes, with fractions.", examples=[12.5])]
+
+
+class Session(TypedDict):
+    """One live run of a meeting. Counts are of visible people, however many connections each has."""
+
+    id: Id
+    associated_id: Annotated[Id, Field(description="The meeting.")]
+    meeting_display_name: Annotated[
+        str, Field(description="Title of the meeting; empty without.", examples=["Physics"])
+    ]
+    type: Literal["meeting"]
+    status: Literal["LIVE", "ENDED"]
+    live_participants: Annotated[int, Field(ge=0, examples=[2])]
+    max_concurrent_participants: Annotated[int, Field(ge=0, examples=[3])]
+    minutes_consumed: Annotated[Minutes, Field(description="Of all people, together.")]
+    organization_id: Annotated[str, Field(description="The app.", examples=["campus"])]
+    started_at: Time
+    ended_at: Annotated[Time | None, Field(description="Null while it is LIVE.")]
+    created_at: Time
+    updated_at: Annotated[Time, Field(description="When somebody last came or went, or it ended.")]
+    breakout_rooms: NotRequired[Annotated[list[str], Field(max_length=0, examples=[[]], description="There are none.")]]
+
+
+class SessionList(TypedDict):
+    """Sessions."""
+
+    sessions: list[Session]
+
+
+class SessionPage(TypedDict):
+    """A page of sessions."""
+
+    success: Literal[True]
+    data: SessionList
+    paging: Paging
+
+
+class PeerEvent(TypedDict):
+    """A connection came or went."""
+
+    id: Id
+    event_name: Literal["PEER_JOINING", "PEER_LEAVING"]
+    peer_id: Id
+    participant_id: Id
+    session_id: Id
+    preset_view_type: Annotated[str | None, Field(examples=["GROUP_CALL"])]
+    minutes_consumed: Minutes
+    created_at: Time
+    updated_at: Time
+
+
+class SessionParticipant(TypedDict):
+    """Somebody in a session, or one of their connections, as they were when they came."""
+
+    id: Annotated[Id, Field(description="The connection; of a person with several the first.")]
+    user_id: Annotated[Id, Field(description="The participant.")]
+    custom_participant_id: Annotated[str | None, Field(examples=["user-7"])]
+    display_name: Annotated[str, Field(examples=["Ada"])]
+    preset_name: Annotated[str | None, Field(examples=["group_call_host"])]
+    joined_at: Time
+    left_at: Annotated[Time | None, Field(description="Null while they are there.")]
+    duration: Minutes
+    created_at: Time
+    updated_at: Time
+    peer_events: NotRequired[Annotated[list[PeerEvent], Field(description="Where they were asked for.")]]
+    session_id: NotRequired[Id]
+
+
+class OneParticipant(TypedDict):
+    """Somebody in a session."""
+
+    participant: SessionParticipant
+
+
+class ParticipantList(TypedDict):
+    """People of a session."""
+
+    participants: list[SessionParticipant]
+
+
+class ParticipantPage(TypedDict):
+    """A page of the people of a session."""
+
+    success: Literal[True]
+    data: ParticipantList
+    paging: Paging
+
+
+class KickedParticipant(TypedDict):
+    """Somebody who was kicked."""
+
+    id: Id
+    custom_participant_id: Annotated[str, Field(examples=["user-7"])]
+    name: Annotated[str | None, Field(examples=["Ada"])]
+    picture: Annotated[str | None, Field(examples=["https://example.org/ada.png"])]
+    created_at: Time
+    updated_at: Time
+
+
+class Kicked(TypedDict):
+    """Who was there and was kicked."""
+
+    action: Literal["kick"]
+    participants: list[KickedParticipant]
+
+
+class KickedAll(TypedDict):
+    """How many were there."""
+
+    action: Literal["kick-all"]
+    kicked_participants_count: Annotated[int, Field(ge=0, examples=[2])]
+
+
+def session_body(
+    live: core.Session, meeting: Meeting, consumed_ms: int, breakout_rooms: bool = False
+) -> dict[str, Any]:
     """A session; with the list of its breakout rooms, of which it has none, where that was asked for."""
     begun = format_time(live.started_at)
     body: dict[str, Any] = {

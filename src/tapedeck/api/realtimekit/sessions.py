@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapedeck.api.auth import Gate
+from tapedeck.api.chapters import SESSIONS
+from tapedeck.api.describe import PAGE, SEARCH, SPAN, Param, describe
 from tapedeck.api.http import Reply, read_json
 from tapedeck.api.realtimekit.meetings import PREFIX
 from tapedeck.api.realtimekit.queries import Query
@@ -31,7 +33,12 @@ from tapedeck.shapes.realtimekit import single
 
 __all__ = ["add_active_routes", "add_routes"]
 
-_RANGE = re.compile(r"([0-9]{0,9}):([0-9]{0,9})")
+_RANGE = "^([0-9]{0,9}):([0-9]{0,9})$"
+_WORDS = {"type": "string"}
+_ROOMS = Param("include_breakout_rooms", "Name its breakout rooms, of which there are none.", {"type": "boolean"})
+_EVENTS = Param("include_peer_events", "With the comings and goings of each connection.", {"type": "boolean"})
+_FORMAT = Param("format", "Of the file.", _WORDS | {"enum": ["SRT", "VTT", "JSON", "CSV"]})
+_NONE = "Always 404: this server makes none."
 _REPORTS = ("device_info", "ip_information", "precall_network_information", "events", "quality_stats")
 
 
@@ -39,6 +46,21 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, attendance: Attendanc
     """Routes about sessions below an app, for backends."""
 
     @routes.get(f"{prefix}/sessions")
+    @describe(
+        SESSIONS,
+        "List sessions",
+        plain=shapes.SessionPage,
+        query=(
+            *PAGE,
+            Param("associated_id", "Only of this meeting.", _WORDS),
+            Param("status", "Only those that go on, or are over.", _WORDS | {"enum": ["LIVE", "ENDED"]}),
+            SEARCH,
+            Param("sort_by", "What counts.", _WORDS | {"enum": ["minutesConsumed", "createdAt"]}),
+            Param("sort_order", "Which way.", _WORDS | {"enum": ["ASC", "DESC"], "default": "DESC"}),
+            *SPAN,
+            Param("participants", "How many were there at once, at most: a range.", _WORDS | {"pattern": _RANGE}),
+        ),
+    )
     async def list_sessions(account_id: str, app_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         query = Query(request.query_params, PREFIX)
@@ -65,6 +87,12 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, attendance: Attendanc
         return Reply(shapes.session_listing([_session(view) for view in found.items], found))
 
     @routes.get(f"{prefix}/sessions/peer-report/{{peer_id}}")
+    @describe(
+        SESSIONS,
+        "Get a connection",
+        data=shapes.OneParticipant,
+        query=(_EVENTS, Param("filters", "A report of it: always 404.", _WORDS | {"enum": list(_REPORTS)})),
+    )
     async def get_peer(account_id: str, app_id: str, peer_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         query = Query(request.query_params, PREFIX)
@@ -76,6 +104,7 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, attendance: Attendanc
         return Reply(single({"participant": _person(view) | {"session_id": view.attendance.session_id}}))
 
     @routes.get(f"{prefix}/sessions/{{session_id}}")
+    @describe(SESSIONS, "Get a session", data=shapes.Session, query=(_ROOMS,))
     async def get(account_id: str, app_id: str, session_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         query = Query(request.query_params, PREFIX)
@@ -84,6 +113,23 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, attendance: Attendanc
         return Reply(single(_session(await attendance.get_session(entry.app, _id(session_id)), rooms)))
 
     @routes.get(f"{prefix}/sessions/{{session_id}}/participants")
+    @describe(
+        SESSIONS,
+        "List who was in a session",
+        plain=shapes.ParticipantPage,
+        query=(
+            *PAGE,
+            Param("search", "A part of the name or custom id, or an id.", _WORDS | {"maxLength": 256}),
+            Param("sort_by", "What counts.", _WORDS | {"enum": ["joinedAt", "duration"]}),
+            Param("sort_order", "Which way.", _WORDS | {"enum": ["ASC", "DESC"], "default": "ASC"}),
+            Param(
+                "view",
+                "Each connection for itself, or people.",
+                _WORDS | {"enum": ["raw", "consolidated"], "default": "raw"},
+            ),
+            _EVENTS,
+        ),
+    )
     async def list_people(account_id: str, app_id: str, session_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         query = Query(request.query_params, PREFIX)
@@ -100,6 +146,7 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, attendance: Attendanc
         return Reply(shapes.participant_listing([_person(view) for view in found.items], found))
 
     @routes.get(f"{prefix}/sessions/{{session_id}}/participants/{{participant_id}}")
+    @describe(SESSIONS, "Get somebody in a session", data=shapes.OneParticipant, query=(_EVENTS,))
     async def get_person(
         account_id: str, app_id: str, session_id: str, participant_id: str, request: Request
     ) -> Response:
@@ -120,18 +167,22 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, attendance: Attendanc
         raise NotFoundError(f"No {what} of session {view.session.id}: this server makes none")
 
     @routes.get(f"{prefix}/sessions/{{session_id}}/chat")
+    @describe(SESSIONS, "Get the chat of a session", about=_NONE)
     async def chat(account_id: str, app_id: str, session_id: str, request: Request) -> Response:
         await _nothing_of(account_id, app_id, session_id, request, "chat")
 
     @routes.get(f"{prefix}/sessions/{{session_id}}/transcript")
+    @describe(SESSIONS, "Get the transcript of a session", about=_NONE, query=(_FORMAT,))
     async def transcript(account_id: str, app_id: str, session_id: str, request: Request) -> Response:
         await _nothing_of(account_id, app_id, session_id, request, "transcript")
 
     @routes.get(f"{prefix}/sessions/{{session_id}}/summary")
+    @describe(SESSIONS, "Get the summary of a session", about=_NONE)
     async def summary(account_id: str, app_id: str, session_id: str, request: Request) -> Response:
         await _nothing_of(account_id, app_id, session_id, request, "summary")
 
     @routes.post(f"{prefix}/sessions/{{session_id}}/summary")
+    @describe(SESSIONS, "Summarize the transcript of a session", about=_NONE)
     async def summarize(account_id: str, app_id: str, session_id: str, request: Request) -> Response:
         await _nothing_of(account_id, app_id, session_id, request, "transcript to summarize")
 
@@ -143,11 +194,19 @@ def add_active_routes(
     prefix = f"{prefix}/meetings/{{meeting_id}}/active-session"
 
     @routes.get(prefix)
+    @describe(SESSIONS, "Get the live session of a meeting", data=shapes.Session)
     async def active(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         return Reply(single(_session(await attendance.active_session(entry.app, _meeting(meeting_id)))))
 
     @routes.post(f"{prefix}/kick")
+    @describe(
+        SESSIONS,
+        "Kick participants",
+        about="Their publications end at once. Their tokens stay good.",
+        data=shapes.Kicked,
+        body=shapes.KickBody,
+    )
     async def kick(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         meeting_id = _meeting(meeting_id)
@@ -157,6 +216,12 @@ def add_active_routes(
         return Reply(single(shapes.kicked_body(kicked)))
 
     @routes.post(f"{prefix}/kick-all")
+    @describe(
+        SESSIONS,
+        "Kick everybody",
+        about="The session ends, and with it what records it.",
+        data=shapes.KickedAll,
+    )
     async def kick_all(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         return Reply(single(shapes.kicked_all(await hosting.kick_all(entry.app, _meeting(meeting_id)))))
@@ -182,7 +247,7 @@ def _range(text: str | None) -> tuple[int | None, int | None]:
     """`1:10`, either end of which may be left open."""
     if text is None:
         return None, None
-    match = _RANGE.fullmatch(text)
+    match = re.fullmatch(_RANGE, text)
     least, most = (int(end) if end else None for end in match.groups()) if match else (None, None)
     if match is None or (least is not None and most is not None and least > most):
         reason = f'{PREFIX}"participants" must be a range of numbers such as 1:10'
