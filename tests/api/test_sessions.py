@@ -244,3 +244,6 @@ async def test_kicks_say_who_was_there(client: AsyncCloudflare, live_site: Site)
     assert ("end", meeting.id, None) in world.capture.calls
     over = await client.realtime_kit.sessions.get_session_details(session_id, **where(world))
     assert over.data is not None and (over.data.status, over.data.live_participants) == ("ENDED", 0)
+    raw = await client.realtime_kit.sessions.get_session_participants(session_id, **where(world))
+    assert raw.data is not None and raw.data.participants is not None
+    assert {p.left_at for p in raw.data.participants} == {"2026-03-02T09:15:04.120Z"}

@@ -50,7 +50,7 @@ async def test_sessions_of_before_they_were_counted_are_counted(tmp_path: Path) 
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
+        command.upgrade(config, "0003")
         for statement in (
             "INSERT INTO accounts VALUES ('acme', 0)",
             "INSERT INTO apps VALUES ('campus', 'acme', 'n', NULL, 0)",

@@ -8,21 +8,18 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
-    Boolean,
-    Dialect,
-    Float,
     ForeignKey,
     Index,
-    Integer,
-    MetaData,
     String,
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.orm import Mapped, mapped_column
 
-from tapedeck.core.times import from_ms, to_ms
+from tapedeck.db.base import Base, UtcMillis
+from tapedeck.db.base import Id as _Id
+from tapedeck.db.base import RowId as _RowId
+from tapedeck.db.session_rows import AttendanceRow, PeerRow, SessionRow
 
 __all__ = [
     "AccountRow",
@@ -45,43 +42,6 @@ __all__ = [
     "UtcMillis",
     "WebhookRow",
 ]
-
-
-class UtcMillis(TypeDecorator[datetime]):
-    """An instant as milliseconds since 1970: exact, sortable and the same in every database."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else to_ms(value)
-
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else from_ms(value)
-
-
-class Base(DeclarativeBase):
-    """Registry of the tables; constraints get names so that a migration can drop them."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012 - declared so by the library
-        datetime: UtcMillis,
-        dict[str, Any]: JSON,
-        list[dict[str, Any]]: JSON,
-        bool: Boolean,
-        float: Float,
-    }
-
-
-_Id = String(64)
-_RowId = BigInteger().with_variant(Integer, "sqlite")
 
 
 class AccountRow(Base):
@@ -174,70 +134,6 @@ class ParticipantRow(Base):
     token_version: Mapped[int]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
-
-
-class SessionRow(Base):
-    """One live run of a meeting. The counts are kept in step by the transactions that let people come and go."""
-
-    __tablename__ = "sessions"
-    __table_args__ = (
-        Index(None, "meeting_id", "started_at"),
-        Index("ix_sessions_listing", "app_id", "started_at", "id"),
-        Index("ix_sessions_ended_at", "ended_at"),
-    )
-
-    id: Mapped[str] = mapped_column(_Id, primary_key=True)
-    app_id: Mapped[str] = mapped_column(_Id)
-    meeting_id: Mapped[str] = mapped_column(_Id, ForeignKey("meetings.id"))
-    started_at: Mapped[datetime]
-    ended_at: Mapped[datetime | None]
-    occupied_since: Mapped[datetime | None]
-    empty_since: Mapped[datetime | None]
-    outage_at: Mapped[datetime | None]
-    end_cause: Mapped[str | None] = mapped_column(String(16))
-    people: Mapped[int]
-    most_people: Mapped[int]
-    stayed_ms: Mapped[int] = mapped_column(BigInteger)
-    since_sum_ms: Mapped[int] = mapped_column(BigInteger)
-    updated_at: Mapped[datetime | None]
-
-
-class AttendanceRow(Base):
-    """Somebody visible in a session: from the first of their connections to the last, absences left out.
-
-    Who they were is kept as it was when they came; the participant may have been deleted since.
-    """
-
-    __tablename__ = "attendances"
-    __table_args__ = (Index(None, "session_id", "joined_at"),)
-
-    session_id: Mapped[str] = mapped_column(_Id, ForeignKey("sessions.id"), primary_key=True)
-    participant_id: Mapped[str] = mapped_column(_Id, primary_key=True)
-    peer_id: Mapped[str] = mapped_column(_Id)
-    name: Mapped[str] = mapped_column(Text)
-    folded: Mapped[str] = mapped_column(Text)
-    custom_id: Mapped[str | None] = mapped_column(Text)
-    preset_name: Mapped[str | None] = mapped_column(Text)
-    view_type: Mapped[str | None] = mapped_column(Text)
-    joined_at: Mapped[datetime]
-    left_at: Mapped[datetime | None]
-    here_since: Mapped[datetime | None]
-    stayed_ms: Mapped[int] = mapped_column(BigInteger)
-
-
-class PeerRow(Base):
-    """One connection of a participant in a session. The participant may have been deleted since."""
-
-    __tablename__ = "peers"
-    __table_args__ = (Index(None, "session_id", "left_at"),)
-
-    id: Mapped[str] = mapped_column(_Id, primary_key=True)
-    session_id: Mapped[str] = mapped_column(_Id, ForeignKey("sessions.id"))
-    participant_id: Mapped[str] = mapped_column(_Id)
-    name: Mapped[str] = mapped_column(Text)
-    hidden: Mapped[bool]
-    joined_at: Mapped[datetime]
-    left_at: Mapped[datetime | None]
 
 
 class RecordingRow(Base):

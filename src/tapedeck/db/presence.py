@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.meeting import Session, SessionEnd
 from tapedeck.core.times import to_ms
-from tapedeck.db.models import AttendanceRow, PeerRow, SessionRow
+from tapedeck.db.models import AttendanceRow, PeerRow, SessionRow, UtcMillis
 
 __all__ = [
     "Visitor",
@@ -154,7 +154,8 @@ async def leave_all(session: AsyncSession, live: Session, at: datetime) -> Sessi
     """All connections of a session are gone: the session as it is then. The caller stores it."""
     peers = update(PeerRow).where(PeerRow.session_id == live.id, PeerRow.left_at.is_(None))
     # Nobody leaves before they came, whatever the clock says.
-    await session.execute(peers.values(left_at=case((PeerRow.joined_at > at, PeerRow.joined_at), else_=at)))
+    leaving = literal(at, UtcMillis)
+    await session.execute(peers.values(left_at=case((PeerRow.joined_at > leaving, PeerRow.joined_at), else_=leaving)))
     here = select(AttendanceRow.participant_id).where(AttendanceRow.session_id == live.id)
     for participant_id in (await session.execute(here.where(AttendanceRow.here_since.is_not(None)))).scalars().all():
         live = await depart(session, live, participant_id, at)
