@@ -151,3 +151,21 @@ def test_a_font_that_cannot_be_drawn_with_is_replaced(font_dir: Path) -> None:
 
 def test_the_usual_directories_are_absolute() -> None:
     assert all(path.is_absolute() for path in usual_directories())
+
+
+def test_who_cannot_be_heard_has_a_mark_before_their_name_and_without_one_too() -> None:
+    plain, marked = PAINTER.label("Ada", TILE), PAINTER.label("Ada", TILE, is_muted=True)
+    alone = PAINTER.label("", TILE, is_muted=True)
+    assert plain is not None and marked is not None and alone is not None
+    assert alone.width < plain.width < marked.width and plain.height == marked.height == alone.height
+    left = marked.crop((0, 0, marked.width - plain.width, marked.height))
+    reddish = [p for p in left.get_flattened_data() if isinstance(p, tuple) and p[0] > p[2] + 60]
+    assert len(reddish) > 20 and ink(left) == 0 and ink(marked) >= ink(plain) * 0.9
+    assert PAINTER.label("Ada", Size(40, 22), is_muted=True) is None
+
+
+def test_a_name_does_not_lie_over_the_initials() -> None:
+    for tile in (Size(96, 54), Size(128, 72), Size(240, 134), Size(720, 1280)):
+        label, avatar = PAINTER.label("Ada Lovelace", tile), PAINTER.avatar("Ada Lovelace", "p1", tile)
+        disc = [y for y in range(tile.height) if avatar.getpixel((tile.width // 2, y)) != avatar.getpixel((0, 0))]
+        assert label is not None and max(disc) < tile.height - label.height

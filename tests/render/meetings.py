@@ -19,6 +19,7 @@ from tests.media.cameras import film_of
 from tests.medialog.logs import SESSION, lay_down
 
 from tapedeck.core.frames import Codec, EncodedFrame, FrameFlags, Kind, Origin, TrackInfo
+from tapedeck.core.layouts import Layout
 from tapedeck.core.output import VideoOutput
 from tapedeck.core.timeline import (
     Outage,
@@ -291,10 +292,17 @@ class Reel:
         return [tile for frame, tile, _ in self.shown if frame == index]
 
 
-def make(log: LogReader, recording_id: str | None = "r", video: VideoOutput = SMALL, reel: Reel | None = None) -> Reel:
+def make(
+    log: LogReader,
+    recording_id: str | None = "r",
+    video: VideoOutput = SMALL,
+    reel: Reel | None = None,
+    layout: Layout = Layout.AUTO,
+    focus: str | None = None,
+) -> Reel:
     """The film of a complete log."""
     reel = Reel() if reel is None else reel
-    film = Film(log, recording_id, video, reel, on_shown=reel.shown.append)
+    film = Film(log, recording_id, video, reel, layout=layout, focus=focus, on_shown=reel.shown.append)
     try:
         while not film.is_done:
             if not film.work():

@@ -11,7 +11,9 @@ from tests.render.meetings import DELAY_NS, FPS, MS, SMALL, GrowingLog, Meeting,
 
 from tapedeck.core.errors import MediaError
 from tapedeck.core.frames import Codec, FrameFlags, Origin
+from tapedeck.core.layouts import Layout
 from tapedeck.core.timeline import (
+    AudioLevel,
     NameChanged,
     Outage,
     RecordingPaused,
@@ -200,6 +202,9 @@ def busy_meeting(seed: int) -> tuple[Meeting, int]:
     meeting.open("slides", "ada", peer, Codec.H264, Origin.SCREEN, S + 50 * MS)
     meeting.frames("slides", S, clip(Codec.H264, 5, 32, 18, 30))
     meeting.microphone("ada", 0, 8 * S)
+    meeting.microphone("bob", 900 * MS, 5 * S)
+    for at_ns in range(600 * MS, 5 * S, 50 * MS):
+        meeting.event(AudioLevel(at_ns, f"{('ada', 'bob')[at_ns // (700 * MS) % 2]}-mic", 20))
     return meeting, 9 * S
 
 
@@ -207,21 +212,21 @@ QUICK_PHASES = (Phase.reuse, Phase.generate)
 """Shrinking and explaining a failure would take minutes of rendering."""
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=QUICK_PHASES)
-@given(seed=st.integers(0, 3), data=st.data())
+@settings(max_examples=16, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=QUICK_PHASES)
+@given(seed=st.integers(0, 3), layout=st.sampled_from(Layout), data=st.data())
 def test_a_live_film_and_a_later_one_agree_on_everything(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory, seed: int, layout: Layout, data: st.DataObject
 ) -> None:
-    """Whatever the pieces in which a log grows and the steps in which it is worked on."""
+    """Whatever the layout, the pieces in which a log grows and the steps in which it is worked on."""
     meeting, end_ns = busy_meeting(seed)
     root = tmp_path_factory.mktemp("logs")
     points = ((20, 20), (60, 30), (120, 60), (100, 80))
-    later = make(meeting.lay_down(root / "later", end_ns), reel=Reel(points))
+    later = make(meeting.lay_down(root / "later", end_ns), reel=Reel(points), layout=layout)
 
     grower = GrowingLog(meeting, root / "live", end_ns)
     grower.grow(1)
     live = Reel(points)
-    film = Film(LogReader(root / "live"), "r", SMALL, live, on_shown=live.shown.append)
+    film = Film(LogReader(root / "live"), "r", SMALL, live, layout=layout, on_shown=live.shown.append)
     growing = True
     while growing:
         growing = grower.grow(data.draw(st.integers(1, 400)))

@@ -3,11 +3,12 @@
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.media.cameras import flat
 
 from tapedeck.core.choose import Tile, TileKind
 from tapedeck.core.geometry import Size
-from tapedeck.core.layouts import grid
+from tapedeck.core.layouts import Layout, arrange, grid
 from tapedeck.core.look import BACKGROUND, PLAIN_TILE, SPEAKING, colour_of, mix
 from tapedeck.core.scene import Scene
 from tapedeck.media.decode import Picture
@@ -202,4 +203,103 @@ def test_caches_are_bounded() -> None:
     it = painter()
     for number in range(120):
         it.paint(scene(person("ada", label=f"name {number}", speaking=True), person("bob")), [None, None])
-    assert len(it._overlays) <= 96 and len(it._rings) <= 96
+    assert len(it._props.overlays) <= 96 and len(it._props.rings) <= 96
+
+
+LIVELY = 6
+"""Pictures that a dissolve takes at 30 per second."""
+
+
+def seen(it: Painter) -> list[NDArray[np.uint8]]:
+    return [plane.copy() for plane in planes_of(it.frame)]
+
+
+def is_same(one: list[NDArray[np.uint8]], two: list[NDArray[np.uint8]]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_one_layout_dissolves_into_the_next() -> None:
+    it, ada, bob = painter(), picture(60), picture(200)
+    it.paint(scene(person("ada")), [ada])
+    both = scene(person("ada"), person("bob"))
+    shown = []
+    for _ in range(LIVELY + 3):
+        it.paint(both, [ada, bob])
+        shown.append(int(seen(it)[0][180, 480]))  # the middle of bob's tile
+    assert shown[:LIVELY] == sorted(set(shown[:LIVELY])) and 60 < shown[0] < 80 and 180 < shown[LIVELY - 1] < 200
+    assert shown[LIVELY:] == [200] * 3
+
+
+def test_people_go_on_moving_while_a_layout_dissolves() -> None:
+    it, one = painter(), scene(person("ada"))
+    it.paint(one, [picture(60)])
+    both = scene(person("ada"), person("bob"))
+    for luma in (60, 100, 140, 180, 220, 230):
+        it.paint(both, [picture(luma), picture(luma)])
+        assert abs(int(seen(it)[0][180, 480]) - luma) <= 1
+
+
+def test_nothing_dissolves_when_only_names_pictures_and_rings_change() -> None:
+    it = painter()
+    it.paint(scene(person("ada", label="Ada"), person("bob")), [picture(60), picture(60)])
+    for tiles in ((person("ada", label="Zoe"), person("bob")), (person("ada", speaking=True), person("bob"))):
+        it.paint(scene(*tiles), [picture(90), None])
+        assert it.frame is it.canvas.frame
+
+
+def test_when_nothing_changes_nothing_is_done() -> None:
+    it, pictures = painter(), [picture(60), picture(90)]
+    both = scene(person("ada"), person("bob"))
+    it.paint(scene(person("ada")), pictures[:1])
+    for _ in range(LIVELY):
+        assert it.paint(both, pictures)
+    scaled = it.scaled
+    for _ in range(5):
+        assert not it.paint(both, pictures)
+        assert it.frame is it.canvas.frame
+    assert it.scaled == scaled
+
+
+def test_a_cut_is_hard_and_ends_a_dissolve() -> None:
+    it, fresh = painter(), painter()
+    both = scene(person("ada"), person("bob"))
+    it.paint(scene(person("ada")), [picture(230)])
+    it.paint(both, [picture(60), picture(60)], is_cut=True)
+    fresh.paint(both, [picture(60), picture(60)])
+    assert is_same(seen(it), seen(fresh))
+    it.paint(scene(person("ada")), [picture(230)])
+    it.paint(scene(person("ada")), [picture(40)], is_cut=True)
+    fresh = painter()
+    fresh.paint(scene(person("ada")), [picture(40)])
+    assert is_same(seen(it), seen(fresh))
+
+
+def test_a_camera_that_goes_off_in_a_dissolve_is_off_at_once() -> None:
+    it = painter()
+    it.paint(scene(person("ada")), [picture(235)])
+    it.paint(scene(person("ada"), person("bob")), [None, None])
+    assert max(int(seen(it)[0][20, 20]), int(seen(it)[0][180, 100])) < 90
+
+
+def test_layouts_that_change_faster_than_they_dissolve_end_where_they_should() -> None:
+    it, fresh = painter(), painter()
+    it.paint(scene(), [])
+    for count in (1, 2, 5, 3, 4, 2, 6):
+        tiles = scene(*(person(f"p{n}", speaking=n == 1) for n in range(count)))
+        for _ in range(2):
+            before = seen(it)
+            it.paint(tiles, [picture(60 + 20 * n) for n in range(count)])
+            assert max(np.abs(a.astype(int) - b).max() for a, b in zip(before[:1], seen(it)[:1], strict=True)) < 120
+    for _ in range(LIVELY):
+        it.paint(tiles, [picture(60 + 20 * n) for n in range(count)])
+    fresh.paint(tiles, [picture(60 + 20 * n) for n in range(count)])
+    assert it.frame is it.canvas.frame and is_same(seen(it), seen(fresh))
+
+
+@pytest.mark.parametrize("layout", [Layout.SPEAKER, Layout.SIDEBAR, Layout.SINGLE])
+def test_the_tiles_of_a_scene_are_where_its_layout_says(layout: Layout) -> None:
+    it = painter()
+    tiles = tuple(person(f"p{n}") for n in range(1 if layout is Layout.SINGLE else 4))
+    it.paint(Scene(tiles, layout), [picture(60 + 30 * n) for n in range(len(tiles))])
+    for n, rect in enumerate(arrange(layout, len(tiles), CANVAS)):
+        assert luma_at(it, rect.x + rect.width // 2, rect.y + rect.height // 2) == 60 + 30 * n

@@ -15,6 +15,7 @@ __all__ = [
     "BACKGROUND",
     "LABEL_INK",
     "LABEL_SHADE",
+    "MUTED",
     "PALETTE",
     "PLAIN_TILE",
     "SPEAKING",
@@ -37,6 +38,8 @@ SPEAKING: Colour = (124, 214, 170)
 LABEL_INK: Colour = (248, 249, 251)
 LABEL_SHADE: tuple[int, int, int, int] = (12, 14, 18, 158)
 """Colour and opacity of the pill behind a name: white on it stays legible on a white picture."""
+MUTED: Colour = (240, 128, 118)
+"""The mark of who cannot be heard, on a label's shade."""
 AVATAR_INK: Colour = (250, 250, 252)
 
 PALETTE: tuple[Colour, ...] = (

@@ -15,6 +15,7 @@ from tapedeck.core.look import (
     AVATAR_INK,
     LABEL_INK,
     LABEL_SHADE,
+    MUTED,
     PLAIN_TILE,
     Colour,
     clean,
@@ -42,36 +43,43 @@ class TextPainter:
     def __init__(self, fonts: Fonts | None = None) -> None:
         self._fonts = Fonts() if fonts is None else fonts
         self._opened: dict[tuple[FontFile | None, int], tuple[_Font, float]] = {}
-        self._labels: dict[tuple[str, Size], Image.Image | None] = {}
+        self._labels: dict[tuple[str, Size, bool], Image.Image | None] = {}
 
-    def label(self, name: str, tile: Size) -> Image.Image | None:
-        """The name in a pill for the lower left of a tile (RGBA); None for no name or a tile too small for one."""
-        key = (name, tile)
+    def label(self, name: str, tile: Size, *, is_muted: bool = False) -> Image.Image | None:
+        """The name in a pill for the lower left of a tile (RGBA), with a mark before it of who cannot be heard.
+
+        None where there is nothing to say or the tile is too small for it.
+        """
+        key = (name, tile, is_muted)
         if key in self._labels:
             self._labels[key] = self._labels.pop(key)  # the last used stay
         else:
             if len(self._labels) >= _CACHE:
                 del self._labels[next(iter(self._labels))]
-            self._labels[key] = self._label(clean(name), tile)
+            self._labels[key] = self._label(clean(name), tile, is_muted)
         return self._labels[key]
 
-    def _label(self, name: str, tile: Size) -> Image.Image | None:
+    def _label(self, name: str, tile: Size, is_muted: bool) -> Image.Image | None:
         px = label_px(tile)
-        if not px or not name:
+        if not px or not (name or is_muted):
             return None
         pad = round(px * 0.62)
         height = round(px * 1.7)
-        widest = tile.width - 2 * px - 2 * pad
-        runs, width = self._fitted(clusters(name), px, widest)
-        if not runs:
+        mark = round(px * 0.95) if is_muted else 0
+        left = pad + mark + (round(px * 0.36) if is_muted and name else 0)
+        runs, width = self._fitted(clusters(name), px, tile.width - 2 * px - left - pad)
+        if not (runs or is_muted):
             return None
-        image = Image.new("RGBA", (round(width) + 2 * pad, height), (*LABEL_SHADE[:3], 0))
+        image = Image.new("RGBA", (round(width) + left + pad, height), (*LABEL_SHADE[:3], 0))
         scale = 4
         mask = Image.new("L", (image.width * scale, height * scale), 0)
         ImageDraw.Draw(mask).rounded_rectangle((0, 0, mask.width - 1, mask.height - 1), px * 0.42 * scale, fill=255)
         mask = mask.resize(image.size, Image.Resampling.BOX)
         image.putalpha(mask.point([value * LABEL_SHADE[3] // 255 for value in range(256)]))
-        self._write(image, runs, pad, round(height / 2 + px * 0.36), LABEL_INK)
+        self._write(image, runs, left, round(height / 2 + px * 0.36), LABEL_INK)
+        if mark:
+            sign = _microphone_off(mark, round(px * 1.12))
+            image.paste((*MUTED, 255), (pad, (height - sign.height) // 2), sign)
         return image
 
     def avatar(self, name: str, participant_id: str, tile: Size) -> Image.Image:
@@ -82,13 +90,15 @@ class TextPainter:
         if across < 6:
             return image
         left, top = (tile.width - across) // 2, (tile.height - across) // 2
+        free = tile.height - round(label_px(tile) * 2.3)
+        if top + across > free:  # a name would lie over it
+            top = max(0, (free - across) // 2)
         disc = _disc(across)
         image.paste(colour, (left, top), disc)
         letters = initials(name)
         if letters and across >= 14:
-            self._centred(
-                image, clusters(letters), round(across * (0.42 if len(clusters(letters)) > 1 else 0.48)), AVATAR_INK
-            )
+            px = round(across * (0.42 if len(clusters(letters)) > 1 else 0.48))
+            self._centred(image, clusters(letters), px, AVATAR_INK, top + across // 2)
         elif not letters:
             _silhouette(image, disc, left, top, mix(colour, AVATAR_INK, 0.72))
         return image
@@ -98,17 +108,17 @@ class TextPainter:
         image = Image.new("RGB", (tile.width, tile.height), PLAIN_TILE)
         px = round(min(tile.height * 0.2, tile.width * 0.16))
         if px >= 6:
-            self._centred(image, clusters(clean(text)), px, mix(PLAIN_TILE, AVATAR_INK, 0.82))
+            self._centred(image, clusters(clean(text)), px, mix(PLAIN_TILE, AVATAR_INK, 0.82), tile.height // 2)
         return image
 
-    def _centred(self, image: Image.Image, text: list[str], px: int, ink: Colour) -> None:
+    def _centred(self, image: Image.Image, text: list[str], px: int, ink: Colour, middle: int) -> None:
         runs, width = self._fitted(text, px, image.width)
         layer = Image.new("RGBA", (round(width) + 2 * px, 3 * px), (*ink, 0))
         self._write(layer, runs, px, 2 * px, ink)
         box = layer.getchannel("A").getbbox()
         if box is not None:
             layer = layer.crop(box)
-            image.paste(layer, ((image.width - layer.width) // 2, (image.height - layer.height) // 2), layer)
+            image.paste(layer, ((image.width - layer.width) // 2, middle - layer.height // 2), layer)
 
     def _fitted(self, text: list[str], px: int, widest: float) -> tuple[list[_Run], float]:
         """Runs of as much of `text` as fits, with an ellipsis when that is not all, and their width in pixels."""
@@ -194,6 +204,22 @@ def _right_to_left(text: list[str]) -> bool:
         if direction in ("L", "R", "AL"):
             return direction != "L"
     return False
+
+
+def _microphone_off(width: int, height: int) -> Image.Image:
+    """A microphone with a stroke through it, as a mask."""
+    scale = 8
+    wide, high = width * scale, height * scale
+    mask = Image.new("L", (wide, high), 0)
+    draw = ImageDraw.Draw(mask)
+    line = round(wide * 0.13)
+    draw.rounded_rectangle((wide * 0.33, high * 0.04, wide * 0.67, high * 0.58), wide * 0.17, fill=255)
+    draw.arc((wide * 0.17, high * 0.22, wide * 0.83, high * 0.76), 0, 180, fill=255, width=line)
+    draw.line((wide * 0.5, high * 0.74, wide * 0.5, high * 0.95), fill=255, width=line)
+    draw.line((wide * 0.3, high * 0.95, wide * 0.7, high * 0.95), fill=255, width=line)
+    draw.line((wide * 0.06, high * 0.1, wide * 0.98, high * 0.86), fill=0, width=2 * line)
+    draw.line((wide * 0.06, high * 0.06, wide * 0.94, high * 0.94), fill=255, width=line)
+    return mask.resize((width, height), Image.Resampling.BOX)
 
 
 def _disc(across: int) -> Image.Image:

@@ -78,7 +78,7 @@ class Film:
         self._feed = LogFeed(log, recording_id)
         size = Size(video.width, video.height)
         self._director = Director(layout, size, focus)
-        self._painter = Painter(size)
+        self._painter = Painter(size, fps=video.fps)
         self._mixer = AudioMixer()
         self._sink = sink
         self._on_shown = on_shown
@@ -87,6 +87,8 @@ class Film:
         self._next = 0
         self._mixed = 0
         "Samples written."
+        self._picture_cut = 0
+        "The span of the last picture."
         self._sound_cut = 0
         "The span whose sound is being fed."
         self._reels: dict[str, TrackPictures] = {}
@@ -189,11 +191,12 @@ class Film:
         t_ns, cut = moment
         scene = self._director.scene_at(t_ns)
         pictures = self._pictures(scene, t_ns, cut)
-        self._painter.paint(scene, pictures)
+        self._painter.paint(scene, pictures, is_cut=cut.index != self._picture_cut)
+        self._picture_cut = cut.index
         if self._on_shown is not None:
             for tile, picture in zip(scene.tiles, pictures, strict=True):
                 self._on_shown((self._next, tile.key, None if picture is None else picture.media_time))
-        self._sink.write_picture(self._painter.canvas.frame, self._next)
+        self._sink.write_picture(self._painter.frame, self._next)
         self._next += 1
         if self.made_ns - self._mixer.position_ns > _SOUND_BATCH_NS:
             self._make_sound()

@@ -1,153 +1,94 @@
-"""Paints a scene: who sits where, their picture or their avatar, name, corners, the ring of who speaks.
+"""Paints the pictures of a film, scene after scene, and lets one layout dissolve into the next.
 
-Owns what is on the canvas and repaints only what changed: a picture that stays is not scaled or copied again. Refuses
-to choose pictures (`render/feed.py`) or people (`core/scene.py`).
+Owns the two boards between which it dissolves (`render/board.py`): both go on with live pictures, so that nothing
+stands still meanwhile but who is gone. Counts pictures, not time: a live film and a later one dissolve alike. Costs
+nothing while the layout stays. Refuses to choose pictures (`render/feed.py`) or people (`core/scene.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from tapedeck.core.choose import Tile, TileKind
-from tapedeck.core.errors import MediaError
-from tapedeck.core.geometry import Placement, Rect, Size, cover, even, fit
-from tapedeck.core.layouts import arrange, gap_of, radius_of
-from tapedeck.core.look import BACKGROUND, PLAIN_TILE, SPEAKING, label_px
+import av
+
+from tapedeck.core.geometry import Size
 from tapedeck.core.scene import Scene
 from tapedeck.media.decode import Picture
-from tapedeck.media.picture import Canvas, Overlay, Planes, Scaler, from_image, rounded
+from tapedeck.media.picture import Canvas
 from tapedeck.media.text import TextPainter
+from tapedeck.render.board import Board, Props
 
-__all__ = ["Painter"]
+__all__ = ["DISSOLVE_NS", "Painter"]
 
-_CACHE = 96
-_MOST_CUT = 0.45
-"""Share of a camera's picture that may be cut away so that it fills its tile."""
-
-
-@dataclass(slots=True)
-class _Place:
-    """A tile on the canvas and what is painted there."""
-
-    tile: Tile
-    rect: Rect
-    scaler: Scaler = field(default_factory=Scaler)
-    overlay: Overlay | None = None
-    picture: Picture | None = None
-    planes: Planes | None = None
-    "The picture or avatar as it was put there last."
-    placement: Placement | None = None
-    stale: bool = True
+DISSOLVE_NS = 200_000_000
+"""How long one layout takes to become the next."""
 
 
 class Painter:
-    """Paints scenes on one canvas. Not thread-safe."""
+    """Paints scenes. Not thread-safe."""
 
-    def __init__(self, size: Size, text: TextPainter | None = None) -> None:
-        self.canvas = Canvas(size)
-        self.faults = 0
-        "Pictures that could not be scaled."
-        self.scaled = 0
-        "Pictures that were scaled."
-        self._text = TextPainter() if text is None else text
-        self._radius = radius_of(size)
-        self._gap = gap_of(size)
+    def __init__(self, size: Size, text: TextPainter | None = None, fps: int = 30) -> None:
+        """`fps`: pictures painted per second of the film."""
+        self._props = Props(size, TextPainter() if text is None else text)
+        self._steps = DISSOLVE_NS * fps // 1_000_000_000
         self._scene: Scene | None = None
-        self._places: list[_Place] = []
-        self._overlays: dict[tuple[Rect, str, bool], Overlay] = {}
-        self._rings: dict[Rect, Overlay] = {}
+        self._front, self._back = Board(size, self._props), Board(size, self._props)
+        self._mixed = Canvas(size)
+        self._left = 0
+        "Pictures of a dissolve that are still to come."
+        self._seen = self._front.canvas
 
-    def paint(self, scene: Scene, pictures: Sequence[Picture | None]) -> bool:
-        """Bring the canvas to this scene; `pictures` has one entry per tile. Whether anything changed."""
+    @property
+    def canvas(self) -> Canvas:
+        """The scene as it is when nothing is dissolving any more."""
+        return self._front.canvas
+
+    @property
+    def frame(self) -> av.VideoFrame:
+        """The picture of the film as painted last."""
+        return self._seen.frame
+
+    @property
+    def faults(self) -> int:
+        """Pictures that could not be scaled."""
+        return self._props.faults
+
+    @property
+    def scaled(self) -> int:
+        """Pictures that were scaled."""
+        return self._props.scaled
+
+    def paint(self, scene: Scene, pictures: Sequence[Picture | None], *, is_cut: bool = False) -> bool:
+        """Paint the next picture of the film; whether it differs from the last one. `pictures`: one per tile.
+
+        `is_cut`: the film is cut before it, and nothing of what was seen before may be seen in it.
+        """
         changed = scene is not self._scene and scene != self._scene
+        if is_cut:
+            self._left = 0
         if changed:
-            self._arrange(scene)
+            if self._scene is None or is_cut or self._front.shape_of(scene) == self._front.shape:
+                self._front.lay_out(scene, self._front)
+            else:
+                self._begin(scene)
         self._scene = scene
-        for place, picture in zip(self._places, pictures, strict=False):
-            if place.stale or picture is not place.picture:
-                self._paint(place, picture)
-                changed = True
+        changed |= self._front.paint(pictures)
+        self._seen = self._front.canvas
+        if self._left:
+            self._back.paint_again({tile.key: picture for tile, picture in zip(scene.tiles, pictures, strict=False)})
+            past = 1 - self._left / (self._steps + 1)
+            self._mixed.mix(self._back.canvas, self._front.canvas, past * past * (3 - 2 * past))
+            self._seen = self._mixed
+            self._left -= 1
+            changed = True
         return changed
 
-    def _arrange(self, scene: Scene) -> None:
-        """Lay the tiles out anew on an empty canvas; what was scaled for a place of the same size is kept."""
-        size = self.canvas.size
-        before = {(place.tile.key, place.rect.size): place for place in self._places}
-        self._places = []
-        for tile, rect in zip(scene.tiles, arrange(scene.layout, len(scene.tiles), size), strict=False):
-            place = before.get((tile.key, rect.size), _Place(tile, rect))
-            if place.picture is None and (place.tile.label, place.tile.kind) != (tile.label, tile.kind):
-                place.planes = None
-            place.tile, place.rect, place.stale = tile, rect, True
-            self._places.append(place)
-        self.canvas.fill(Rect(0, 0, size.width, size.height), BACKGROUND)
-        for place in self._places:
-            if place.tile.speaking and self._gap >= 4 and len(self._places) > 1:
-                self.canvas.blend(self._ring(place.rect))
-        for place in self._places:
-            place.overlay = self._overlay(place)
-
-    def _ring(self, rect: Rect) -> Overlay:
-        if rect not in self._rings:
-            if len(self._rings) >= _CACHE:
-                self._rings.clear()
-            margin = even(self._gap // 2)
-            width = max(1.5, self._gap * 0.36)
-            outer = Rect(rect.x - margin, rect.y - margin, rect.width + 2 * margin, rect.height + 2 * margin)
-            maker = self.canvas.overlay_maker(outer)
-            maker.colour(rounded(outer.size, self._radius + width, width - margin), SPEAKING)
-            self._rings[rect] = maker.done()
-        return self._rings[rect]
-
-    def _overlay(self, place: _Place) -> Overlay:
-        """Name and corners of a tile. The canvas shows what is outside the corners: background or ring."""
-        rect, tile = place.rect, place.tile
-        name = tile.label if tile.kind is not TileKind.MORE else ""
-        key = (rect, name, tile.speaking)
-        if key not in self._overlays:
-            if len(self._overlays) >= _CACHE:
-                self._overlays.clear()
-            maker = self.canvas.overlay_maker(rect)
-            label = self._text.label(name, rect.size)
-            if label is not None:
-                margin = even(round(label_px(rect.size) * 0.5)) or 2
-                maker.image(label, margin, even(rect.height - label.height - margin))
-            if self._radius and len(self._places) > 1:
-                outside = self.canvas.part(rect)
-                maker.mask(rounded(rect.size, self._radius), outside)
-            self._overlays[key] = maker.done()
-        return self._overlays[key]
-
-    def _paint(self, place: _Place, picture: Picture | None) -> None:
-        if picture is not None and picture is not place.picture:
-            self._scale(place, picture)
-        elif picture is None and place.picture is not None:
-            place.planes = None
-        if place.planes is None:
-            place.planes, place.placement = self._still(place.tile, place.rect.size), None
-        place.picture, place.stale = picture, False
-        whole = Rect(0, 0, place.rect.width, place.rect.height)
-        placement = place.placement or Placement(whole.size, whole, whole)
-        if placement.at != whole:
-            self.canvas.fill(place.rect, PLAIN_TILE)
-        assert place.overlay is not None
-        self.canvas.put(place.planes, place.rect, placement)
-        self.canvas.blend(place.overlay)
-
-    def _scale(self, place: _Place, picture: Picture) -> None:
-        """Have the picture in its place's size; if that fails, what was there before stays."""
-        size = place.rect.size
-        try:
-            is_screen = place.tile.kind is TileKind.SCREEN
-            placement = fit(picture.size, size) if is_screen else cover(picture.size, size, _MOST_CUT)
-            place.planes, place.placement = place.scaler.scale(picture, placement.scaled), placement
-            self.scaled += 1
-        except (MediaError, ValueError):
-            self.faults += 1
-
-    def _still(self, tile: Tile, size: Size) -> Planes:
-        """What a tile shows when there is no picture."""
-        if tile.kind is TileKind.PERSON:
-            return from_image(self._text.avatar(tile.label, tile.participant_id, size))
-        return from_image(self._text.note(tile.label if tile.kind is TileKind.MORE else "", size))
+    def _begin(self, scene: Scene) -> None:
+        """Dissolve what is seen into a scene."""
+        if self._left:  # from the middle of another dissolve, which stands still for it
+            self._mixed = self._back.freeze(self._mixed)
+            self._front.lay_out(scene, self._front)
+        else:
+            self._front, self._back = self._back, self._front
+            self._front.lay_out(scene, self._back)
+        self._left = self._steps
