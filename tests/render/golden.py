@@ -88,7 +88,7 @@ def paint_case(case: Case) -> av.VideoFrame:
     tiles = choose(people, screens, limit=seats(case.layout, case.size), lead=lead)
     painter = Painter(case.size, TextPainter(Fonts([DEJAVU])))
     painter.paint(Scene(tiles, case.layout), [_picture(tile) for tile in tiles])
-    return painter.frame
+    return painter.seen.frame
 
 
 def _picture(tile: Tile) -> Picture | None:

@@ -212,7 +212,7 @@ QUICK_PHASES = (Phase.reuse, Phase.generate)
 """Shrinking and explaining a failure would take minutes of rendering."""
 
 
-@settings(max_examples=16, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=QUICK_PHASES)
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=QUICK_PHASES)
 @given(seed=st.integers(0, 3), layout=st.sampled_from(Layout), data=st.data())
 def test_a_live_film_and_a_later_one_agree_on_everything(
     tmp_path_factory: pytest.TempPathFactory, seed: int, layout: Layout, data: st.DataObject

@@ -211,7 +211,7 @@ LIVELY = 6
 
 
 def seen(it: Painter) -> list[NDArray[np.uint8]]:
-    return [plane.copy() for plane in planes_of(it.frame)]
+    return [plane.copy() for plane in it.seen.planes]
 
 
 def is_same(one: list[NDArray[np.uint8]], two: list[NDArray[np.uint8]]) -> bool:
@@ -244,7 +244,7 @@ def test_nothing_dissolves_when_only_names_pictures_and_rings_change() -> None:
     it.paint(scene(person("ada", label="Ada"), person("bob")), [picture(60), picture(60)])
     for tiles in ((person("ada", label="Zoe"), person("bob")), (person("ada", speaking=True), person("bob"))):
         it.paint(scene(*tiles), [picture(90), None])
-        assert it.frame is it.canvas.frame
+        assert it.seen is it.canvas
 
 
 def test_when_nothing_changes_nothing_is_done() -> None:
@@ -256,7 +256,7 @@ def test_when_nothing_changes_nothing_is_done() -> None:
     scaled = it.scaled
     for _ in range(5):
         assert not it.paint(both, pictures)
-        assert it.frame is it.canvas.frame
+        assert it.seen is it.canvas
     assert it.scaled == scaled
 
 
@@ -293,7 +293,7 @@ def test_layouts_that_change_faster_than_they_dissolve_end_where_they_should() -
     for _ in range(LIVELY):
         it.paint(tiles, [picture(60 + 20 * n) for n in range(count)])
     fresh.paint(tiles, [picture(60 + 20 * n) for n in range(count)])
-    assert it.frame is it.canvas.frame and is_same(seen(it), seen(fresh))
+    assert it.seen is it.canvas and is_same(seen(it), seen(fresh))
 
 
 @pytest.mark.parametrize("layout", [Layout.SPEAKER, Layout.SIDEBAR, Layout.SINGLE])

@@ -196,7 +196,7 @@ class Film:
         if self._on_shown is not None:
             for tile, picture in zip(scene.tiles, pictures, strict=True):
                 self._on_shown((self._next, tile.key, None if picture is None else picture.media_time))
-        self._sink.write_picture(self._painter.frame, self._next)
+        self._sink.write_picture(self._painter.seen.frame, self._next)
         self._next += 1
         if self.made_ns - self._mixer.position_ns > _SOUND_BATCH_NS:
             self._make_sound()

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import av
-
 from tapedeck.core.geometry import Size
 from tapedeck.core.scene import Scene
 from tapedeck.media.decode import Picture
@@ -44,9 +42,9 @@ class Painter:
         return self._front.canvas
 
     @property
-    def frame(self) -> av.VideoFrame:
+    def seen(self) -> Canvas:
         """The picture of the film as painted last."""
-        return self._seen.frame
+        return self._seen
 
     @property
     def faults(self) -> int:
