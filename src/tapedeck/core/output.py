@@ -1,17 +1,39 @@
-"""What a film is made of: picture and sound settings, and which container holds which codecs.
+"""What a film is made of: picture and sound settings, and which file holds which codecs.
 
-Owns the numbers that both the canvas and the encoders need. Refuses to know how anything is encoded (`media/encode.py`)
-or what a caller asked for in words (`shapes`).
+Owns the numbers that both the canvas and the encoders need, and the list of files that a recording's options ask for.
+Refuses to know how anything is encoded (`media/encode.py`) or what a caller asked for in words (`shapes`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
+from types import MappingProxyType
 
-__all__ = ["AudioOutput", "VideoOutput"]
+from tapedeck.core.wanted import RecordingOptions
+
+__all__ = ["AudioOutput", "Output", "VideoOutput", "content_type", "extension_of", "outputs_of"]
 
 _PIXELS_720P = 1280 * 720
-_MAXRATE_720P_BPS = 2_000_000
+_MAXRATE_720P_BPS = MappingProxyType({"low": 1_000_000, "standard": 2_000_000, "high": 4_000_000})
+_EXTENSIONS = MappingProxyType({"h264": "mp4", "vp8": "webm", "vp9": "webm", "aac": "m4a", "mp3": "mp3", "vorbis": "ogg"})
+_CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        ".mp4": "video/mp4",
+        ".webm": "video/webm",
+        ".m4a": "audio/mp4",
+        ".mp3": "audio/mpeg",
+        ".ogg": "audio/ogg",
+        ".mkv": "video/x-matroska",
+        ".jpg": "image/jpeg",
+        ".png": "image/png",
+        ".vtt": "text/vtt",
+    }
+)
+_AAC_BPS_PER_CHANNEL = 192_000
+_X264_CRF = MappingProxyType({"low": 27, "standard": 23, "high": 19})
+_SECOND_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,29 +44,92 @@ class VideoOutput:
     height: int = 720
     fps: int = 30
     codec: str = "h264"
-    crf: int = 23
-    "Constant rate factor of x264: lower is better and larger."
+    "`h264`, `vp8` or `vp9`."
+    quality: str = "standard"
+    "`low`, `standard` or `high`."
+    encoder: str = "x264"
+    "Who encodes H264: `x264`, or hardware: `nvenc`, `vaapi`, `qsv`, `videotoolbox`."
     preset: str = "veryfast"
+    "Of x264."
     gop_s: int = 2
     "Seconds between key frames."
 
     @property
     def maxrate_bps(self) -> int:
-        """Ceiling of the bit rate: 2 Mbit/s at 1280x720, in proportion to the area otherwise."""
-        return _MAXRATE_720P_BPS * self.width * self.height // _PIXELS_720P
+        """Ceiling of the bit rate: for standard quality 2 Mbit/s at 1280x720, in proportion to the area otherwise."""
+        return _MAXRATE_720P_BPS[self.quality] * self.width * self.height // _PIXELS_720P
+
+    @property
+    def crf(self) -> int:
+        """Constant rate factor of x264: lower is better and larger."""
+        return _X264_CRF[self.quality]
 
     @property
     def frame_ns(self) -> int:
         """Nanoseconds a picture stays, rounded down; use `index * 10**9 // fps` for the time of a picture."""
-        return 1_000_000_000 // self.fps
+        return _SECOND_NS // self.fps
 
 
 @dataclass(frozen=True, slots=True)
 class AudioOutput:
-    """The sound of a film."""
+    """The sound of a film, or of a file of its own."""
 
     codec: str = "aac"
+    "`aac`, `mp3` or `vorbis`."
     bitrate_bps: int = 384_000
-    "Upper limit; the encoder spends less on simple sound."
+    "Of AAC; the encoder spends less on simple sound. MP3 and Vorbis have one quality, which no rate is set for."
     channels: int = 2
     sample_rate: int = 48_000
+
+    @classmethod
+    def of(cls, codec: str, channels: int = 2) -> AudioOutput:
+        """A codec at its usual rate."""
+        return cls(codec, _AAC_BPS_PER_CHANNEL * channels if codec == "aac" else 0, channels)
+
+
+_STEREO_AAC = AudioOutput()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One file of a film: picture and sound, or (`video` None) sound alone."""
+
+    file_name: str
+    video: VideoOutput | None
+    audio: AudioOutput = _STEREO_AAC
+
+    @property
+    def kind(self) -> str:
+        """`video` or `audio`, as in `core.recording.FilmFile`."""
+        return "audio" if self.video is None else "video"
+
+
+def extension_of(options: RecordingOptions) -> str:
+    """Extension of the name that a recording is given: that of its film, or else of its sound."""
+    if options.video_export or options.audio is None:
+        return _EXTENSIONS[options.video_codec]
+    return _EXTENSIONS[options.audio.codec]
+
+
+def outputs_of(options: RecordingOptions, file_name: str) -> tuple[Output, ...]:
+    """The files that a recording shall have; all have the base name of `file_name`, the name of the recording.
+
+    The film comes first, where there is one. Never empty: a recording with neither film nor sound is not accepted.
+    """
+    stem = file_name.rpartition(".")[0] or file_name
+    outputs: list[Output] = []
+    if options.video_export or options.audio is None:
+        video = VideoOutput(
+            options.width, options.height, options.fps, options.video_codec, options.quality, options.encoder
+        )
+        sound = AudioOutput.of("aac" if options.video_codec == "h264" else "vorbis")
+        outputs.append(Output(file_name, video, sound))
+    if options.audio is not None:
+        sound = AudioOutput.of(options.audio.codec, options.audio.channels)
+        outputs.append(Output(f"{stem}.{_EXTENSIONS[sound.codec]}", None, sound))
+    return tuple(outputs)
+
+
+def content_type(file_name: str) -> str:
+    """What a file is called in HTTP, by its extension."""
+    return _CONTENT_TYPES.get(PurePath(file_name).suffix.lower(), "application/octet-stream")

@@ -6,6 +6,7 @@ anything, and to know where packets go (`media/mux.py`).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,7 +14,9 @@ from fractions import Fraction
 import av
 import numpy as np
 from av.audio.stream import AudioStream
+from av.codec.hwaccel import HWAccel
 from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
@@ -21,13 +24,25 @@ from numpy.typing import NDArray
 
 from tapedeck.core.errors import MediaError
 from tapedeck.core.output import AudioOutput, VideoOutput
+from tapedeck.media.vorbis import VorbisEncoder
 
-__all__ = ["PictureEncoder", "SoundEncoder"]
+__all__ = ["PictureEncoder", "SoundEncoder", "sound_encoder"]
+
+_CANVAS = "yuv420p"
+"What pictures come in."
+log = logging.getLogger(__name__)
 
 _QUALITY_UNIT = 118
 "FF_QP2LAMBDA of libavutil: what one step of quality is in `global_quality`."
-_AAC_BPS_PER_QUALITY = 96_000
-"Measured: the rate of busy stereo sound at 48 kHz is this times the quality (2 gives 205, 4 gives 409 kbit/s)."
+_AAC_BPS_PER_QUALITY = 48_000
+"Measured: the rate of one busy channel at 48 kHz is this times the quality (stereo: 2 gives 205, 4 gives 409 kbit/s)."
+_LAYOUTS = {1: "mono", 2: "stereo"}
+_MP3_QUALITY = 2
+"Of LAME's variable rate: 0 is best; 2 is about 190 kbit/s for busy stereo sound, and transparent to most."
+_VPX_LEVELS = {"low": 40, "standard": 32, "high": 24}
+"`cq-level` of libvpx, 0 to 63: lower is better and larger."
+_VP8_SPEED, _VP9_SPEED = 8, 8
+"`cpu-used` of libvpx, measured (docs/explain/media.md): the slowest with which a 720p film keeps up on half a core."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +50,8 @@ class _PictureCodec:
     encoder: str
     pixels: str
     options: Callable[[VideoOutput], dict[str, str]]
+    bit_rate: bool = False
+    "Whether the ceiling is the encoder's bit rate."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +62,47 @@ class _SoundCodec:
     options: Callable[[AudioOutput], dict[str, str]]
 
 
+def _ceiling(output: VideoOutput) -> dict[str, str]:
+    return {"maxrate": str(output.maxrate_bps), "bufsize": str(2 * output.maxrate_bps)}
+
+
 def _x264(output: VideoOutput) -> dict[str, str]:
     """Constant quality under a ceiling; closed groups; a scene cut may add a key frame (a new layout is one)."""
+    return {"preset": output.preset, "crf": str(output.crf), "g": str(output.gop_s * output.fps)} | _ceiling(output)
+
+
+def _vpx(output: VideoOutput, speed: int) -> dict[str, str]:
+    """Constrained quality in libvpx' realtime mode, without looking ahead: what it costs does not depend on the scene."""
     return {
-        "preset": output.preset,
-        "crf": str(output.crf),
-        "maxrate": str(output.maxrate_bps),
-        "bufsize": str(2 * output.maxrate_bps),
+        "deadline": "realtime",
+        "cpu-used": str(speed),
+        "crf": str(_VPX_LEVELS[output.quality]),
+        "qmin": "4",
+        "qmax": "56",
+        "lag-in-frames": "0",
+        "auto-alt-ref": "0",
         "g": str(output.gop_s * output.fps),
-    }
+    } | _ceiling(output)
+
+
+def _vp8(output: VideoOutput) -> dict[str, str]:
+    return _vpx(output, _VP8_SPEED) | {"static-thresh": "0"}
+
+
+def _vp9(output: VideoOutput) -> dict[str, str]:
+    return _vpx(output, _VP9_SPEED) | {"row-mt": "1", "tile-columns": "2", "aq-mode": "3"}
+
+
+def _hardware(output: VideoOutput) -> dict[str, str]:
+    return {"g": str(output.gop_s * output.fps)} | _ceiling(output)
+
+
+def _nvenc(output: VideoOutput) -> dict[str, str]:
+    return _hardware(output) | {"preset": "p4", "rc": "vbr", "cq": str(output.crf)}
+
+
+def _qsv(output: VideoOutput) -> dict[str, str]:
+    return _hardware(output) | {"preset": "veryfast", "global_quality": str(output.crf)}
 
 
 def _aac(output: AudioOutput) -> dict[str, str]:
@@ -61,38 +110,114 @@ def _aac(output: AudioOutput) -> dict[str, str]:
 
     The quick search costs a tenth of the thorough one and is the more exact at these rates (docs/explain/media.md).
     """
-    quality = round(_QUALITY_UNIT * output.bitrate_bps / _AAC_BPS_PER_QUALITY)
+    quality = round(_QUALITY_UNIT * output.bitrate_bps / output.channels / _AAC_BPS_PER_QUALITY)
     return {"aac_coder": "fast", "flags": "+qscale", "global_quality": str(quality)}
 
 
-_PICTURE_CODECS = {"h264": _PictureCodec("libx264", "yuv420p", _x264)}
-_SOUND_CODECS = {"aac": _SoundCodec("aac", "fltp", 1024, _aac)}
+def _mp3(output: AudioOutput) -> dict[str, str]:
+    return {"flags": "+qscale", "global_quality": str(_QUALITY_UNIT * _MP3_QUALITY)}
+
+
+_X264 = _PictureCodec("libx264", "yuv420p", _x264)
+_PICTURE_CODECS = {
+    "h264": _X264,
+    "vp8": _PictureCodec("libvpx", "yuv420p", _vp8, bit_rate=True),
+    "vp9": _PictureCodec("libvpx-vp9", "yuv420p", _vp9, bit_rate=True),
+}
+_HARDWARE = {
+    "nvenc": _PictureCodec("h264_nvenc", "yuv420p", _nvenc, bit_rate=True),
+    "vaapi": _PictureCodec("h264_vaapi", "yuv420p", _hardware, bit_rate=True),
+    "qsv": _PictureCodec("h264_qsv", "nv12", _qsv),
+    "videotoolbox": _PictureCodec("h264_videotoolbox", "yuv420p", _hardware, bit_rate=True),
+}
+_SOUND_CODECS = {
+    "aac": _SoundCodec("aac", "fltp", 1024, _aac),
+    "mp3": _SoundCodec("libmp3lame", "fltp", 1152, _mp3),
+}
+
+
+def sound_encoder(container: OutputContainer, output: AudioOutput) -> SoundEncoder | VorbisEncoder:
+    """The encoder of a codec. MediaError: nobody knows it here."""
+    return VorbisEncoder(output) if output.codec == "vorbis" else SoundEncoder(container, output)
+
+
+def _chosen(output: VideoOutput) -> _PictureCodec:
+    """The encoder to use: hardware where it is asked for and works, else software, and the log says so."""
+    codec = _PICTURE_CODECS.get(output.codec)
+    if codec is None:
+        raise MediaError(f"Pictures cannot be encoded as {output.codec!r}.")
+    if codec is not _X264 or output.encoder == "x264":
+        return codec
+    wanted = _HARDWARE.get(output.encoder)
+    if wanted is None:
+        raise MediaError(f"There is no encoder {output.encoder!r}.")
+    reason = _refusal(wanted, output)
+    if reason is None:
+        return wanted
+    log.warning("%s cannot encode here (%s): the film is encoded by x264", output.encoder, reason)
+    return codec
+
+
+def _refusal(codec: _PictureCodec, output: VideoOutput) -> str | None:
+    """Why an encoder does not work on this machine; None when a picture went through it."""
+    try:
+        context = av.CodecContext.create(codec.encoder, "w", _device(codec.encoder))
+    except (ValueError, av.FFmpegError, RuntimeError, NotImplementedError):
+        return f"this FFmpeg has no {codec.encoder}, or the machine no device for it"
+    assert isinstance(context, VideoCodecContext)
+    context.options = codec.options(output)
+    _set_up(context, codec, output)
+    frame = av.VideoFrame(output.width, output.height, codec.pixels)
+    for plane in frame.planes:
+        plane.update(bytes(plane.buffer_size))
+    frame.pts, frame.time_base = 0, context.time_base
+    try:
+        context.open()
+        packets = context.encode(frame) + context.encode(None)
+    except (ValueError, av.FFmpegError, RuntimeError, NotImplementedError) as exc:
+        return str(getattr(exc, "strerror", None) or exc)
+    return None if packets else "it made nothing of a picture"
+
+
+def _device(encoder: str) -> HWAccel | None:
+    """VAAPI takes pictures in the memory of its device; PyAV brings them there when it knows the device."""
+    return HWAccel("vaapi", allow_software_fallback=False) if encoder.endswith("_vaapi") else None
+
+
+def _set_up(context: VideoCodecContext, codec: _PictureCodec, output: VideoOutput) -> None:
+    context.width, context.height, context.pix_fmt = output.width, output.height, codec.pixels
+    context.time_base = Fraction(1, output.fps)
+    context.framerate = Fraction(output.fps)
+    if codec.bit_rate:
+        context.bit_rate = output.maxrate_bps
+    context.color_range = ColorRange.MPEG
+    context.color_primaries = ColorPrimaries.BT709
+    context.color_trc = ColorTrc.BT709
+    context.colorspace = Colorspace.ITU709
 
 
 class PictureEncoder:
     """Encodes the pictures of a film for one stream of a container."""
 
     def __init__(self, container: OutputContainer, output: VideoOutput, threads: int) -> None:
-        codec = _PICTURE_CODECS.get(output.codec)
-        if codec is None:
-            raise MediaError(f"Pictures cannot be encoded as {output.codec!r}.")
+        codec = _chosen(output)
         self._output = output
         self._pixels = codec.pixels
         self._time_base = Fraction(1, output.fps)
         self._next = 0
-        stream = container.add_stream(codec.encoder, rate=output.fps, options=codec.options(output))
+        stream = container.add_stream(codec.encoder, output.fps, codec.options(output), hwaccel=_device(codec.encoder))
         assert isinstance(stream, VideoStream)
         self._stream = stream
         context = stream.codec_context
-        context.width, context.height, context.pix_fmt = output.width, output.height, codec.pixels
-        context.time_base = self._time_base
+        _set_up(context, codec, output)
         context.thread_count = threads
         context.thread_type = "FRAME"  # PyAV's default, SLICE, makes x264 cut pictures into slices
-        context.color_range = ColorRange.MPEG
-        context.color_primaries = ColorPrimaries.BT709
-        context.color_trc = ColorTrc.BT709
-        context.colorspace = Colorspace.ITU709
         context.open()
+
+    @property
+    def template(self) -> VideoStream:
+        """What another container makes its stream from."""
+        return self._stream
 
     @property
     def count(self) -> int:
@@ -105,8 +230,10 @@ class PictureEncoder:
             raise ValueError(f"picture {index} came where {self._next} was due")
         if (frame.width, frame.height) != (self._output.width, self._output.height):
             raise ValueError(f"a {frame.width}x{frame.height} picture is not of the film's size")
-        if frame.format.name != self._pixels:
-            raise ValueError(f"a {frame.format.name} picture is not {self._pixels}")
+        if frame.format.name != _CANVAS:
+            raise ValueError(f"a {frame.format.name} picture is not {_CANVAS}")
+        if self._pixels != _CANVAS:
+            frame = frame.reformat(format=self._pixels)
         frame.pts, frame.time_base = index, self._time_base
         frame.pict_type = PictureType.NONE  # a decoded key frame would otherwise be made one here too
         self._next += 1
@@ -125,7 +252,7 @@ class SoundEncoder:
         if codec is None:
             raise MediaError(f"Sound cannot be encoded as {output.codec!r}.")
         self._rate = output.sample_rate
-        self._layout = {1: "mono", 2: "stereo"}[output.channels]
+        self._layout = _LAYOUTS[output.channels]
         self._samples = codec.samples
         self._block = codec.frame_samples
         self._held = np.zeros((output.channels, 0), np.float32)
@@ -136,6 +263,11 @@ class SoundEncoder:
         context = stream.codec_context
         context.layout, context.format = self._layout, codec.samples
         context.open()
+
+    @property
+    def template(self) -> AudioStream:
+        """What another container makes its stream from."""
+        return self._stream
 
     @property
     def count(self) -> int:

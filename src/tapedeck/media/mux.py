@@ -1,9 +1,10 @@
-"""One finished film file: encodes pictures and samples, writes a flat MP4 whose index is in front.
+"""One finished file of a film: encodes pictures and samples, or takes what another file's encoder made, and writes it.
 
-Owns the container: both streams start at exactly zero (the encoder's priming and the reordering of pictures are told
-in edit lists, as players expect), pictures come at a constant rate, sound ends with its last sample. Refuses to decide
-what is seen or heard. Media goes to disk as it is made, by libavformat's mov muxer; `media/place.py` puts the index in
-front.
+Owns the containers: MP4 (flat, its index in front) and M4A, WebM, MP3, Ogg. All streams start at exactly zero (an
+encoder's priming and the reordering of pictures are told where the container can), pictures come at a constant rate,
+sound ends with its last sample. Refuses to decide what is seen or heard. Media goes to disk as it is made, by
+libavformat's muxers; `media/place.py` puts the index of an MP4 in front. WebM keeps its index (cues) behind the media
+and tells in front where it is, as players expect of a file that was written while it grew.
 
 A film has a CRC-32C and no SHA-256: the head is made last and read first, and of the two only a CRC can be joined
 afterwards, so a SHA-256 would cost a second reading of the whole file between stop and delivery.
@@ -11,115 +12,240 @@ afterwards, so a SHA-256 would cost a second reading of the whole file between s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import av
 import numpy as np
+from av.container import OutputContainer
+from av.stream import Stream
 from numpy.typing import NDArray
 
 from tapedeck import __version__
 from tapedeck.core.errors import MediaError
 from tapedeck.core.output import AudioOutput, VideoOutput
-from tapedeck.media.encode import PictureEncoder, SoundEncoder
+from tapedeck.media.encode import PictureEncoder, SoundEncoder, sound_encoder
 from tapedeck.media.errors import media_errors
 from tapedeck.media.place import PartFile
+from tapedeck.media.vorbis import VorbisEncoder
 
 __all__ = ["FilmFile", "FilmWriter"]
 
-_CONTAINER = {"chunk_duration": "500000", "flush_packets": "0"}
+_FLAT = {"chunk_duration": "500000", "flush_packets": "0"}
 "Half a second of each stream by turns: short seeks for a player, a short index."
 _BUFFER_SIZE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
+class _Container:
+    """What libavformat calls it, and how it is told to write it."""
+
+    format: str
+    options: Mapping[str, str]
+    is_flat: bool = False
+    "Whether its index is to be put in front."
+
+
+_FILMS = MappingProxyType(
+    {
+        "h264": _Container("mp4", _FLAT, is_flat=True),
+        "vp8": _Container("webm", {"flush_packets": "0"}),
+        "vp9": _Container("webm", {"flush_packets": "0"}),
+    }
+)
+_SOUNDS = MappingProxyType(
+    {
+        "aac": _Container("ipod", _FLAT, is_flat=True),
+        "mp3": _Container("mp3", {"flush_packets": "0"}),
+        "vorbis": _Container("ogg", {"flush_packets": "0"}),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
 class FilmFile:
-    """A finished film."""
+    """A finished film, or the sound of one."""
 
     path: Path
     size_bytes: int
     duration_ns: int
     crc32c: int
     "CRC-32C (Castagnoli) of the whole file, as S3 and GCS compute it."
+    kind: str = "video"
+    "`video` or `audio`."
+
+
+class _Lane:
+    """An encoder and the streams that its packets go to."""
+
+    def __init__(self, encoder: PictureEncoder | SoundEncoder | VorbisEncoder) -> None:
+        self.encoder = encoder
+        self.streams: list[tuple[OutputContainer, Stream]] = []
+
+    @property
+    def count(self) -> int:
+        return self.encoder.count
+
+    def put(self, packets: Iterable[av.Packet[Any]]) -> None:
+        for packet in packets:
+            for container, stream in self.streams[1:]:
+                copy = _copy(packet)
+                copy.stream = stream
+                container.mux(copy)
+            container, packet.stream = self.streams[0]
+            container.mux(packet)
+
+    def flush(self) -> None:
+        self.put(self.encoder.flush())
 
 
 class FilmWriter:
-    """Writes one film. Not thread-safe: one call at a time."""
+    """Writes one file. Not thread-safe: one call at a time, also of writers that share an encoder."""
 
     def __init__(
         self,
         part_path: Path,
-        video: VideoOutput,
+        video: VideoOutput | None,
         audio: AudioOutput,
         *,
         created_at: datetime | None = None,
         threads: int = 1,
         head_align: int = 1,
+        beside: FilmWriter | None = None,
     ) -> None:
-        """Create `part_path` and open the encoders; `threads` are x264's (0: as many as it likes).
+        """Create `part_path` and open the encoders; `threads` are those of the picture encoder (0: as many as it likes).
 
-        `head_align`: see `PartFile`.
+        `video` None: sound alone. `head_align`: see `PartFile`. `beside`: another file of the same film; where its
+        settings are the same its encoders are used, and what is written to it comes here too. That one then has to be
+        finished first.
 
         UnavailableError if the disk cannot take the file, MediaError if an encoder is missing or refuses.
         """
-        self._fps, self._rate = video.fps, audio.sample_rate
+        self.video, self.audio = video, audio
+        self._lends: dict[VideoOutput | AudioOutput, _Lane] = {} if beside is None else beside._lends
+        self._rate = audio.sample_rate
+        self._fps = 0 if video is None else video.fps
+        container = self._kind = _container(video, audio)
         with media_errors("Writing the film"):
             self._file = PartFile(part_path, head_align)
             try:
-                # Whole ticks for each picture and each sample, and 32-bit durations up to a day.
-                scales = {"video_track_timescale": str(video.fps * 1000), "movie_timescale": str(audio.sample_rate)}
                 self._container = av.open(
-                    self._file, "w", "mp4", options=scales, container_options=_CONTAINER, buffer_size=_BUFFER_SIZE
+                    self._file,
+                    "w",
+                    container.format,
+                    options=_header_options(container, video, audio),
+                    container_options=dict(container.options),
+                    buffer_size=_BUFFER_SIZE,
                 )
-                metadata = {"encoding_tool": f"Tapedeck {__version__}"}
+                metadata = {"encoding_tool" if container.is_flat else "encoder": f"Tapedeck {__version__}"}
                 if created_at is not None:
                     metadata["creation_time"] = created_at.astimezone(UTC).isoformat(timespec="microseconds")
                 self._container.metadata.update(metadata)
-                self._pictures = PictureEncoder(self._container, video, threads)
-                self._sound = SoundEncoder(self._container, audio)
+                self._owned: set[_Lane] = set()
+                self._pictures = None if video is None else self._lane(video, threads)
+                self._sound = self._lane(audio, threads)
+                self._container.start_encoding()
             except BaseException:
                 self._file.abort()
                 raise
 
+    def _lane(self, output: VideoOutput | AudioOutput, threads: int) -> _Lane:
+        lane = self._lends.get(output)
+        if lane is not None:
+            lane.streams.append((self._container, self._container.add_stream_from_template(lane.encoder.template)))
+            return lane
+        encoder: PictureEncoder | SoundEncoder | VorbisEncoder
+        if isinstance(output, VideoOutput):
+            encoder = PictureEncoder(self._container, output, threads)
+        else:
+            encoder = sound_encoder(self._container, output)
+        lane = self._lends[output] = _Lane(encoder)
+        self._owned.add(lane)
+        stream: Stream = encoder.template
+        if isinstance(encoder, VorbisEncoder):
+            stream = self._container.add_stream_from_template(encoder.template)
+        lane.streams.append((self._container, stream))
+        return lane
+
     def write_picture(self, frame: av.VideoFrame, index: int) -> None:
         """Encode picture `index`, shown from index / fps on: yuv420p, of the film's size, indices 0, 1, 2, ...
 
-        Sets `pts`, `time_base` and `pict_type` of the frame; its planes may be painted again when the call returns.
+        The frame may be painted again when this has returned. Errors as for `write_sound`. A file of sound alone, and
+        one that shares the encoder of another, passes it over.
         """
-        with media_errors("Writing the film"):
-            self._mux(self._pictures.encode(frame, index))
+        lane = self._pictures
+        if lane in self._owned and lane is not None and isinstance(lane.encoder, PictureEncoder):
+            with media_errors("Writing the film"):
+                lane.put(lane.encoder.encode(frame, index))
 
     def write_sound(self, samples: NDArray[np.float32]) -> None:
-        """Encode the next samples: float32 (channels, n), any n, without gaps from time zero.
+        """Encode the next samples, (2, n) float32; a file of one channel gets the mean.
 
-        Keep sound and pictures within 10 s of each other: so much is held to interleave them.
+        UnavailableError if the disk refuses (the film can be made again), MediaError for anything else.
         """
-        with media_errors("Writing the film"):
-            self._mux(self._sound.encode(samples))
+        lane = self._sound
+        if lane in self._owned and not isinstance(lane.encoder, PictureEncoder):
+            with media_errors("Writing the film"):
+                if self.audio.channels == 1 and samples.ndim == 2:
+                    samples = samples.mean(axis=0, keepdims=True, dtype=np.float32)
+                lane.put(lane.encoder.encode(samples))
+
+    def flush(self) -> None:
+        """Nothing more comes: have the encoders' last packets written, here and wherever they go. Again is no error.
+
+        For files that share encoders; alone, `finish` does it.
+        """
+        with media_errors("Finishing the film"):
+            for lane in self._owned:
+                lane.flush()
+            self._owned.clear()
 
     def finish(self, final_path: Path) -> FilmFile:
-        """Flush, put the index in front, fsync, and rename to `final_path`, which is on the same file system.
+        """Flush, put the index where it belongs, fsync, and rename to `final_path`, which is on the same file system.
 
         Errors as for writing; the part file is then still there until `abort`.
         """
-        if not self._pictures.count:
+        if self._pictures is not None and not self._pictures.count:
             raise MediaError("The film has no pictures.")
+        self.flush()
         with media_errors("Finishing the film"):
-            self._mux(self._pictures.flush())
-            self._mux(self._sound.flush())
             self._container.close()
-            size_bytes, crc32c = self._file.finish(final_path)
-        pictures_ns = self._pictures.count * 1_000_000_000 // self._fps
+            size_bytes, crc32c = self._file.finish(final_path, index_to_front=self._kind.is_flat)
+        pictures_ns = 0 if self._pictures is None else self._pictures.count * 1_000_000_000 // self._fps
         sound_ns = self._sound.count * 1_000_000_000 // self._rate
-        return FilmFile(final_path, size_bytes, max(pictures_ns, sound_ns), crc32c)
+        kind = "audio" if self._pictures is None else "video"
+        return FilmFile(final_path, size_bytes, max(pictures_ns, sound_ns), crc32c, kind)
 
     def abort(self) -> None:
         """Give up and remove the part file. Safe at any time, also after an error and after `finish`."""
         self._file.abort()
 
-    def _mux(self, packets: Iterable[av.Packet[Any]]) -> None:
-        for packet in packets:
-            self._container.mux(packet)
+
+def _container(video: VideoOutput | None, audio: AudioOutput) -> _Container:
+    codec, table = (audio.codec, _SOUNDS) if video is None else (video.codec, _FILMS)
+    container = table.get(codec)
+    if container is None:
+        raise MediaError(f"There is no file for {codec!r}.")
+    return container
+
+
+def _header_options(container: _Container, video: VideoOutput | None, audio: AudioOutput) -> dict[str, str]:
+    if not container.is_flat:
+        return {}
+    # Whole ticks for each picture and each sample, and 32-bit durations up to a day.
+    scales = {"movie_timescale": str(audio.sample_rate)}
+    return scales if video is None else {"video_track_timescale": str(video.fps * 1000)} | scales
+
+
+def _copy(packet: av.Packet[Any]) -> av.Packet[Any]:
+    copy = av.Packet(bytes(packet))
+    copy.time_base = packet.time_base
+    copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+    copy.is_keyframe = packet.is_keyframe
+    for side in packet.iter_sidedata():
+        copy.set_sidedata(side)
+    return copy

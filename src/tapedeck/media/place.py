@@ -29,8 +29,9 @@ _COPY_STEP = 64 << 20
 _INSERT_RANGE = 0x20
 _START_WRITEBACK = 2
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EFBIG, errno.EPERM})
-_OPENING_SIZE = 4096
-"Bytes at the start that are remembered as first written; the media begins within them."
+_OPENING_SIZE = 16_384
+"""Bytes at the start that are remembered as first written. The media of an MP4 begins within them, and other muxers
+write over nothing that is not in them."""
 _READER_S = 5.0
 "How long a reader of the growing file may hold up its end."
 
@@ -56,6 +57,8 @@ class PartFile:
         self._media_end: int | None = None
         self._index = bytearray()
         "What follows the media. A day's index is 40 MB; it is not read back from the disk."
+        self._patched_to = 0
+        "End of what was written over in the media."
 
     def write(self, data: bytes | memoryview) -> int:
         """Write at the current place. After `abort` nothing is written any more, and nothing fails."""
@@ -67,6 +70,8 @@ class PartFile:
         elif self._at >= self._media_end:
             at = self._at - self._media_end
             self._index[at : at + len(data)] = data
+        else:
+            self._patched_to = max(self._patched_to, self._at + len(data))
         left = memoryview(data)
         while left:
             done = os.pwrite(self._fd, left, self._at)
@@ -88,13 +93,34 @@ class PartFile:
         """Where the next write goes."""
         return self._at
 
-    def finish(self, final_path: Path) -> tuple[int, int]:
+    def finish(self, final_path: Path, *, index_to_front: bool = True) -> tuple[int, int]:
         """Put the index in front, make everything durable and rename to `final_path`: (size in bytes, CRC-32C).
 
         Takes as long as the index needs (and the copy, where blocks cannot be inserted), not as long as the film is.
-        ValueError if what was written is not a flat MP4: `ftyp`, one `mdat`, and `moov` at the end.
+        ValueError if what was written is not a flat MP4: `ftyp`, one `mdat`, and `moov` at the end. Not
+        `index_to_front`: of another container, which stays as it was written.
         """
+        crc = self._index_to_front() if index_to_front else self._crc_as_written()
+        os.fsync(self._fd)
+        size = os.fstat(self._fd).st_size
+        self._open = False
+        os.close(self._fd)
+        os.replace(self._path, final_path)
+        _sync_directory(final_path.parent)
+        return size, crc
 
+    def _crc_as_written(self) -> int:
+        """CRC-32C of the file, of which only the opening is read again: that is where a muxer fills in at the end."""
+        opening = len(self._opening)
+        if self._patched_to > opening:
+            raise InternalError("The checksum of the film does not cover what was written over in it.")
+        media = self._size if self._media_end is None else self._media_end
+        # Joining undoes itself: with the sum of A and of A + B it gives that of B.
+        rest = combine(google_crc32c.value(bytes(self._opening)), self._crc, media - opening)
+        crc = combine(google_crc32c.value(os.pread(self._fd, opening, 0)), rest, media - opening)
+        return combine(crc, google_crc32c.value(bytes(self._index)), self._size - media)
+
+    def _index_to_front(self) -> int:
         def read(offset: int, n: int) -> bytes:
             return os.pread(self._fd, n, offset)
 
@@ -116,13 +142,7 @@ class PartFile:
         crc = combine(google_crc32c.value(head + read(media.offset, media.header)), payload_crc, payload_size)
         _wait_for_readers(self._fd)
         self._place(head, media.offset, index.offset)
-        os.fsync(self._fd)
-        size = os.fstat(self._fd).st_size
-        self._open = False
-        os.close(self._fd)
-        os.replace(self._path, final_path)
-        _sync_directory(final_path.parent)
-        return size, crc
+        return crc
 
     def abort(self) -> None:
         """Close and remove the part file; does nothing after `finish`."""
