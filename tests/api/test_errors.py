@@ -119,10 +119,10 @@ async def test_what_a_meeting_cannot_do_is_refused_by_name(site: Site, field: st
 
 
 async def test_a_meetings_recording_config_is_validated_like_a_request(site: Site) -> None:
-    config = {"audio_config": {"codec": "AAC"}, "live_streaming_config": {"rtmp_url": "rtmp://x"}, "max_seconds": 1}
+    config = {"audio_config": {"codec": "OPUS"}, "live_streaming_config": {"rtmp_url": "rtmp://x"}, "max_seconds": 1}
     answer = await site.ask("POST", "meetings", json={"recording_config": config})
     assert {e["source"]["pointer"] for e in answer.json()["errors"]} == {
-        "/recording_config/audio_config",
+        "/recording_config/audio_config/codec",
         "/recording_config/live_streaming_config",
         "/recording_config/max_seconds",
     }

@@ -179,10 +179,13 @@ async def test_list_items_have_the_meeting_but_no_reasons(site: Site) -> None:
 @pytest.mark.parametrize(
     ("more", "pointer"),
     [
-        ({"audio_config": {"codec": "MP3"}}, "/audio_config"),
-        ({"video_config": {"codec": "VP8"}}, "/video_config/codec"),
-        ({"video_config": {"codec": "VP9"}}, "/video_config/codec"),
+        ({"audio_config": {"codec": "VORBIS"}}, "/audio_config/codec"),
+        ({"audio_config": {"channel": 1}}, "/audio_config/channel"),
         ({"video_config": {"export_file": False}}, "/video_config/export_file"),
+        (
+            {"video_config": {"export_file": False}, "audio_config": {"export_file": False}},
+            "/video_config/export_file",
+        ),
         ({"video_config": {"watermark": {"url": "https://example.org/a.png"}}}, "/video_config/watermark"),
         ({"interactive_config": {"type": "ID3"}}, "/interactive_config"),
         ({"rtmp_out_config": {"rtmp_url": "rtmp://example.org/x"}}, "/rtmp_out_config"),
@@ -222,6 +225,9 @@ async def test_options_that_cannot_be_met_are_422_and_named(site: Site, more: di
         {"realtimekit_bucket_config": {"enabled": True}},
         {"dyte_bucket_config": {"enabled": True}, "realtimekit_bucket_config": {"enabled": True, "upload_prefix": "x"}},
         {"allow_multiple_recordings": False},
+        {"audio_config": {"codec": "MP3", "channel": "mono", "export_file": True}},
+        {"video_config": {"codec": "VP9"}, "audio_config": {"codec": "MP3"}},
+        {"video_config": {"export_file": False}, "audio_config": {}},
     ],
 )
 async def test_options_that_ask_for_what_there_is_are_taken(site: Site, more: dict[str, Any]) -> None:
@@ -268,3 +274,22 @@ async def test_track_recordings_have_no_route_yet(site: Site) -> None:
     meeting = await site.world.meeting()
     answer = await site.ask("POST", "recordings/track", json={"meeting_id": meeting.id})
     assert answer.status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("more", "extension"),
+    [
+        ({}, "mp4"),
+        ({"video_config": {"codec": "VP8"}}, "webm"),
+        ({"video_config": {"codec": "VP9"}, "audio_config": {"codec": "MP3"}}, "webm"),
+        ({"video_config": {"export_file": False}, "audio_config": {}}, "m4a"),
+        ({"video_config": {"export_file": False}, "audio_config": {"codec": "MP3"}}, "mp3"),
+        ({"video_config": {"export_file": False, "codec": "VP8"}, "audio_config": {"codec": "AAC"}}, "ogg"),
+    ],
+)
+async def test_the_name_of_a_recording_tells_its_container(site: Site, more: dict[str, Any], extension: str) -> None:
+    """[9] and E6."""
+    meeting = await site.world.meeting()
+    answer = await site.ask("POST", "recordings", json={"meeting_id": meeting.id} | more)
+    name = answer.json()["data"]["output_file_name"]
+    assert name.startswith(meeting.id) and name.rpartition(".")[2] == extension

@@ -41,6 +41,11 @@ def test_any_number_gives_an_offset_that_a_database_can_hold(number: int) -> Non
         (({"video_config": {}}, {"video_config": {"width": 640}}), RecordingOptions()),
         (({}, {"video_config": {"width": 640}}), RecordingOptions(640, 720)),
         (({"video_config": {"height": 333}}, {"video_config": {"width": 640}}), RecordingOptions(1280, 334)),
+        (
+            ({}, None, {"encoding_config": {"frame_rate": 25, "quality": "high"}}),
+            RecordingOptions(fps=25, quality="high"),
+        ),
+        (({}, {"encoding_config": {"encoder": "nvenc"}}), RecordingOptions(encoder="nvenc")),
     ],
 )
 def test_options_come_from_the_strongest_level_that_has_the_key(

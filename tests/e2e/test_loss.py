@@ -5,13 +5,13 @@ from __future__ import annotations
 import bisect
 import re
 import threading
-from dataclasses import replace
 
 import pytest
 from tests.e2e.kit import judge
 from tests.e2e.stories import Story
 
 from tapedeck.core.frames import FrameFlags, Kind
+from tapedeck.core.output import Output, VideoOutput
 from tapedeck.render.job import Job, run
 from tapedeck.testing.expect import Bars
 
@@ -59,8 +59,8 @@ def test_gaps_are_marked_and_few(lossy: Story) -> None:
 def test_no_corrupt_frame_is_decoded(lossy: Story) -> None:
     """Counted by the render itself, on the same log."""
     folder = lossy.log_dir.parent
-    whole = Job(lossy.log_dir, lossy.viewed.recording.id, folder, "again.mp4")
-    _, stats = run(replace(whole, video=replace(whole.video, width=640, height=360)), threading.Event())
+    whole = Job(lossy.log_dir, lossy.viewed.recording.id, folder, (Output("again.mp4", VideoOutput(640, 360)),))
+    _, stats = run(whole, threading.Event())
     assert stats.errors == 0
     assert stats.unsupported == 0
     assert stats.skipped <= 0.05 * stats.decoded  # until the first key frames come, over 160 ms of way

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -182,8 +183,24 @@ def test_abort_after_finish_keeps_the_film(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_in_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     part = tmp_path / "part"
     part.symlink_to("/dev/full")
-    writer = FilmWriter(part, SMALL, AudioOutput())
-    sound = np.random.default_rng(1).uniform(-0.5, 0.5, (2, RATE)).astype(np.float32)
+    with pytest.raises(UnavailableError, match="disk is full"):
+        FilmWriter(part, SMALL, AudioOutput())
+    assert not os.listdir(tmp_path)
+    assert Path("/dev/full").exists()
+
+
+def test_a_disk_that_fills_up_later_is_told_in_one_sentence_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, sound = os.pwrite, np.random.default_rng(1).uniform(-0.5, 0.5, (2, RATE)).astype(np.float32)
+
+    def pwrite(fd: int, data: bytes, offset: int) -> int:
+        if offset > 50_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    writer = FilmWriter(tmp_path / "part", SMALL, AudioOutput())
     with pytest.raises(UnavailableError, match="disk is full"):
         for i in range(300):
             writer.write_picture(grey(brightness(i)), i)
@@ -191,7 +208,6 @@ def test_a_full_disk_is_told_in_one_sentence_and_leaves_nothing(tmp_path: Path) 
         writer.finish(tmp_path / "film.mp4")
     writer.abort()
     assert not os.listdir(tmp_path)
-    assert Path("/dev/full").exists()
 
 
 def test_a_missing_directory_is_told(tmp_path: Path) -> None:

@@ -36,9 +36,9 @@ def child(job: dict[str, Any] | str) -> Iterator["subprocess.Popen[str]"]:
 
 
 def body(root: Path, **changes: Any) -> dict[str, Any]:
-    video = {"width": 160, "height": 90}
-    job = {"log_dir": str(root / "log"), "recording_id": "r", "out_dir": str(root / "out"), "file_name": "a.mp4"}
-    return {**job, "live": False, "video": video, **changes}
+    outputs = [{"file_name": "a.mp4", "video": {"width": 160, "height": 90}}]
+    job = {"log_dir": str(root / "log"), "recording_id": "r", "out_dir": str(root / "out"), "outputs": outputs}
+    return {**job, "live": False, **changes}
 
 
 def answers(process: "subprocess.Popen[str]") -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from tests.render.meetings import FPS, MS, SMALL, GrowingLog, Meeting, S
 
 from tapedeck.core.errors import InvalidError, MediaError, NotFoundError, UnavailableError
 from tapedeck.core.layouts import Layout
-from tapedeck.core.output import VideoOutput
+from tapedeck.core.output import AudioOutput, Output, VideoOutput
 from tapedeck.core.timeline import Progress as LogProgress
 from tapedeck.core.timeline import RecordingStopped, TimelineEvent
 from tapedeck.media.press import Press
@@ -34,15 +34,15 @@ def job(root: Path, **changes: Any) -> Job:
         "log_dir": root / "log",
         "recording_id": "r",
         "out_dir": root / "out",
-        "file_name": "a.mp4",
+        "outputs": (Output("a.mp4", SMALL),),
     }
-    return Job(**{**values, "video": SMALL, **changes})
+    return Job(**{**values, **changes})
 
 
 def test_a_log_becomes_a_film_file(tmp_path: Path) -> None:
     meeting_of_two().lay_down(tmp_path / "log", 5 * S)
     told: list[Progress] = []
-    file, stats = run(job(tmp_path), threading.Event(), told.append)
+    (file,), stats = run(job(tmp_path), threading.Event(), told.append)
     assert file.path == tmp_path / "out" / "a.mp4" and file.size_bytes == file.path.stat().st_size
     assert file.duration_ns == 3 * S and stats.pictures == 3 * FPS and stats.errors == 0
     assert [path.name for path in file.path.parent.iterdir()] == ["a.mp4"]
@@ -69,7 +69,7 @@ def test_a_live_render_follows_a_growing_log_and_ends_with_the_recording(tmp_pat
                 asked.set()
             return False
 
-    file, stats = run(job(tmp_path, live=True), Tail())
+    (file,), stats = run(job(tmp_path, live=True), Tail())
     assert stats.pictures == 3 * FPS and file.duration_ns == 3 * S
     assert not asked.is_set()  # it ended by itself, with the log
 
@@ -93,7 +93,7 @@ def test_only_who_is_behind_or_has_the_cores_encodes_beside_painting(
             super().write_picture(frame, index)
 
     monkeypatch.setattr("tapedeck.render.job.Press", Noting)
-    file, stats = run(job(tmp_path, live=live, threads=threads), threading.Event())
+    (file,), stats = run(job(tmp_path, live=live, threads=threads), threading.Event())
     assert file.duration_ns == 12 * S and stats.pictures == 12 * FPS
     assert sorted(set(seen)) == hastes
     assert seen[0] is (threads == 2)
@@ -116,10 +116,10 @@ def test_a_live_film_is_the_later_one(tmp_path: Path) -> None:
             grower.grow(23)
             return False
 
-    live, _ = run(job(tmp_path, live=True, file_name="live.mp4"), Tail())
+    (live,), _ = run(job(tmp_path, live=True, outputs=(Output("live.mp4", SMALL),)), Tail())
     while grower.grow(100):
         pass
-    later, _ = run(job(tmp_path, file_name="later.mp4"), threading.Event())
+    (later,), _ = run(job(tmp_path, outputs=(Output("later.mp4", SMALL),)), threading.Event())
     assert live.duration_ns == later.duration_ns
     (live_pictures, live_sound), (later_pictures, later_sound) = contents(live.path), contents(later.path)
     assert live_sound == later_sound
@@ -188,7 +188,7 @@ def test_a_film_of_an_earlier_attempt_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".a.mp4.part").write_bytes(b"left by a crash")
     (tmp_path / "out" / "a.mp4").write_bytes(b"old")
-    file, _ = run(job(tmp_path), threading.Event())
+    (file,), _ = run(job(tmp_path), threading.Event())
     assert file.path.stat().st_size == file.size_bytes > 1000
     assert [path.name for path in file.path.parent.iterdir()] == ["a.mp4"]
 
@@ -205,32 +205,50 @@ def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
         run(job(tmp_path, out_dir=tmp_path / "file" / "x"), threading.Event())
 
 
-BODY: dict[str, Any] = {"log_dir": "/logs/s", "recording_id": "r", "out_dir": "/films", "file_name": "f.mp4"}
+BODY: dict[str, Any] = {
+    "log_dir": "/logs/s",
+    "recording_id": "r",
+    "out_dir": "/films",
+    "outputs": [{"file_name": "f.mp4", "video": {"width": 640, "height": 360}}],
+}
 
 
 def test_a_job_is_read_from_json() -> None:
-    read = Job.from_dict({**BODY, "live": True, "video": {"width": 640, "height": 360}, "unknown": 1})
-    assert read.video == VideoOutput(width=640, height=360) and read.live and read.threads == 1
+    sound = {"file_name": "f.mp3", "video": None, "audio": {"codec": "mp3", "channels": 1}}
+    read = Job.from_dict({**BODY, "live": True, "outputs": [*BODY["outputs"], sound], "unknown": 1})
+    assert read.canvas == VideoOutput(width=640, height=360) and read.live and read.threads == 1
     assert read.log_dir == Path("/logs/s")
+    assert read.outputs[1] == Output("f.mp3", None, AudioOutput("mp3", channels=1))
     assert Job.from_dict({**BODY, "recording_id": None}).recording_id is None
+    assert Job.from_dict({**BODY, "outputs": [sound]}).canvas is None
     assert (read.layout, read.focus) == (Layout.AUTO, None)
     chosen = Job.from_dict({**BODY, "layout": "single", "focus": "ada"})
     assert (chosen.layout, chosen.focus) == (Layout.SINGLE, "ada")
 
 
+def film(**video: Any) -> dict[str, Any]:
+    return {"file_name": "f.mp4", "video": video}
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        {"file_name": "../f.mp4"},
-        {"file_name": ""},
+        {"outputs": []},
+        {"outputs": [film() | {"file_name": "../f.mp4"}]},
+        {"outputs": [film() | {"file_name": ""}]},
+        {"outputs": [film(), film()]},
+        {"outputs": [film(), film(width=640) | {"file_name": "g.mp4"}]},
         {"log_dir": None},
-        {"video": {"width": 641}},
-        {"video": {"width": 0}},
-        {"video": {"width": "640"}},
-        {"video": {"height": 99_999}},
-        {"video": {"fps": 0}},
-        {"video": {"colour": 1}},
-        {"video": [1]},
+        {"outputs": [film(width=641)]},
+        {"outputs": [film(width=0)]},
+        {"outputs": [film(width="640")]},
+        {"outputs": [film(height=99_999)]},
+        {"outputs": [film(fps=0)]},
+        {"outputs": [film(colour=1)]},
+        {"outputs": [film(quality="best")]},
+        {"outputs": [film() | {"video": [1]}]},
+        {"outputs": [film() | {"audio": {"channels": 6}}]},
+        {"outputs": "f.mp4"},
         {"head_align": 0},
         {"head_align": "wide"},
         {"recording_id": None, "live": True},
@@ -243,3 +261,69 @@ def test_a_job_is_read_from_json() -> None:
 def test_a_malformed_job_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(InvalidError):
         Job.from_dict({**BODY, **change})
+
+
+def sound_of(path: Path) -> Any:
+    with av.open(str(path)) as container:
+        return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+
+
+def test_a_film_and_its_sound_are_made_at_once(tmp_path: Path) -> None:
+    """The packets of the film's sound are those of the file of sound: they were made once."""
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    outputs = (
+        Output("a.mp4", SMALL),
+        Output("a.m4a", None),
+        Output("a.mp3", None, AudioOutput.of("mp3", 1)),
+        Output("a.ogg", None, AudioOutput.of("vorbis")),
+    )
+    files, stats = run(job(tmp_path, outputs=outputs), threading.Event())
+    assert [(file.path.name, file.kind) for file in files] == [
+        ("a.mp4", "video"),
+        ("a.m4a", "audio"),
+        ("a.mp3", "audio"),
+        ("a.ogg", "audio"),
+    ]
+    assert {file.duration_ns for file in files} == {3 * S} and stats.pictures == 3 * FPS
+    assert contents(files[0].path)[1] == packets(files[1].path)
+    for file in files[1:]:
+        sound = sound_of(file.path)
+        assert abs(sound.shape[1] - 3 * 48_000) <= 1152 and float(np.abs(sound).max()) > 0.2
+
+
+def packets(path: Path) -> bytes:
+    with av.open(str(path)) as container:
+        return b"".join(bytes(packet) for packet in container.demux(audio=0) if packet.size)
+
+
+def test_sound_alone_decodes_no_picture_and_is_that_of_the_film(tmp_path: Path) -> None:
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    (film, _), _ = run(job(tmp_path, outputs=(Output("a.mp4", SMALL), Output("a.m4a", None))), threading.Event())
+    (alone,), stats = run(job(tmp_path, outputs=(Output("b.m4a", None),)), threading.Event())
+    assert (stats.pictures, stats.decoded, stats.scaled) == (0, 0, 0)
+    assert alone.kind == "audio" and alone.duration_ns == 3 * S
+    assert packets(alone.path) == contents(film.path)[1]
+    assert [stream.type for stream in av.open(str(alone.path)).streams] == ["audio"]
+
+
+@pytest.mark.parametrize("codec", ["vp8", "vp9"])
+def test_live_and_later_are_the_same_in_every_container(codec: str, tmp_path: Path) -> None:
+    grower = GrowingLog(meeting_of_two(), tmp_path / "log", 5 * S)
+
+    class Tail(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            grower.grow(40)
+            return False
+
+    video = VideoOutput(SMALL.width, SMALL.height, SMALL.fps, codec)
+
+    def outputs(name: str) -> tuple[Output, ...]:
+        sound = AudioOutput.of("vorbis")
+        return Output(f"{name}.webm", video, sound), Output(f"{name}.ogg", None, sound)
+
+    live, _ = run(job(tmp_path, live=True, outputs=outputs("live")), Tail())
+    later, _ = run(job(tmp_path, outputs=outputs("later")), threading.Event())
+    assert [file.duration_ns for file in live] == [file.duration_ns for file in later] == [3 * S, 3 * S]
+    for one, other in zip(live, later, strict=True):
+        assert packets(one.path) == packets(other.path)
+    assert np.array_equal(contents(live[0].path)[0], contents(later[0].path)[0])

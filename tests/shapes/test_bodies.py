@@ -55,14 +55,12 @@ def test_a_start_gives_a_level_of_wishes(given: dict[str, Any], config: dict[str
         ({"video_config": []}, "/video_config", "must be an object"),
         ({"video_config": {"width": 0}}, "/video_config/width", "must be at least 1"),
         ({"video_config": {"codec": "AV1"}}, "/video_config/codec", "must be one of 'H264', 'VP8' or 'VP9'"),
-        (
-            {"video_config": {"codec": "VP8"}},
-            "/video_config/codec",
-            "VP8 is not supported by this server yet; use H264",
-        ),
         ({"video_config": {"export_file": 0}}, "/video_config/export_file", "must be a boolean"),
         ({"video_config": {"watermark": {}}}, "/video_config/watermark", "is not supported by this server yet"),
-        ({"audio_config": {}}, "/audio_config", "is not supported by this server yet"),
+        ({"audio_config": 1}, "/audio_config", "must be an object"),
+        ({"audio_config": {"codec": "Vorbis"}}, "/audio_config/codec", "must be one of 'AAC' or 'MP3'"),
+        ({"audio_config": {"channel": "5.1"}}, "/audio_config/channel", "must be one of 'mono' or 'stereo'"),
+        ({"audio_config": {"export_file": "no"}}, "/audio_config/export_file", "must be a boolean"),
         ({"realtimekit_bucket_config": {"enabled": None}}, "/realtimekit_bucket_config/enabled", "must be a boolean"),
         ({"allow_multiple_recordings": 1}, "/allow_multiple_recordings", "must be a boolean"),
     ],
@@ -161,3 +159,13 @@ def test_people() -> None:
 def test_messages_can_have_the_documented_beginning() -> None:
     with pytest.raises(InvalidError, match=r'^BAD_REQUEST: "name" is required$'):
         parse(AppBody, {}, "BAD_REQUEST: ")
+
+
+def test_a_meeting_must_want_one_file_at_least() -> None:
+    """OC-26, where a recording that starts with the first person could not be refused any more."""
+    for audio in (None, {"export_file": False}):
+        config = {"video_config": {"export_file": False}, "audio_config": audio}
+        found = problems(MeetingBody, {"recording_config": config})
+        assert list(found) == ["/recording_config"] and "neither a video file" in found["/recording_config"]
+    config = {"video_config": {"export_file": False}, "audio_config": {}}
+    assert parse(MeetingBody, {"recording_config": config}).values() == {"recording_config": config}

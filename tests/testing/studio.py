@@ -17,6 +17,7 @@ from tests.testing.stage import Stage
 
 from tapedeck.capture.recover import new_session
 from tapedeck.capture.session import TICK_S, CaptureSession
+from tapedeck.core.output import Output, VideoOutput
 from tapedeck.core.timeline import recording_spans
 from tapedeck.medialog.reader import LogReader
 from tapedeck.ports.sources import FrameSink, PeerInfo
@@ -75,8 +76,8 @@ class Studio(Stage):
 
     def render(self, name: str, *, live: bool = False) -> Path:
         """Make the film. Blocks."""
-        job = Job(self.log_dir, RECORDING, self.root, name, live=live)
-        file, _ = run(job, threading.Event())
+        job = Job(self.log_dir, RECORDING, self.root, (Output(name, VideoOutput()),), live=live)
+        (file,), _ = run(job, threading.Event())
         return file.path
 
     def recorded(self, clock: SharedClock) -> tuple[Recorded, ...]:

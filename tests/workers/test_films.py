@@ -27,7 +27,7 @@ import json, os, sys
 job = json.loads(sys.stdin.readline())
 def make(content=b"a film"):
     os.makedirs(job["out_dir"], exist_ok=True)
-    path = os.path.join(job["out_dir"], job["file_name"])
+    path = os.path.join(job["out_dir"], job["outputs"][0]["file_name"])
     with open(path, "wb") as file:
         file.write(content)
     with open(os.path.join(job["log_dir"], "made"), "a") as file:

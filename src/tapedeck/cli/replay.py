@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -18,7 +17,7 @@ from rich.progress import Progress as Bar
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.film import FilmClock
 from tapedeck.core.layouts import Layout
-from tapedeck.core.output import VideoOutput
+from tapedeck.core.output import Output, VideoOutput
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.job import Job, Progress, run
 
@@ -60,8 +59,7 @@ def replay(
         log_dir=logdir,
         recording_id=recording_id,
         out_dir=out.parent,
-        file_name=out.name,
-        video=replace(VideoOutput(), width=width, height=height),
+        outputs=(Output(out.name, VideoOutput(width, height)),),
         layout=layout,
         focus=focus,
         threads=0,
@@ -76,7 +74,7 @@ def replay(
             def tell(progress: Progress) -> None:
                 bar.update(task, completed=progress.film_ns)
 
-            file, stats = run(job, Event(), tell)
+            (file,), stats = run(job, Event(), tell)
     except KeyboardInterrupt:
         console.print("Stopped; nothing was written.")
         return 130

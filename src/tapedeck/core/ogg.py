@@ -65,7 +65,7 @@ class OggReader:
 
 
 class VorbisClock:
-    """How many samples each packet adds. Of streams with two modes, a short and a long block, as libvorbis makes them."""
+    """How many samples each packet adds, in streams with two modes, a short and a long block, as libvorbis has."""
 
     def __init__(self, identification: bytes) -> None:
         """From the first header packet. ValueError: it is none."""

@@ -8,27 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from types import MappingProxyType
 
 from tapedeck.core.wanted import RecordingOptions
 
-__all__ = ["AudioOutput", "Output", "VideoOutput", "content_type", "extension_of", "outputs_of"]
+__all__ = ["QUALITIES", "AudioOutput", "Output", "VideoOutput", "content_type", "extension_of", "outputs_of"]
 
 _PIXELS_720P = 1280 * 720
 _MAXRATE_720P_BPS = MappingProxyType({"low": 1_000_000, "standard": 2_000_000, "high": 4_000_000})
-_EXTENSIONS = MappingProxyType({"h264": "mp4", "vp8": "webm", "vp9": "webm", "aac": "m4a", "mp3": "mp3", "vorbis": "ogg"})
+QUALITIES = tuple(_MAXRATE_720P_BPS)
+_EXTENSIONS = MappingProxyType(
+    {"h264": "mp4", "vp8": "webm", "vp9": "webm", "aac": "m4a", "mp3": "mp3", "vorbis": "ogg"}
+)
 _CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
     {
-        ".mp4": "video/mp4",
-        ".webm": "video/webm",
-        ".m4a": "audio/mp4",
-        ".mp3": "audio/mpeg",
-        ".ogg": "audio/ogg",
-        ".mkv": "video/x-matroska",
-        ".jpg": "image/jpeg",
-        ".png": "image/png",
-        ".vtt": "text/vtt",
+        "mp4": "video/mp4",
+        "webm": "video/webm",
+        "m4a": "audio/mp4",
+        "mp3": "audio/mpeg",
+        "ogg": "audio/ogg",
+        "mkv": "video/x-matroska",
+        "jpg": "image/jpeg",
+        "png": "image/png",
+        "vtt": "text/vtt",
     }
 )
 _AAC_BPS_PER_CHANNEL = 192_000
@@ -132,4 +134,4 @@ def outputs_of(options: RecordingOptions, file_name: str) -> tuple[Output, ...]:
 
 def content_type(file_name: str) -> str:
     """What a file is called in HTTP, by its extension."""
-    return _CONTENT_TYPES.get(PurePath(file_name).suffix.lower(), "application/octet-stream")
+    return _CONTENT_TYPES.get(file_name.lower().rpartition(".")[2], "application/octet-stream")

@@ -39,10 +39,11 @@ _AAC_BPS_PER_QUALITY = 48_000
 _LAYOUTS = {1: "mono", 2: "stereo"}
 _MP3_QUALITY = 2
 "Of LAME's variable rate: 0 is best; 2 is about 190 kbit/s for busy stereo sound, and transparent to most."
-_VPX_LEVELS = {"low": 40, "standard": 32, "high": 24}
+_VP8_LEVELS = {"low": 40, "standard": 32, "high": 24}
+_VP9_LEVELS = {"low": 48, "standard": 40, "high": 32}
 "`cq-level` of libvpx, 0 to 63: lower is better and larger."
-_VP8_SPEED, _VP9_SPEED = 8, 8
-"`cpu-used` of libvpx, measured (docs/explain/media.md): the slowest with which a 720p film keeps up on half a core."
+_VP8_SPEED, _VP9_SPEED = 5, 7
+"`cpu-used` of libvpx: with it a film costs about what x264 takes (docs/explain/media.md)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,12 @@ def _x264(output: VideoOutput) -> dict[str, str]:
     return {"preset": output.preset, "crf": str(output.crf), "g": str(output.gop_s * output.fps)} | _ceiling(output)
 
 
-def _vpx(output: VideoOutput, speed: int) -> dict[str, str]:
-    """Constrained quality in libvpx' realtime mode, without looking ahead: what it costs does not depend on the scene."""
+def _vpx(output: VideoOutput, speed: int, level: int) -> dict[str, str]:
+    """Constrained quality in the realtime mode of libvpx, without looking ahead."""
     return {
         "deadline": "realtime",
         "cpu-used": str(speed),
-        "crf": str(_VPX_LEVELS[output.quality]),
+        "crf": str(level),
         "qmin": "4",
         "qmax": "56",
         "lag-in-frames": "0",
@@ -86,11 +87,11 @@ def _vpx(output: VideoOutput, speed: int) -> dict[str, str]:
 
 
 def _vp8(output: VideoOutput) -> dict[str, str]:
-    return _vpx(output, _VP8_SPEED) | {"static-thresh": "0"}
+    return _vpx(output, _VP8_SPEED, _VP8_LEVELS[output.quality]) | {"static-thresh": "0"}
 
 
 def _vp9(output: VideoOutput) -> dict[str, str]:
-    return _vpx(output, _VP9_SPEED) | {"row-mt": "1", "tile-columns": "2", "aq-mode": "3"}
+    return _vpx(output, _VP9_SPEED, _VP9_LEVELS[output.quality]) | {"row-mt": "1", "tile-columns": "2", "aq-mode": "3"}
 
 
 def _hardware(output: VideoOutput) -> dict[str, str]:
@@ -162,7 +163,7 @@ def _refusal(codec: _PictureCodec, output: VideoOutput) -> str | None:
     """Why an encoder does not work on this machine; None when a picture went through it."""
     try:
         context = av.CodecContext.create(codec.encoder, "w", _device(codec.encoder))
-    except (ValueError, av.FFmpegError, RuntimeError, NotImplementedError):
+    except (ValueError, av.FFmpegError, RuntimeError):
         return f"this FFmpeg has no {codec.encoder}, or the machine no device for it"
     assert isinstance(context, VideoCodecContext)
     context.options = codec.options(output)
@@ -174,7 +175,7 @@ def _refusal(codec: _PictureCodec, output: VideoOutput) -> str | None:
     try:
         context.open()
         packets = context.encode(frame) + context.encode(None)
-    except (ValueError, av.FFmpegError, RuntimeError, NotImplementedError) as exc:
+    except (ValueError, av.FFmpegError, RuntimeError) as exc:
         return str(getattr(exc, "strerror", None) or exc)
     return None if packets else "it made nothing of a picture"
 

@@ -12,7 +12,7 @@ afterwards, so a SHA-256 would cost a second reading of the whole file between s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 
 from tapedeck import __version__
 from tapedeck.core.errors import MediaError
-from tapedeck.core.output import AudioOutput, VideoOutput
+from tapedeck.core.output import AudioOutput, Output, VideoOutput
 from tapedeck.media.encode import PictureEncoder, SoundEncoder, sound_encoder
 from tapedeck.media.errors import media_errors
 from tapedeck.media.place import PartFile
 from tapedeck.media.vorbis import VorbisEncoder
 
-__all__ = ["FilmFile", "FilmWriter"]
+__all__ = ["FilmFile", "FilmWriter", "FilmWriters"]
 
 _FLAT = {"chunk_duration": "500000", "flush_packets": "0"}
 "Half a second of each stream by turns: short seeks for a player, a short index."
@@ -117,7 +117,7 @@ class FilmWriter:
         head_align: int = 1,
         beside: FilmWriter | None = None,
     ) -> None:
-        """Create `part_path` and open the encoders; `threads` are those of the picture encoder (0: as many as it likes).
+        """Create `part_path` and open the encoders; `threads`: of the picture encoder (0: as many as it likes).
 
         `video` None: sound alone. `head_align`: see `PartFile`. `beside`: another file of the same film; where its
         settings are the same its encoders are used, and what is written to it comes here too. That one then has to be
@@ -178,7 +178,7 @@ class FilmWriter:
         one that shares the encoder of another, passes it over.
         """
         lane = self._pictures
-        if lane in self._owned and lane is not None and isinstance(lane.encoder, PictureEncoder):
+        if lane is not None and lane in self._owned and isinstance(lane.encoder, PictureEncoder):
             with media_errors("Writing the film"):
                 lane.put(lane.encoder.encode(frame, index))
 
@@ -223,6 +223,59 @@ class FilmWriter:
     def abort(self) -> None:
         """Give up and remove the part file. Safe at any time, also after an error and after `finish`."""
         self._file.abort()
+
+
+class FilmWriters:
+    """All files of one film as one sink. What their settings share is encoded once."""
+
+    def __init__(
+        self,
+        directory: Path,
+        outputs: Sequence[Output],
+        *,
+        created_at: datetime | None = None,
+        threads: int = 1,
+        head_align: int = 1,
+    ) -> None:
+        """Part files are named after their outputs, hidden and with `.part` behind. Errors as of `FilmWriter`."""
+        self._directory = directory
+        self._writers: list[tuple[str, FilmWriter]] = []
+        try:
+            for output in outputs:
+                writer = FilmWriter(
+                    directory / f".{output.file_name}.part",
+                    output.video,
+                    output.audio,
+                    created_at=created_at,
+                    threads=threads,
+                    head_align=head_align,
+                    beside=self._writers[0][1] if self._writers else None,
+                )
+                self._writers.append((output.file_name, writer))
+        except BaseException:
+            self.abort()
+            raise
+
+    def write_picture(self, frame: av.VideoFrame, index: int) -> None:
+        """As of `FilmWriter`."""
+        for _, writer in self._writers:
+            writer.write_picture(frame, index)
+
+    def write_sound(self, samples: NDArray[np.float32]) -> None:
+        """As of `FilmWriter`."""
+        for _, writer in self._writers:
+            writer.write_sound(samples)
+
+    def finish(self) -> tuple[FilmFile, ...]:
+        """Finish all files, in the order of the outputs."""
+        for _, writer in self._writers:
+            writer.flush()
+        return tuple(writer.finish(self._directory / name) for name, writer in self._writers)
+
+    def abort(self) -> None:
+        """Give all up that are not finished."""
+        for _, writer in self._writers:
+            writer.abort()
 
 
 def _container(video: VideoOutput | None, audio: AudioOutput) -> _Container:

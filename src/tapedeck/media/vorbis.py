@@ -1,7 +1,7 @@
 """Sound as Vorbis: libvorbis, which the FFmpeg inside PyAV lacks, through libsndfile.
 
-Owns the way round that takes: libsndfile writes Ogg, whose packets are taken out again, timed and handed over like those
-of any other encoder, for WebM and for Ogg files alike. Refuses to know containers.
+Owns the way round that takes: libsndfile writes Ogg, whose packets are taken out again, timed and handed over like
+those of any other encoder, for WebM and for Ogg files alike. Refuses to know containers.
 
 FFmpeg's own Vorbis encoder is marked as experimental and takes stereo alone.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 import av
 import numpy as np
-import soundfile
+import soundfile  # type: ignore[import-untyped]
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 

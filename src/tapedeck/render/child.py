@@ -52,7 +52,7 @@ def main(source: TextIO | None = None, sink: TextIO | None = None) -> int:
         except ValueError as exc:
             raise InvalidError(f"The render job is not JSON: {exc}.") from exc
         threading.Thread(target=_watch, args=(source, stop), name="parent", daemon=True).start()
-        file, stats = run(job, stop, lambda p: answer.progress(p))
+        files, stats = run(job, stop, lambda p: answer.progress(p))
     except Abandoned:
         return 128 + signal.SIGTERM
     except TapedeckError as exc:
@@ -67,12 +67,13 @@ def main(source: TextIO | None = None, sink: TextIO | None = None) -> int:
             "event": "done",
             "files": [
                 {
-                    "kind": "video",
+                    "kind": file.kind,
                     "path": str(file.path),
                     "size_bytes": file.size_bytes,
                     "duration_ns": file.duration_ns,
                     "checksum": f"{file.crc32c:08x}",
                 }
+                for file in files
             ],
             "stats": asdict(stats),
         }

@@ -64,26 +64,28 @@ class Film:
         self,
         log: LogReader,
         recording_id: str | None,
-        video: VideoOutput,
+        video: VideoOutput | None,
         sink: Sink,
         *,
         layout: Layout = Layout.AUTO,
         focus: str | None = None,
         on_shown: Callable[[Shown], None] | None = None,
     ) -> None:
-        """`recording_id` None: everything in the log. `layout` and `focus` (a participant) as `core.scene.Director`.
+        """`recording_id` None: everything in the log. `video` None: its sound alone, which costs no picture anything.
+        `layout` and `focus` (a participant) as `core.scene.Director`.
 
         `on_shown` hears what every tile of every picture shows.
         """
         self._feed = LogFeed(log, recording_id)
-        size = Size(video.width, video.height)
+        steps = video or VideoOutput()  # without a picture its moments are still what the film goes by
+        size = Size(steps.width, steps.height)
         self._director = Director(layout, size, focus)
-        self._painter = Painter(size, fps=video.fps)
+        self._painter = None if video is None else Painter(size, fps=video.fps)
         self._mixer = AudioMixer()
         self._sink = sink
         self._on_shown = on_shown
-        self._fps = video.fps
-        self._frame_ns = video.frame_ns
+        self._fps = steps.fps
+        self._frame_ns = steps.frame_ns
         self._next = 0
         self._mixed = 0
         "Samples written."
@@ -125,11 +127,11 @@ class Film:
     def stats(self) -> FilmStats:
         all_stats = [self._lost, *(reel.stats for reel in self._reels.values())]
         return FilmStats(
-            pictures=self._next,
-            scaled=self._painter.scaled,
+            pictures=0 if self._painter is None else self._next,
+            scaled=0 if self._painter is None else self._painter.scaled,
             decoded=sum(s.decoded for s in all_stats),
             skipped=sum(s.skipped for s in all_stats),
-            errors=sum(s.errors for s in all_stats) + self._painter.faults,
+            errors=sum(s.errors for s in all_stats) + (0 if self._painter is None else self._painter.faults),
             unsupported=sum(s.unsupported for s in all_stats),
         )
 
@@ -179,27 +181,43 @@ class Film:
         reach_ns = self._feed.until_ns + _S if moment is None else moment[0] + _READ_AHEAD_NS
         before = self._feed.until_ns
         events = self._feed.advance(max(reach_ns, before + 1))
+        if self._painter is None:
+            self._pass_pictures()
+            return bool(events)
         self._director.feed(events)
         for track_id, track in self._feed.tracks.items():
             if track.info.kind is Kind.VIDEO and track_id not in self._reels:
                 self._reels[track_id] = TrackPictures(track, self._feed.film, self._frame_ns)
         return bool(events)
 
+    def _pass_pictures(self) -> None:
+        """Let go of what nobody will see. It was read, because the clocks of its sender are told by it."""
+        for track_id, track in list(self._feed.tracks.items()):
+            if track.info.kind is Kind.VIDEO:
+                while track.take(self._feed.ready_until_ns):
+                    pass
+                if track.is_done:
+                    self._feed.forget(track_id)
+
     def _make_picture(self) -> None:
+        if self._painter is not None:
+            self._paint(self._painter)
+        self._next += 1
+        if self.made_ns - self._mixer.position_ns > _SOUND_BATCH_NS:
+            self._make_sound()
+
+    def _paint(self, painter: Painter) -> None:
         moment = self._moment()
         assert moment is not None
         t_ns, cut = moment
         scene = self._director.scene_at(t_ns)
         pictures = self._pictures(scene, t_ns, cut)
-        self._painter.paint(scene, pictures, is_cut=cut.index != self._picture_cut)
+        painter.paint(scene, pictures, is_cut=cut.index != self._picture_cut)
         self._picture_cut = cut.index
         if self._on_shown is not None:
             for tile, picture in zip(scene.tiles, pictures, strict=True):
                 self._on_shown((self._next, tile.key, None if picture is None else picture.media_time))
-        self._sink.write_picture(self._painter.seen.frame, self._next)
-        self._next += 1
-        if self.made_ns - self._mixer.position_ns > _SOUND_BATCH_NS:
-            self._make_sound()
+        self._sink.write_picture(painter.seen.frame, self._next)
 
     def _pictures(self, scene: Scene, t_ns: int, cut: Cut) -> list[Picture | None]:
         shown = {tile.track_id for tile in scene.tiles}

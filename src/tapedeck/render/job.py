@@ -1,4 +1,4 @@
-"""One render from start to finish: a job in, a film file out.
+"""One render from start to finish: a job in, the files of a film out.
 
 Owns what a job is, where its files lie, following the tail of a log that grows, and giving up cleanly. Refuses to know
 processes and signals (`render/child.py`) and how a film is made (`render/film.py`).
@@ -17,8 +17,8 @@ from typing import Any
 from tapedeck.core.errors import InvalidError, NotFoundError, UnavailableError
 from tapedeck.core.geometry import Size
 from tapedeck.core.layouts import Layout
-from tapedeck.core.output import AudioOutput, VideoOutput
-from tapedeck.media.mux import FilmFile, FilmWriter
+from tapedeck.core.output import QUALITIES, AudioOutput, Output, VideoOutput
+from tapedeck.media.mux import FilmFile, FilmWriters
 from tapedeck.media.press import Press
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.film import Film, FilmStats
@@ -47,15 +47,14 @@ class Abandoned(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to render. `recording_id` None: everything in the log as one film."""
+    """What to render: one film and the files it goes to. `recording_id` None: everything in the log as one film."""
 
     log_dir: Path
     recording_id: str | None
     out_dir: Path
-    file_name: str
+    outputs: tuple[Output, ...]
+    "All that have a picture have one of the same size and rate; without any, nothing is decoded or painted."
     live: bool = False
-    video: VideoOutput = _VIDEO
-    audio: AudioOutput = _AUDIO
     layout: Layout = Layout.AUTO
     focus: str | None = None
     "The participant who is large (SPEAKER, SIDEBAR) or alone (SINGLE); None: whoever speaks."
@@ -69,15 +68,12 @@ class Job:
     def from_dict(cls, body: Mapping[str, Any]) -> Job:
         """The job in a JSON object. InvalidError says what is wrong with it."""
         try:
-            video = body.get("video") or {}
             job = cls(
                 log_dir=Path(body["log_dir"]),
                 recording_id=None if body.get("recording_id") is None else str(body["recording_id"]),
                 out_dir=Path(body["out_dir"]),
-                file_name=str(body["file_name"]),
+                outputs=tuple(_output(output) for output in body["outputs"]),
                 live=bool(body.get("live", False)),
-                video=replace(_VIDEO, **{str(key): value for key, value in video.items()}),
-                audio=replace(_AUDIO, **{str(key): value for key, value in (body.get("audio") or {}).items()}),
                 layout=Layout(body.get("layout", Layout.AUTO)),
                 focus=None if body.get("focus") is None else str(body["focus"]),
                 threads=int(body.get("threads", 1)),
@@ -88,16 +84,25 @@ class Job:
         job.check()
         return job
 
+    @property
+    def canvas(self) -> VideoOutput | None:
+        """Size and rate of the film's picture; None when only its sound is wanted."""
+        return next((output.video for output in self.outputs if output.video is not None), None)
+
     def check(self) -> None:
         """InvalidError when it cannot be done by anybody."""
-        video = self.video
-        if not self.file_name or Path(self.file_name).name != self.file_name:
-            raise InvalidError(f"{self.file_name!r} is not a file name.")
-        for side in (video.width, video.height):
-            if type(side) is not int or side % 2 or not 2 <= side <= _MOST_SIDE:
-                raise InvalidError(f"A film cannot be {video.width}x{video.height}: sides are even, 2 to {_MOST_SIDE}.")
-        if type(video.fps) is not int or not 1 <= video.fps <= 120:
-            raise InvalidError(f"A film cannot have {video.fps} pictures per second: 1 to 120.")
+        names = [output.file_name for output in self.outputs]
+        for name in names:
+            if not name or Path(name).name != name:
+                raise InvalidError(f"{name!r} is not a file name.")
+        if not names or len(set(names)) < len(names):
+            raise InvalidError("A film needs files to go to, each with a name of its own.")
+        canvas = self.canvas
+        for output in self.outputs:
+            if output.video is not None and canvas is not None:
+                _check_picture(output.video, canvas)
+            if output.audio.channels not in (1, 2):
+                raise InvalidError(f"A film cannot have {output.audio.channels} channels of sound: 1 or 2.")
         if not 1 <= self.head_align <= _MOST_ALIGN:
             raise InvalidError(f"A film's head cannot be a multiple of {self.head_align} bytes.")
         if self.focus is not None and self.layout in (Layout.AUTO, Layout.GRID):
@@ -106,6 +111,27 @@ class Job:
             )
         if self.live and self.recording_id is None:
             raise InvalidError("A live render needs the id of its recording.")
+
+
+def _output(body: Mapping[str, Any]) -> Output:
+    video, audio = body.get("video"), body.get("audio") or {}
+    return Output(
+        file_name=str(body["file_name"]),
+        video=None if video is None else replace(_VIDEO, **{str(key): value for key, value in video.items()}),
+        audio=replace(_AUDIO, **{str(key): value for key, value in audio.items()}),
+    )
+
+
+def _check_picture(video: VideoOutput, canvas: VideoOutput) -> None:
+    for side in (video.width, video.height):
+        if type(side) is not int or side % 2 or not 2 <= side <= _MOST_SIDE:
+            raise InvalidError(f"A film cannot be {video.width}x{video.height}: sides are even, 2 to {_MOST_SIDE}.")
+    if type(video.fps) is not int or not 1 <= video.fps <= 120:
+        raise InvalidError(f"A film cannot have {video.fps} pictures per second: 1 to 120.")
+    if video.quality not in QUALITIES:
+        raise InvalidError(f"There is no quality {video.quality!r}: {', '.join(QUALITIES)}.")
+    if (video.width, video.height, video.fps) != (canvas.width, canvas.height, canvas.fps):
+        raise InvalidError("The files of one film have one size and one frame rate.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +147,8 @@ def run(
     job: Job,
     stop: Event,
     on_progress: Callable[[Progress], None] = lambda _: None,
-) -> tuple[FilmFile, FilmStats]:
-    """Render to `out_dir/file_name`, which is there whole or not at all. Blocks; follows a live log to its stop.
+) -> tuple[tuple[FilmFile, ...], FilmStats]:
+    """Render to the outputs in `out_dir`, each there whole or not at all. Blocks; follows a live log to its stop.
 
     Abandoned: `stop` was set. NotFoundError: no log. MediaError: nothing to show, or an encoder refuses.
     UnavailableError: a disk refuses.
@@ -132,28 +158,28 @@ def run(
         job.out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise UnavailableError(f"The directory for the film cannot be made: {exc.strerror or exc}.") from exc
-    part = job.out_dir / f".{job.file_name}.part"
-    writer = FilmWriter(
-        part,
-        job.video,
-        job.audio,
+    writers = FilmWriters(
+        job.out_dir,
+        job.outputs,
         created_at=log.meta.started_utc,
         threads=job.threads,
         head_align=job.head_align,
     )
-    press = Press(writer, Size(job.video.width, job.video.height), beside=job.threads != 1)
-    film = Film(log, job.recording_id, job.video, press, layout=job.layout, focus=job.focus)
+    canvas = job.canvas
+    size = Size(2, 2) if canvas is None else Size(canvas.width, canvas.height)
+    press = Press(writers, size, beside=job.threads != 1)
+    film = Film(log, job.recording_id, canvas, press, layout=job.layout, focus=job.focus)
     try:
         _make(job, film, press, stop, on_progress)
         press.close()
-        file = writer.finish(job.out_dir / job.file_name)
+        files = writers.finish()
         on_progress(Progress(film.made_ns, 0))
-        return file, film.stats
+        return files, film.stats
     finally:
         with suppress(Exception):  # it was raised already, or the job is given up anyway
             press.close()
         film.close()
-        writer.abort()
+        writers.abort()
 
 
 def _open(job: Job, stop: Event) -> LogReader:

@@ -20,6 +20,7 @@ from tapedeck.core.errors import ConflictError, DeniedError, InvalidError, NotFo
 from tapedeck.core.meeting import App, Meeting, MeetingStatus
 from tapedeck.core.naming import output_file_name
 from tapedeck.core.options import resolve_options
+from tapedeck.core.output import extension_of
 from tapedeck.core.paging import Listing, Page
 from tapedeck.core.recording import (
     ACTIVE,
@@ -231,12 +232,12 @@ class RecordingService:
         caller: Caller | None,
     ) -> tuple[Recording, RecordingChanged]:
         now = whole_ms(self._clock.now())
-        options = resolve_options(config, meeting.recording_config)
+        options = resolve_options(config, meeting.recording_config, lenient=cause is StartCause.FIRST_JOIN)
         recording = Recording(
             id=str(uuid4()),
             app_id=meeting.app_id,
             meeting_id=meeting.id,
-            file_name=output_file_name(options.file_name_prefix, meeting.id, now),
+            file_name=output_file_name(options.file_name_prefix, meeting.id, now, extension_of(options)),
             invoked_at=now,
             options=options,
             start_cause=cause,

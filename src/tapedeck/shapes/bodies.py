@@ -117,18 +117,6 @@ def _not_true(value: bool | None) -> bool | None:
     return value
 
 
-def _only_h264(value: str) -> str:
-    if value != "H264":
-        raise _refuse(f"{value} {_LATER}; use H264")
-    return value
-
-
-def _exported(value: bool) -> bool:
-    if not value:
-        raise _refuse(f"false {_LATER}")
-    return value
-
-
 def _bucket(value: bool) -> bool:
     if not value:
         raise _refuse("must be true: there is no other storage, and the recording would be kept nowhere")
@@ -155,11 +143,17 @@ _Picture = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)]
 
 
 class _VideoConfig(_Body):
-    codec: Annotated[Literal["H264", "VP8", "VP9"], AfterValidator(_only_h264)] | None = None
+    codec: Literal["H264", "VP8", "VP9"] | None = None
     width: _Side | None = None
     height: _Side | None = None
-    export_file: Annotated[bool, AfterValidator(_exported)] | None = None
+    export_file: bool | None = None
     watermark: _Later = None
+
+
+class _AudioConfig(_Body):
+    codec: Literal["AAC", "MP3"] | None = None
+    channel: Literal["mono", "stereo"] | None = None
+    export_file: bool | None = None
 
 
 class _BucketConfig(_Body):
@@ -174,7 +168,7 @@ class _FilmConfig(_Body):
     video_config: _VideoConfig | None = None
     realtimekit_bucket_config: _BucketConfig | None = None
     dyte_bucket_config: _BucketConfig | None = None
-    audio_config: _Later = None
+    audio_config: _AudioConfig | None = None
     storage_config: _Later = None
 
     def config(self) -> dict[str, Any]:
@@ -200,6 +194,13 @@ class ActionBody(_Body):
     """PUT recordings/{id}."""
 
     action: Literal["stop", "pause", "resume"]
+
+
+def _with_a_file(value: _RecordingConfig) -> _RecordingConfig:
+    video, audio = value.video_config, value.audio_config
+    if video is not None and video.export_file is False and (audio is None or audio.export_file is False):
+        raise _refuse('asks for neither a video file ("video_config") nor an audio file ("audio_config")')
+    return value
 
 
 class _RecordingConfig(_FilmConfig):
@@ -243,7 +244,7 @@ class MeetingBody(_Body):
     status: Literal["ACTIVE", "INACTIVE"] | None = None
     record_on_start: bool | None = None
     session_keep_alive_time_in_secs: Annotated[float, BeforeValidator(_number), Field(ge=60, le=600)] | None = None
-    recording_config: _RecordingConfig | None = None
+    recording_config: Annotated[_RecordingConfig, AfterValidator(_with_a_file)] | None = None
     ai_config: _AiConfig | None = None
     live_stream_on_start: _NotTrue = None
     persist_chat: _NotTrue = None

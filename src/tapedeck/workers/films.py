@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import structlog
 
 from tapedeck.core.errors import NotFoundError, TapedeckError
 from tapedeck.core.naming import object_key
+from tapedeck.core.output import content_type, outputs_of
 from tapedeck.core.recording import LIVE, FilmFile, Recording, RecordingChanged, RecordingState, WrongStateError
 from tapedeck.ports.storage import ObjectStore
 from tapedeck.service.ledger import Ledger
@@ -28,7 +29,6 @@ __all__ = ["FilmWorker"]
 
 log = structlog.get_logger(__name__)
 
-_CONTENT_TYPES = {"video": "video/mp4", "audio": "audio/mp4"}
 _FIRST_DELAY_S = 1.0
 _LONGEST_DELAY_S = 300.0
 
@@ -124,8 +124,7 @@ class FilmWorker:
             "log_dir": str(self._captures_dir / recording.session_id),
             "recording_id": recording.id,
             "out_dir": str(self._films_dir / recording.id),
-            "file_name": recording.file_name,
-            "video": {"width": recording.options.width, "height": recording.options.height},
+            "outputs": [asdict(output) for output in outputs_of(recording.options, recording.file_name)],
         }
         self._renders.submit(render.RenderJob(recording.id, body, live))
 
@@ -199,7 +198,7 @@ class FilmWorker:
         key = object_key(recording.id, recording.invoked_at, file.name)
         path = Path(file.local_path or "")
         if path.is_file():
-            info = await self._store.put_file(key, path, _CONTENT_TYPES[file.kind], file.name)
+            info = await self._store.put_file(key, path, content_type(file.name), file.name)
         else:
             info = await self._store.head(key)  # stored before a crash, and not noted
         if info.size_bytes != file.size_bytes:
