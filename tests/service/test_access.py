@@ -197,3 +197,25 @@ async def test_who_may_enter_which_app(world: World) -> None:
         await world.access.create_app("nobody", "x")
     with pytest.raises(NotFoundError):
         await world.access.get_preset(world.app, "nothing")
+
+
+async def test_a_token_that_another_process_revokes_is_void_at_once(world: World) -> None:
+    """The server believes what it read of a token only while nobody has committed anything since."""
+    text, token = await world.access.issue_token(world.account_id)
+    other = Database(f"sqlite:///{world.root}/tapedeck.db")
+    try:
+        for _ in range(3):
+            assert isinstance(await world.access.authenticate(text), AppPrincipal)
+        await AccessService(other, world.clock, "another").revoke_token(token.id)
+        with pytest.raises(UnauthenticatedError):
+            await world.access.authenticate(text)
+    finally:
+        await other.aclose()
+
+
+async def test_a_token_that_expires_is_void_although_nothing_was_written(world: World) -> None:
+    text, _ = await world.access.issue_token(world.account_id, expires_at=world.clock.now() + timedelta(seconds=5))
+    assert isinstance(await world.access.authenticate(text), AppPrincipal)
+    world.clock.move(5)
+    with pytest.raises(UnauthenticatedError):
+        await world.access.authenticate(text)

@@ -12,6 +12,7 @@ from tapedeck.api.auth import Gate
 from tapedeck.api.edge import Edge
 from tapedeck.api.health import Check
 from tapedeck.api.realtimekit import apps, meetings, participants, recordings, sessions, webhooks
+from tapedeck.api.route import PlainRoute
 from tapedeck.api.v1 import deliveries, events
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.signer import Signer
@@ -72,6 +73,7 @@ def create_app(
     gate = Gate(access)
 
     routes = app.router
+    routes.route_class = PlainRoute
     apps.add_app_routes(routes, _ACCOUNT, gate, access)
     apps.add_preset_routes(routes, _APP, gate, access)
     meetings.add_routes(routes, _APP, gate, meetings_service)

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy import URL, Connection, Select, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from tapedeck.core.errors import InternalError, InvalidError, UnavailableError
+from tapedeck.db.quick import QuickReader
 from tapedeck.db.sqlite import open_connection
 
 __all__ = ["Database", "DbSession"]
@@ -52,6 +54,8 @@ class Database:
         self._writer = _engine(parsed, 1, "BEGIN IMMEDIATE", pragmas)
         self._readers = _engine(parsed, readers, None, pragmas)
         self._snapshots = _engine(parsed, readers, "BEGIN", pragmas)
+        self._quick = QuickReader(str(self._path), pragmas, readers)
+        self._watch: sqlite3.Connection | None = None
 
     async def migrate(self) -> None:
         """Bring the tables to what this version needs. UnavailableError when a newer version made the database."""
@@ -70,6 +74,11 @@ class Database:
             async with AsyncSession(self._readers, expire_on_commit=False, autoflush=False) as session:
                 yield session
 
+    async def ask(self, statement: Select[Any], values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Rows of one finished statement over plain columns, as `read` would see them, at a fraction of the cost."""
+        with _plain_words(self._path):
+            return await self._quick.ask(statement, values)
+
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncSession]:
         """Read with several statements that must agree: all see the state at the first one."""
@@ -84,6 +93,20 @@ class Database:
             async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
                 yield session
 
+    def version(self) -> int | None:
+        """A number that stays the same only while nobody, of any process, commits anything; None when it is unknown.
+
+        It reads a few bytes of shared memory (SQLite's `data_version`) and waits for nobody: what was read from the
+        database under a number is true as long as the number is.
+        """
+        try:
+            if self._watch is None:
+                self._watch = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+            row = self._watch.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error:
+            return None
+        return int(row[0])
+
     async def ping(self) -> None:
         """Prove that the database answers."""
         async with self.read() as session:
@@ -91,6 +114,10 @@ class Database:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        await self._quick.aclose()
         await self._readers.dispose()
         await self._snapshots.dispose()
         await self._writer.dispose()

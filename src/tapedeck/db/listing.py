@@ -83,15 +83,19 @@ async def list_recordings(
 
 
 async def _total(session: AsyncSession, wanted: RecordingFilter, shape: frozenset[str], values: dict[str, Any]) -> int:
-    """How many recordings are wanted: by the kept counts, less what has expired, or by counting."""
+    """How many recordings are wanted: by the kept counts, less those that live, or by counting.
+
+    Those that live are counted, never those that are gone: the former are of the last week, the latter of all time.
+    """
     if not wanted.is_counted:
         return int((await session.execute(_count(shape, wanted.expired), values)).scalar_one())
+    by_state = "states" in shape
     total = 0
-    if wanted.expired is not True:
-        total = int((await session.execute(_kept("states" in shape), values)).scalar_one())
+    if wanted.expired is not False:
+        total = int((await session.execute(_kept(by_state), values)).scalar_one())
     if wanted.expired is not None:
-        gone = int((await session.execute(_gone("states" in shape), values)).scalar_one())
-        total = gone if wanted.expired else total - gone
+        alive = sum([int((await session.execute(rows, values)).scalar_one()) for rows in _alive(by_state)])
+        total = total - alive if wanted.expired else alive
     return total
 
 
@@ -143,10 +147,13 @@ def _kept(by_state: bool) -> Select[Any]:
 
 
 @lru_cache
-def _gone(by_state: bool) -> Select[Any]:
+def _alive(by_state: bool) -> tuple[Select[Any], ...]:
+    """Counts of what has not expired and of what never does: a statement each, since each walks an index."""
     now = bindparam("now", type_=_R.expires_at.type)
-    rows = select(func.count()).where(_R.app_id == bindparam("app_id"), _R.expires_at <= now)
-    return rows.where(_R.state.in_(bindparam("states", expanding=True))) if by_state else rows
+    rows = select(func.count()).where(_R.app_id == bindparam("app_id"))
+    if by_state:
+        rows = rows.where(_R.state.in_(bindparam("states", expanding=True)))
+    return rows.where(_R.expires_at > now), rows.where(_R.expires_at.is_(None))
 
 
 def _order(ascending: bool) -> tuple[Any, ...]:

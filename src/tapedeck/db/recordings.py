@@ -25,6 +25,7 @@ from tapedeck.core.recording import (
     StopCause,
     snapshot,
 )
+from tapedeck.db.engine import Database
 from tapedeck.db.models import MeetingRow, OutboxRow, RecordingCountRow, RecordingRow
 from tapedeck.db.rooms import MEETING_COLUMNS, to_meeting
 
@@ -117,10 +118,10 @@ async def find_recording(session: AsyncSession, recording_id: str, lock: bool = 
     return _recording(row) if row else None
 
 
-async def find_with_meeting(session: AsyncSession, app_id: str, recording_id: str) -> tuple[Recording, Meeting] | None:
-    """A recording of an app with its meeting."""
-    row = (await session.execute(_ONE, {"recording_id": recording_id, "app_id": app_id})).first()
-    return split(row) if row else None
+async def find_with_meeting(db: Database, app_id: str, recording_id: str) -> tuple[Recording, Meeting] | None:
+    """A recording of an app with its meeting, as they are committed."""
+    rows = await db.ask(_ONE, {"recording_id": recording_id, "app_id": app_id})
+    return split(rows[0]) if rows else None
 
 
 async def of_meeting(

@@ -131,8 +131,7 @@ class RecordingService:
     async def control(self, app: App, principal: Principal, recording_id: str, action: Action) -> RecordingView:
         """Pause, resume or stop; repeating one is harmless. NotFoundError, WrongStateError, DeniedError."""
         async with self._lock(recording_id):
-            async with self._db.read() as session:
-                found = await table.find_with_meeting(session, app.id, recording_id)
+            found = await table.find_with_meeting(self._db, app.id, recording_id)
             if found is None:
                 raise NotFoundError(f"Recording not found: {recording_id}")
             recording, meeting = found
@@ -147,8 +146,7 @@ class RecordingService:
 
     async def get(self, app: App, recording_id: str) -> RecordingView:
         """One recording; NotFoundError."""
-        async with self._db.read() as session:
-            found = await table.find_with_meeting(session, app.id, recording_id)
+        found = await table.find_with_meeting(self._db, app.id, recording_id)
         if found is None:
             raise NotFoundError(f"Recording not found: {recording_id}")
         return await self._view(*found)

@@ -1,0 +1,74 @@
+"""Finished statements asked without ceremony answer as the long way does."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import bindparam, select, text
+
+from tapedeck.core.errors import UnavailableError
+from tapedeck.db.engine import Database
+from tapedeck.db.models import AccountRow
+
+_A = AccountRow.__table__.c
+ONE = select(_A.id, _A.created_at).where(_A.id == bindparam("id"))
+SINCE = select(_A.id).where(_A.created_at >= bindparam("since", type_=_A.created_at.type)).order_by(_A.id)
+AT = datetime(2026, 3, 2, 9, 15, 4, 120_000, UTC)
+
+
+async def filled(root: Path) -> Database:
+    db = Database(f"sqlite:///{root}/t.db", readers=2)
+    await db.migrate()
+    async with db.write() as session:
+        session.add(AccountRow(id="a", created_at=AT))
+        session.add(AccountRow(id="b", created_at=AT.replace(year=2027)))
+    return db
+
+
+async def test_values_and_columns_are_converted_like_everywhere(tmp_path: Path) -> None:
+    db = await filled(tmp_path)
+    assert await db.ask(ONE, {"id": "a"}) == [("a", AT)]
+    assert await db.ask(ONE, {"id": "nobody"}) == []
+    assert await db.ask(SINCE, {"since": AT.replace(month=4)}) == [("b",)]
+    await db.aclose()
+
+
+async def test_many_may_ask_at_once_and_what_is_committed_is_seen(tmp_path: Path) -> None:
+    db = await filled(tmp_path)
+    answers = await asyncio.gather(*(db.ask(ONE, {"id": "a"}) for _ in range(20)))
+    assert all(rows == [("a", AT)] for rows in answers)
+    async with db.write() as session:
+        await session.execute(text("DELETE FROM accounts WHERE id = 'a'"))
+    assert await db.ask(ONE, {"id": "a"}) == []
+    await db.aclose()
+
+
+async def test_what_sqlite_cannot_do_is_said_in_plain_words_and_may_be_asked_again(tmp_path: Path) -> None:
+    db = await filled(tmp_path)
+    async with db.write() as session:
+        await session.execute(text("ALTER TABLE accounts RENAME TO away"))
+    with pytest.raises(UnavailableError):
+        await db.ask(ONE, {"id": "a"})
+    async with db.write() as session:
+        await session.execute(text("ALTER TABLE away RENAME TO accounts"))
+    assert await db.ask(ONE, {"id": "a"}) == [("a", AT)]
+    await db.aclose()
+
+
+async def test_version_stays_while_nothing_is_committed_by_anybody(tmp_path: Path) -> None:
+    db, other = await filled(tmp_path), Database(f"sqlite:///{tmp_path}/t.db")
+    seen = [db.version()]
+    assert db.version() == seen[-1] is not None
+    for writer in (db, other):
+        async with writer.write() as session:
+            session.add(AccountRow(id=f"c{len(seen)}", created_at=AT))
+        assert db.version() not in seen
+        seen.append(db.version())
+    async with db.read() as session:
+        await session.execute(text("SELECT 1"))
+    assert db.version() == seen[-1]
+    await db.aclose()
+    await other.aclose()
