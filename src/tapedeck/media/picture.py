@@ -109,6 +109,8 @@ class Overlay:
     "Per plane: places in its memory, keep, add."
     block: tuple[tuple[tuple[slice, slice], Words, Words], ...] = ()
     "Per plane: a rectangle, keep, add; four times as quick per pixel."
+    within: Rect | None = None
+    "No pixel beyond is touched."
 
     @property
     def size(self) -> int:
@@ -172,6 +174,9 @@ class Canvas:
             mixed += 128
             mixed >>= 8
             flat[:] = mixed
+
+    def seal(self) -> None:
+        """Everything of this picture is painted: what lies over all of it may be laid there (`media/mark.py`)."""
 
     def overlay_maker(self, tile: Rect) -> OverlayMaker:
         """A builder of what lies over one tile."""
@@ -251,7 +256,7 @@ class OverlayMaker:
             at_y, at_x = np.nonzero(changed)
             at = (at_y + y) * self._lines[index] + at_x + x
             pixels.append((at, kept[at_y, at_x].astype(np.uint16), added[at_y, at_x]))
-        return Overlay(tuple(pixels), tuple(block))
+        return Overlay(tuple(pixels), tuple(block), self._tile)
 
 
 def rounded(size: Size, radius: float, grown: float = 0.0) -> Floats:

@@ -97,8 +97,8 @@ class _Place:
 class Board:
     """A canvas with a scene on it. Not thread-safe."""
 
-    def __init__(self, size: Size, props: Props) -> None:
-        self.canvas = Canvas(size)
+    def __init__(self, canvas: Canvas, props: Props) -> None:
+        self.canvas = canvas
         self._props = props
         self._places: list[_Place] = []
 
@@ -138,6 +138,7 @@ class Board:
             if place.stale or picture is not place.picture:
                 self._paint(place, picture)
                 changed = True
+        self.canvas.seal()
         return changed
 
     def paint_again(self, pictures: dict[str, Picture | None]) -> None:

@@ -18,6 +18,7 @@ from tapedeck.core.layouts import Layout
 from tapedeck.core.output import VideoOutput
 from tapedeck.core.scene import OPENING_NS, Director, Scene
 from tapedeck.media.decode import DecodeStats, Picture
+from tapedeck.media.picture import Canvas
 from tapedeck.media.press import Sink
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.audio import AudioMixer
@@ -69,18 +70,19 @@ class Film:
         *,
         layout: Layout = Layout.AUTO,
         focus: str | None = None,
+        new_canvas: Callable[[Size], Canvas] = Canvas,
         on_shown: Callable[[Shown], None] | None = None,
     ) -> None:
         """`recording_id` None: everything in the log. `video` None: its sound alone, which costs no picture anything.
         `layout` and `focus` (a participant) as `core.scene.Director`.
 
-        `on_shown` hears what every tile of every picture shows.
+        `new_canvas` makes what is painted on. `on_shown` hears what every tile of every picture shows.
         """
         self._feed = LogFeed(log, recording_id)
         steps = video or VideoOutput()  # without a picture its moments are still what the film goes by
         size = Size(steps.width, steps.height)
         self._director = Director(layout, size, focus)
-        self._painter = None if video is None else Painter(size, fps=video.fps)
+        self._painter = None if video is None else Painter(size, fps=video.fps, new_canvas=new_canvas)
         self._mixer = AudioMixer()
         self._sink = sink
         self._on_shown = on_shown

@@ -21,6 +21,7 @@ from tapedeck.core.output import QUALITIES, AudioOutput, Output, VideoOutput
 from tapedeck.media.mux import FilmFile, FilmWriters
 from tapedeck.media.press import Press
 from tapedeck.medialog.reader import LogReader
+from tapedeck.render.canvas import canvases
 from tapedeck.render.film import Film, FilmStats
 
 __all__ = ["Abandoned", "Job", "Progress", "run"]
@@ -168,7 +169,8 @@ def run(
     canvas = job.canvas
     size = Size(2, 2) if canvas is None else Size(canvas.width, canvas.height)
     press = Press(writers, size, beside=job.threads != 1)
-    film = Film(log, job.recording_id, canvas, press, layout=job.layout, focus=job.focus)
+    new_canvas = canvases(job.log_dir, job.recording_id)
+    film = Film(log, job.recording_id, canvas, press, layout=job.layout, focus=job.focus, new_canvas=new_canvas)
     try:
         _make(job, film, press, stop, on_progress)
         press.close()

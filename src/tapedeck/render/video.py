@@ -7,7 +7,7 @@ nothing while the layout stays. Refuses to choose pictures (`render/feed.py`) or
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tapedeck.core.geometry import Size
 from tapedeck.core.scene import Scene
@@ -25,13 +25,19 @@ DISSOLVE_NS = 200_000_000
 class Painter:
     """Paints scenes. Not thread-safe."""
 
-    def __init__(self, size: Size, text: TextPainter | None = None, fps: int = 30) -> None:
-        """`fps`: pictures painted per second of the film."""
+    def __init__(
+        self,
+        size: Size,
+        text: TextPainter | None = None,
+        fps: int = 30,
+        new_canvas: Callable[[Size], Canvas] = Canvas,
+    ) -> None:
+        """`fps`: pictures painted per second of the film. `new_canvas` makes what is painted on."""
         self._props = Props(size, TextPainter() if text is None else text)
         self._steps = DISSOLVE_NS * fps // 1_000_000_000
         self._scene: Scene | None = None
-        self._front, self._back = Board(size, self._props), Board(size, self._props)
-        self._mixed = Canvas(size)
+        self._front, self._back = Board(new_canvas(size), self._props), Board(new_canvas(size), self._props)
+        self._mixed = new_canvas(size)
         self._left = 0
         "Pictures of a dissolve that are still to come."
         self._seen = self._front.canvas
