@@ -79,6 +79,10 @@ class Settings(BaseSettings):
     "Make the film while the meeting runs, or after it."
     render_concurrency: Annotated[int, Field(ge=1, le=64)] = 4
     "How many films may be made at once; more wait, their capture does not."
+    upload_patience_s: Annotated[float, Field(ge=1)] = 21_600.0
+    "A storage that cannot be reached is tried this long before it is given up."
+    upload_refused_s: Annotated[float, Field(ge=1)] = 900.0
+    "One that refuses is tried this long."
     keep_logs: str = "until-uploaded"
     "`until-uploaded`, or a number of days that media logs are kept for re-rendering."
     log_format: Literal["text", "json"] = "text"

@@ -24,7 +24,9 @@ from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.api.app import create_app
 from tapedeck.config import Settings, load_settings
 from tapedeck.core.deadlines import Limits
-from tapedeck.core.errors import InvalidError, UnavailableError
+from tapedeck.core.delivery import Patience
+from tapedeck.core.destination import Destination, DestinationKind
+from tapedeck.core.errors import DestinationError, InvalidError, UnavailableError
 from tapedeck.core.signing import derive_key
 from tapedeck.db.engine import Database
 from tapedeck.media.codecs import missing_codecs
@@ -40,6 +42,7 @@ from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.sessions import SessionService
+from tapedeck.service.uploads import UploadService
 from tapedeck.service.webhooks import WebhookService
 from tapedeck.sources.network import NetworkSettings
 from tapedeck.sources.webrtc import PeerSettings
@@ -48,6 +51,7 @@ from tapedeck.workers.capture import CaptureHost
 from tapedeck.workers.deliver import DeliveryWorker
 from tapedeck.workers.films import FilmWorker
 from tapedeck.workers.sweep import LogKeeper, run_deadlines
+from tapedeck.workers.upload import Bucket, UploadWorker
 
 __all__ = ["Node", "Settings", "build", "configure_logs", "issue_token", "load_settings", "owned_data_dir"]
 
@@ -168,6 +172,7 @@ class Node:
     host: CaptureHost
     whip: WhipServer
     films: FilmWorker
+    uploads: UploadWorker
     keeper: LogKeeper
     clock: SystemClock
     webhooks: DeliveryWorker
@@ -180,12 +185,13 @@ class Node:
         """Take up what an earlier process left, then run the clocks."""
         recovery = await self.lifecycle.recover(await self.host.log_ends(await self.lifecycle.live_sessions()))
         await self.host.recover(recovery)
-        self.films.recover(recovery)
+        self.films.recover(recovery, await self.uploads.unfinished())
         self._tasks += [
             asyncio.create_task(self.host.run(), name="capture"),
             asyncio.create_task(run_deadlines(self.lifecycle, self.clock), name="deadlines"),
             asyncio.create_task(self.keeper.run(), name="logs"),
             asyncio.create_task(self.webhooks.run(), name="webhooks"),
+            asyncio.create_task(self.uploads.sweep(), name="orphans"),
         ]
 
     async def drain(self, timeout_s: float) -> None:
@@ -280,10 +286,24 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     )
     whip = WhipServer(capture, PeerSettings(network=network))
     capture.bind(events=sessions, meetings=meetings, publishers=whip)
+
+    async def open_bucket(destination: Destination) -> Bucket:
+        if destination.kind is DestinationKind.BUCKET:
+            return Bucket(store, links=True)
+        raise DestinationError("This server cannot reach such a storage.")
+
+    patience = Patience(unreachable_s=settings.upload_patience_s, refused_s=settings.upload_refused_s)
+    uploads = UploadWorker(
+        service=UploadService(db, clock, ledger, lifecycle),
+        open_bucket=open_bucket,
+        films_dir=settings.films_dir,
+        clock=clock,
+        patience=patience,
+    )
     films = FilmWorker(
         lifecycle=lifecycle,
         ledger=ledger,
-        store=store,
+        uploads=uploads,
         captures_dir=settings.captures_dir,
         films_dir=settings.films_dir,
         concurrency=settings.render_concurrency,
@@ -314,7 +334,21 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         checks={"database": db.ping, "disk": _DiskCheck(settings.data_dir)},
     )
     return Node(
-        app, public_url, bootstrap, db, lifecycle, sessions, capture, whip, films, keeper, clock, webhooks, poster, feed
+        app,
+        public_url,
+        bootstrap,
+        db,
+        lifecycle,
+        sessions,
+        capture,
+        whip,
+        films,
+        uploads,
+        keeper,
+        clock,
+        webhooks,
+        poster,
+        feed,
     )
 
 

@@ -1,16 +1,20 @@
-"""Films without pictures: boxes of an MP4 around noise, written as a muxer writes them."""
+"""Films without pictures: boxes of an MP4 around noise, written as a muxer writes them; and a store that fails."""
 
 from __future__ import annotations
 
+import asyncio
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.media.place import PartFile
+from tapedeck.ports.storage import ObjectInfo, Part
 from tapedeck.workers.transfer import Film
 
-__all__ = ["MIB", "Reel"]
+__all__ = ["MIB", "Reel", "Watched"]
 
 MIB = 1 << 20
 
@@ -53,3 +57,37 @@ class Reel:
     def lose(self) -> None:
         """As a render that dies."""
         self._file.abort()
+
+
+class Watched(LocalStore):
+    """A directory that notes what is sent to it, and fails when told to."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, "http://test", b"key" * 11)
+        self.sent: list[tuple[int, int]] = []
+        "Number and size."
+        self.troubles: dict[str, list[Exception | None]] = {}
+        "By call: what comes of the next ones."
+        self.stuck = False
+
+    async def _trouble(self, name: str) -> None:
+        if self.stuck:
+            await asyncio.get_running_loop().create_future()
+        todo = self.troubles.get(name)
+        if todo and (trouble := todo.pop(0)) is not None:
+            raise trouble
+
+    async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+        await self._trouble("put_part")
+        part = await super().put_part(key, token, number, data, offset)
+        self.sent.append((number, len(data)))
+        return part
+
+    async def complete(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo:
+        await self._trouble("complete")
+        info = await super().complete(key, token, parts)
+        await self._trouble("completed")
+        return info
+
+    async def bytes_of(self, key: str) -> bytes:
+        return b"".join([chunk async for chunk in self.read(key)])

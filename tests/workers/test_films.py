@@ -12,13 +12,17 @@ from typing import Any
 import pytest
 from tests.service.world import World, make_world
 
+from tapedeck.core.delivery import Patience
+from tapedeck.core.destination import Destination
 from tapedeck.core.errors import UnavailableError
 from tapedeck.core.naming import object_key
 from tapedeck.core.recording import FilmFile, Recording, RecordingState
 from tapedeck.service.lifecycle import Recovery
 from tapedeck.service.recordings import Action
+from tapedeck.service.uploads import UploadService
 from tapedeck.workers.films import FilmWorker
 from tapedeck.workers.render import RenderHost
+from tapedeck.workers.upload import Bucket, UploadWorker
 
 R = RecordingState
 
@@ -53,10 +57,21 @@ class Studio:
             command = (sys.executable, "-c", _CHILD + script)
             return RenderHost(concurrency, done, failed, progress, (0.0, 0.0), command)
 
+        async def open_bucket(destination: Destination) -> Bucket:
+            return Bucket(self.world.store, links=True)
+
+        world = self.world
+        uploads = UploadWorker(
+            service=UploadService(world.db, world.clock, world.ledger, world.lifecycle),
+            open_bucket=open_bucket,
+            films_dir=self.films_dir,
+            clock=world.clock,
+            patience=Patience(first_s=0.0),
+        )
         return FilmWorker(
             lifecycle=self.world.lifecycle,
             ledger=self.world.ledger,
-            store=self.world.store,
+            uploads=uploads,
             captures_dir=self.captures,
             films_dir=self.films_dir,
             concurrency=2,

@@ -73,6 +73,16 @@ class Ledger:
             await table.save_recording(session, changed, changes)
         return changed, changes
 
+    async def amend(self, recording_id: str, change: Callable[[Recording], Recording]) -> Recording:
+        """Change something that no state hangs on, and that nobody is told of. NotFoundError."""
+        async with self._db.write() as session:
+            recording = await table.find_recording(session, recording_id, lock=True)
+            if recording is None:
+                raise NotFoundError(f"Recording not found: {recording_id}")
+            changed = change(recording)
+            await table.save_recording(session, changed, ())
+        return changed
+
     def publish(self, recording: Recording, change: RecordingChanged) -> None:
         """Tell the listeners of a change that is committed."""
         _log.info(

@@ -1,29 +1,28 @@
-"""Turns recordings into delivered films: starts renders, hands finished files to the bucket, cleans up after itself.
+"""Turns recordings into films: starts renders, hands what they make to the uploads, cleans up after itself.
 
 Follows the ledger: a recording that captures media gets a live render, one whose log is closed gets its film made, one
-whose film is finished gets it stored. Owns the queue between those steps and its retries; decides nothing about states.
-Nothing local is freed before the bucket has confirmed it.
+whose film is finished is delivered. Owns the queue between those steps; decides nothing about states.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Coroutine
-from dataclasses import asdict, replace
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from tapedeck.core.errors import NotFoundError, TapedeckError
-from tapedeck.core.naming import object_key
-from tapedeck.core.output import content_type, outputs_of
+from tapedeck.core.errors import NotFoundError
+from tapedeck.core.output import outputs_of
 from tapedeck.core.recording import LIVE, FilmFile, Recording, RecordingChanged, RecordingState, WrongStateError
-from tapedeck.ports.storage import ObjectStore
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService, Recovery
+from tapedeck.service.uploads import Unfinished
 from tapedeck.workers import render
+from tapedeck.workers.upload import UploadWorker
 
 __all__ = ["FilmWorker"]
 
@@ -34,14 +33,14 @@ _LONGEST_DELAY_S = 300.0
 
 
 class FilmWorker:
-    """Makes and delivers the films of one node."""
+    """Makes the films of one node."""
 
     def __init__(
         self,
         *,
         lifecycle: LifecycleService,
         ledger: Ledger,
-        store: ObjectStore,
+        uploads: UploadWorker,
         captures_dir: Path,
         films_dir: Path,
         concurrency: int,
@@ -51,7 +50,8 @@ class FilmWorker:
     ) -> None:
         """`renders` makes the host of the processes; `first_delay_s` is the pause before something is tried again."""
         self._lifecycle = lifecycle
-        self._store = store
+        self._uploads = uploads
+        uploads.on_gone = self._make_again
         self._captures_dir = captures_dir
         self._films_dir = films_dir
         self._live = live
@@ -69,9 +69,10 @@ class FilmWorker:
         """The processes that make films."""
         return self._renders
 
-    def recover(self, recovery: Recovery) -> None:
+    def recover(self, recovery: Recovery, unfinished: Sequence[Unfinished] = ()) -> None:
         """Take up what an earlier process left: films to make, films to deliver, and what is of no use any more."""
-        self._sweep({recording.id for found in recovery.recordings.values() for recording in found})
+        needed = {recording.id for found in recovery.recordings.values() for recording in found}
+        self._sweep(needed | {left.recording.id for left in unfinished})
         heard, self._heard = self._heard or set(), None
         for state in LIVE:
             for recording in recovery.recordings[state]:
@@ -83,20 +84,28 @@ class FilmWorker:
         for recording in recovery.recordings[RecordingState.RENDERING]:
             self._render(recording, live=False)
         for recording in recovery.recordings[RecordingState.UPLOADING]:
-            self._deliver(recording)
+            self._uploads.deliver(recording, recording.files)
+        for left in unfinished:
+            if left.recording.state is RecordingState.DONE:
+                self._uploads.deliver(left.recording, left.recording.files)
 
     async def aclose(self, timeout_s: float) -> None:
         """Let what is being made and delivered finish for `timeout_s`; the rest is done after the next start."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         await self._renders.drain(timeout_s)
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=max(deadline - asyncio.get_running_loop().time(), 0))
+        for waits in (self._wait, self._uploads.drain):
+            await waits(max(deadline - asyncio.get_running_loop().time(), 0))
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._uploads.aclose()
+
+    async def _wait(self, timeout_s: float) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=timeout_s)
 
     # Steps
 
@@ -112,7 +121,9 @@ class FilmWorker:
         elif change.state is RecordingState.RENDERING:
             self._render(recording, live=False)  # a live render that goes on only learns that its log is closed
         elif change.state is RecordingState.UPLOADING:
-            self._deliver(recording)
+            self._uploads.deliver(recording, recording.files)
+        elif change.state is RecordingState.FAILED:
+            self._uploads.cancel(recording.id)
 
     def _render(self, recording: Recording, *, live: bool) -> None:
         if recording.session_id is None:
@@ -126,7 +137,12 @@ class FilmWorker:
             "out_dir": str(self._films_dir / recording.id),
             "outputs": [asdict(output) for output in outputs_of(recording.options, recording.file_name)],
         }
-        self._renders.submit(render.RenderJob(recording.id, body, live))
+        self._uploads.follow(recording)
+        self._begin(f"{recording.id} {'live' if live else 'later'}", self._submit(recording, body, live))
+
+    async def _submit(self, recording: Recording, body: dict[str, Any], live: bool) -> None:
+        align = await self._uploads.head_align(recording)
+        self._renders.submit(render.RenderJob(recording.id, body | {"head_align": align}, live))
 
     async def _on_rendered(self, recording_id: str, files: list[render.FilmFile]) -> None:
         stored = [
@@ -142,7 +158,7 @@ class FilmWorker:
         ]
         rendered = await self._report(recording_id, lambda: self._lifecycle.on_rendered(recording_id, stored))
         if rendered is not None and rendered.state is RecordingState.UPLOADING:
-            self._deliver(replace(rendered, files=tuple(stored)))  # the ledger does not tell of a film made again
+            self._uploads.deliver(rendered, stored)  # the ledger does not tell of a film made again
 
     async def _on_render_failed(self, recording_id: str, reason: str) -> None:
         if recording_id in self._capturing:
@@ -152,10 +168,6 @@ class FilmWorker:
     async def _give_up(self, recording_id: str, reason: str) -> None:
         log.error("film.given_up", recording_id=recording_id, reason=reason)
         await self._report(recording_id, lambda: self._lifecycle.on_failed(recording_id, reason))
-
-    def _deliver(self, recording: Recording) -> None:
-        if recording.id not in self._tasks:
-            self._begin(recording.id, self._store_files(recording))
 
     def _begin(self, key: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=f"film {key}")
@@ -167,43 +179,14 @@ class FilmWorker:
 
         task.add_done_callback(forget)
 
-    async def _store_files(self, recording: Recording) -> None:
-        delay_s = self._first_delay_s
-        while True:
-            try:
-                files = [await self._store_file(recording, file) for file in recording.files]
-                break
-            except NotFoundError as exc:
-                await self._make_again(recording, str(exc))
-                return
-            except Exception as exc:
-                log.warning("deliver.failed", recording_id=recording.id, reason=str(exc), retry_in_s=delay_s)
-            await asyncio.sleep(delay_s)
-            delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
-        done = await self._report(recording.id, lambda: self._lifecycle.on_uploaded(recording.id, files))
-        if done is not None:
-            await asyncio.to_thread(shutil.rmtree, self._films_dir / recording.id, ignore_errors=True)
-
-    async def _make_again(self, recording: Recording, reason: str) -> None:
-        """A finished film is gone from this machine before the bucket had it: its log is still there."""
+    def _make_again(self, recording: Recording, reason: str) -> bool:
+        """A finished film is gone from this machine before a store had it: its log is still there, once."""
         if recording.id in self._made_again:
-            await self._give_up(recording.id, reason)
-            return
+            return False
         log.error("deliver.lost", recording_id=recording.id, reason=reason)
         self._made_again.add(recording.id)
-        del self._tasks[recording.id]  # this one, which is over: the next film has its own
         self._render(recording, live=False)
-
-    async def _store_file(self, recording: Recording, file: FilmFile) -> FilmFile:
-        key = object_key(recording.id, recording.invoked_at, file.name)
-        path = Path(file.local_path or "")
-        if path.is_file():
-            info = await self._store.put_file(key, path, content_type(file.name), file.name)
-        else:
-            info = await self._store.head(key)  # stored before a crash, and not noted
-        if info.size_bytes != file.size_bytes:
-            raise TapedeckError(f"The bucket holds {info.size_bytes} of {file.size_bytes} bytes of {file.name}")
-        return replace(file, key=key, local_path=None)
+        return True
 
     async def _report(self, recording_id: str, call: Callable[[], Coroutine[Any, Any, Recording]]) -> Recording | None:
         """Tell the service, again and again while the database cannot be written; None when it comes too late."""

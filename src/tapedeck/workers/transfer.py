@@ -70,6 +70,8 @@ class Transfer:
         self._store, self._key = store, key
         self._content_type, self._filename = content_type, filename
         self._journal = Journal(journal)
+        self.sent = 0
+        "Parts that the store took from this process."
         self._most_film_bytes = most_film_bytes
         self._answer_s = answer_s
         self._known = not self._journal.parts
@@ -257,6 +259,7 @@ class Transfer:
         done = await self._ask(self._store.put_part(self._key, self._token(), part.number, data, offset), len(data))
         if done.size_bytes != len(data):
             raise UnavailableError(f"The store took {done.size_bytes} of {len(data)} bytes.")
+        self.sent += 1
         note = SentPart(part.number, part.start, part.size, live, crc, done.tag)
         await asyncio.to_thread(self._journal.sent, note)
 

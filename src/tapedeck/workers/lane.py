@@ -1,0 +1,297 @@
+"""The way of one recording's files to one destination: from the first part to the store's word, or to giving up.
+
+Owns the order of attempts and what is said of them. How one file goes is `transfer.py`; when to try again and when to
+give up is `core/delivery.py`. Whatever a store does here, other lanes do not notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from tapedeck.core.delivery import Patience, covers
+from tapedeck.core.destination import Destination, DestinationKind, Upload, file_key
+from tapedeck.core.errors import DestinationError, InvalidError, NotFoundError, TapedeckError, UnavailableError
+from tapedeck.core.naming import object_key
+from tapedeck.core.output import content_type
+from tapedeck.core.recording import FilmFile, Recording
+from tapedeck.ports.clock import Clock
+from tapedeck.service.uploads import UploadService
+from tapedeck.workers.transfer import Film, FilmGoneError, PartStore, Transfer
+
+__all__ = ["Bucket", "Delivery", "Lane", "Means"]
+
+log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
+_LOOK_S = 0.5
+"""How often a film that is made is looked at."""
+_SLOWEST_BPS = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A store that is open."""
+
+    store: PartStore
+    links: bool = False
+    "It takes a file of this machine without copying it: nothing is gained by sending parts."
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One recording's files on their way."""
+
+    recording: Recording
+    directory: Path
+    most_film_bytes: int
+    files: tuple[FilmFile, ...] = ()
+    "Of the finished film; none when there will be no film."
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    "The film is finished, or will never be."
+
+    def path(self, file: FilmFile) -> Path:
+        """Where a file lies on this machine."""
+        return Path(file.local_path) if file.local_path else self.directory / file.name
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What lanes work with."""
+
+    service: UploadService
+    open_bucket: Callable[[Destination], Awaitable[Bucket]]
+    clock: Clock
+    patience: Patience
+    pause: Callable[[float], Awaitable[None]]
+    chance: Callable[[], float]
+    answer_s: float
+    "How long a store may be silent."
+    on_trouble: Callable[[Delivery], Awaitable[None]]
+    "Hears of every attempt at a finished film that failed."
+    on_gone: Callable[[Delivery, str], bool]
+    "Hears that the film is not on this machine; whether it is made again."
+    tell: Callable[[str, Callable[[], Awaitable[object]]], Awaitable[None]]
+    "Tells the records, until they have heard."
+
+
+class Lane:
+    """One destination of one delivery. `run` once, then `tidy`."""
+
+    def __init__(self, means: Means, delivery: Delivery, destination: Destination) -> None:
+        self._means = means
+        self._delivery = delivery
+        self.destination = destination
+        self.given_up = False
+        self._bucket: Bucket | None = None
+        self._transfers: dict[str, Transfer] = {}
+        self._uploads: dict[str, Upload] = {}
+        "Files that the store confirmed."
+        self._sent_before = 0
+
+    async def run(self) -> None:
+        """Return when the destination has everything, is given up, or there is nothing for it."""
+        early = 0
+        while True:
+            refused = False
+            try:
+                if self._bucket is None:
+                    self._bucket = await self._answered(self._means.open_bucket(self.destination))
+                if not self._delivery.ready.is_set():
+                    await self._follow(self._bucket)
+                if not self._delivery.files:
+                    await self._drop()
+                    return
+                await self._finish(self._bucket)
+                break
+            except FilmGoneError as exc:
+                if self._means.on_gone(self._delivery, str(exc)):
+                    continue
+                await self._give_up(str(exc))
+                return
+            except (DestinationError, InvalidError) as exc:
+                error, refused = str(exc), True
+            except TapedeckError as exc:
+                error = str(exc)
+            except Exception:
+                error = "The upload failed for a reason of our own and is tried again."
+                log.exception("upload.failed", recording_id=self._delivery.recording.id)
+            if self._delivery.ready.is_set():
+                if await self._failed(error, refused=refused):
+                    return
+            else:
+                early += 1
+                await self._note(error, 0, early)
+        await self._means.tell(self._delivery.recording.id, self._confirm)
+
+    async def tidy(self) -> None:
+        """Abort what a process that died had begun for these files. Best effort: not every account may list."""
+        if self._bucket is None or self._bucket.links:
+            return
+        with suppress(Exception):
+            for file in self._files():
+                key = self._key(file.name)
+                for left in await self._answered(self._bucket.store.unfinished(key)):
+                    if left.key == key:
+                        await self._answered(self._bucket.store.abort(key, left.token))
+
+    # Steps
+
+    async def _follow(self, bucket: Bucket) -> None:
+        """Send what grows until the film is finished."""
+        ready = self._delivery.ready
+        while not ready.is_set():
+            more = False
+            if not bucket.links and self.destination.layer is None:
+                for path in await asyncio.to_thread(_growing, self._delivery.directory):
+                    if await self._transfer(bucket, path.name[1 : -len(".part")]).follow(path):
+                        more = True
+            if more and self.destination.error is not None:
+                await self._means.tell(self._delivery.recording.id, self._well)
+            if not more:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(ready.wait(), _LOOK_S)
+
+    async def _finish(self, bucket: Bucket) -> None:
+        for file in self._files():
+            if file.name in self._uploads:
+                continue
+            key, path = self._key(file.name), self._delivery.path(file)
+            if bucket.links or not path.is_file():
+                size = await self._place(bucket, file, key, path)
+            else:
+                film = Film(path, file.size_bytes, int(file.crc32c, 16))
+                size = (await self._transfer(bucket, file.name).finish(film)).size_bytes
+            if size != file.size_bytes:
+                raise UnavailableError(f"The store holds {size} of {file.size_bytes} bytes of {file.name}.")
+            self._uploads[file.name] = Upload(
+                self.destination.id,
+                file.name,
+                file.kind,
+                key,
+                content_type(file.name),
+                file.size_bytes,
+                file.crc32c,
+                done_at=self._means.clock.now(),
+            )
+
+    async def _place(self, bucket: Bucket, file: FilmFile, key: str, path: Path) -> int:
+        """Link the file into a bucket of this machine; or it is there since before a crash, and was not noted."""
+        if path.is_file():
+            given = bucket.store.put_file(key, path, content_type(file.name), file.name)
+            return (await self._answered(given, file.size_bytes)).size_bytes
+        try:
+            return (await self._answered(bucket.store.head(key))).size_bytes
+        except NotFoundError:
+            raise FilmGoneError(f"{file.name} is not on this machine any more, and no storage has it.") from None
+
+    async def _failed(self, error: str, *, refused: bool) -> bool:
+        """An attempt at the finished film failed; whether it was the last."""
+        sent = sum(transfer.sent for transfer in self._transfers.values()) + len(self._uploads)
+        attempts = 1 if sent > self._sent_before else self.destination.attempts + 1
+        self._sent_before = sent
+        if self._means.patience.is_over(attempts, refused=refused):
+            await self._give_up(error)
+            return True
+        await self._note(error, attempts, attempts)
+        return False
+
+    async def _note(self, error: str, attempts: int, failures: int) -> None:
+        """Say what is wrong, and wait; a film that is finished meanwhile is tried at once."""
+        means, recording_id = self._means, self._delivery.recording.id
+        pause_s = means.patience.pause_s(failures, means.chance())
+        log.warning(
+            "upload.trouble",
+            recording_id=recording_id,
+            destination=self.destination.kind,
+            reason=error,
+            again_s=pause_s,
+        )
+
+        async def note() -> None:
+            next_at = means.clock.now() + timedelta(seconds=pause_s)
+            self.destination = await means.service.trouble(self.destination, error, attempts, next_at)
+
+        await means.tell(recording_id, note)
+        if self._delivery.ready.is_set():
+            await means.on_trouble(self._delivery)
+            await means.pause(pause_s)
+            return
+        waits = {
+            asyncio.ensure_future(means.pause(pause_s)),
+            asyncio.ensure_future(self._delivery.ready.wait()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _give_up(self, error: str) -> None:
+        log.error(
+            "upload.given_up",
+            recording_id=self._delivery.recording.id,
+            destination=self.destination.kind,
+            reason=error,
+        )
+        self.given_up = True
+
+        async def note() -> None:
+            self.destination = await self._means.service.given_up(self.destination, error)
+
+        await self._means.tell(self._delivery.recording.id, note)
+        await self._drop()
+
+    async def _drop(self) -> None:
+        for transfer in self._transfers.values():
+            with suppress(Exception):
+                await transfer.abort()
+
+    async def _confirm(self) -> None:
+        uploads = list(self._uploads.values())
+        self.destination = await self._means.service.confirmed(self.destination, uploads)
+
+    async def _well(self) -> None:
+        self.destination = await self._means.service.well(self.destination)
+
+    def _files(self) -> Sequence[FilmFile]:
+        return [file for file in self._delivery.files if covers(self.destination, file)]
+
+    def _transfer(self, bucket: Bucket, name: str) -> Transfer:
+        if name not in self._transfers:
+            self._transfers[name] = Transfer(
+                bucket.store,
+                self._key(name),
+                content_type(name),
+                name,
+                self._delivery.directory / f".{name}.{self.destination.id}.journal",
+                most_film_bytes=self._delivery.most_film_bytes,
+                answer_s=self._means.answer_s,
+            )
+        return self._transfers[name]
+
+    def _key(self, name: str) -> str:
+        if self.destination.kind is DestinationKind.EXTERNAL:
+            return file_key(str(self.destination.storage.get("path") or ""), name)
+        recording = self._delivery.recording
+        return object_key(recording.id, recording.invoked_at, name)
+
+    async def _answered(self, answer: Awaitable[_T], size: int = 0) -> _T:
+        try:
+            async with asyncio.timeout(self._means.answer_s + size / _SLOWEST_BPS):
+                return await answer
+        except TimeoutError:
+            raise UnavailableError("The store does not answer.") from None
+
+
+def _growing(directory: Path) -> list[Path]:
+    """Films that are made in a directory."""
+    return sorted(directory.glob(".*.part")) if directory.is_dir() else []

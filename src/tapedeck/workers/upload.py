@@ -1,0 +1,224 @@
+"""The uploads of one node: a delivery per recording, a lane per destination.
+
+Owns which recordings are on their way, the fallback for what a store refuses for good, and the local files, which are
+freed when no destination waits for them any more. The lanes (`lane.py`) do the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from tapedeck.core.delivery import Patience
+from tapedeck.core.destination import Destination, DestinationKind, DestinationState
+from tapedeck.core.errors import InvalidError, NotFoundError
+from tapedeck.core.output import outputs_of
+from tapedeck.core.parts import head_align
+from tapedeck.core.recording import FilmFile, Recording, WrongStateError
+from tapedeck.ports.clock import Clock
+from tapedeck.service.uploads import Unfinished, UploadService
+from tapedeck.workers.lane import Bucket, Delivery, Lane, Means
+
+__all__ = ["Bucket", "UploadWorker"]
+
+log = structlog.get_logger(__name__)
+
+_ANSWER_S = 30.0
+_KNOWN_S = 5.0
+"""A render waits so long to know what the stores want of it."""
+_SOUND_BPS = 400_000
+_ORPHAN_AGE = timedelta(days=7)
+
+
+class UploadWorker:
+    """Brings films to their destinations."""
+
+    def __init__(
+        self,
+        *,
+        service: UploadService,
+        open_bucket: Callable[[Destination], Awaitable[Bucket]],
+        films_dir: Path,
+        clock: Clock,
+        patience: Patience | None = None,
+        has_fallback: bool = False,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+        answer_s: float = _ANSWER_S,
+    ) -> None:
+        """`pause` waits between attempts and `chance` spreads them; `answer_s` is how long a store may be silent."""
+        self._service = service
+        self._open_bucket = open_bucket
+        self._films_dir = films_dir
+        self._clock = clock
+        self._patience = patience or Patience()
+        self._has_fallback = has_fallback
+        self._pause = pause
+        self._means = Means(
+            service, open_bucket, clock, self._patience, pause, chance, answer_s, self._settle, self._gone, self._tell
+        )
+        self._deliveries: dict[str, Delivery] = {}
+        self._lanes: dict[str, set[asyncio.Task[None]]] = {}
+        "Of each recording, with the task that opens them."
+        self._chores: set[asyncio.Task[None]] = set()
+        self.on_gone: Callable[[Recording, str], bool] = lambda *_: False
+        "Hears of a film that vanished from this machine before a store had it; whether it is made again."
+
+    def follow(self, recording: Recording) -> None:
+        """A film is being made, or will be: send what can be sent before it is finished."""
+        if recording.id not in self._deliveries:
+            delivery = Delivery(recording, self._films_dir / recording.id, most_film_bytes(recording))
+            self._deliveries[recording.id] = delivery
+            self._lanes[recording.id] = set()
+            self._begin(delivery, self._open_lanes(delivery))
+
+    def deliver(self, recording: Recording, files: Sequence[FilmFile]) -> None:
+        """The film is finished on this machine."""
+        self.follow(recording)
+        delivery = self._deliveries[recording.id]
+        delivery.files = tuple(files)
+        delivery.ready.set()
+
+    def cancel(self, recording_id: str) -> None:
+        """There will be no film: drop what was sent of it."""
+        delivery = self._deliveries.get(recording_id)
+        if delivery is not None and not delivery.files:
+            delivery.ready.set()
+
+    def is_needed(self, recording_id: str) -> bool:
+        """Whether the local files of a recording are."""
+        return recording_id in self._deliveries
+
+    async def unfinished(self) -> Sequence[Unfinished]:
+        """Recordings that are over for everybody else, with a destination that waits."""
+        return await self._service.unfinished()
+
+    async def head_align(self, recording: Recording) -> int:
+        """What the media of its film shall move by, so that its stores can take it while it is made."""
+        try:
+            async with asyncio.timeout(_KNOWN_S):
+                found = await self._service.destinations(recording)
+                buckets = [await self._open_bucket(destination) for destination in found]
+        except Exception as exc:  # the lanes will say so; a film for every kind of store does no harm
+            log.info("upload.stores_unknown", recording_id=recording.id, reason=str(exc))
+            return 1
+        rules = [bucket.store.rule for bucket in buckets if not bucket.links]
+        return head_align(rules, most_film_bytes(recording))
+
+    async def sweep(self) -> None:
+        """Abort uploads to the built-in bucket that nobody has gone on with for a week."""
+        now = self._clock.now()
+        try:
+            bucket = await self._open_bucket(Destination("sweep", "", DestinationKind.BUCKET, now))
+            for left in await bucket.store.unfinished("recordings/"):
+                if left.started < now - _ORPHAN_AGE and not any(key in left.key for key in self._deliveries):
+                    await bucket.store.abort(left.key, left.token)
+                    log.info("upload.orphan_aborted", key=left.key)
+        except Exception as exc:
+            log.warning("upload.not_swept", reason=str(exc))
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let finished films arrive, for so long at most."""
+        lanes = [lane for key, d in self._deliveries.items() if d.ready.is_set() for lane in self._lanes[key]]
+        if lanes or self._chores:
+            await asyncio.wait({*lanes, *self._chores}, timeout=timeout_s)
+
+    async def aclose(self) -> None:
+        """Stop. What is up stays up, and the next process goes on."""
+        tasks = [*self._chores, *(task for lanes in self._lanes.values() for task in lanes)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Lanes
+
+    def _begin(self, delivery: Delivery, work: Coroutine[Any, Any, None]) -> None:
+        lanes = self._lanes[delivery.recording.id]
+        task = asyncio.create_task(work, name=f"upload {delivery.recording.id}")
+        lanes.add(task)
+        task.add_done_callback(lambda _: self._ended(delivery, lanes, task))
+
+    def _ended(self, delivery: Delivery, lanes: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+        lanes.discard(task)
+        if task.cancelled():
+            return
+        if (fault := task.exception()) is not None:
+            log.error("upload.lane_failed", recording_id=delivery.recording.id, exc_info=fault)
+        elif not lanes:
+            del self._deliveries[delivery.recording.id], self._lanes[delivery.recording.id]
+            self._chore(asyncio.to_thread(shutil.rmtree, delivery.directory, ignore_errors=True))
+
+    def _chore(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    async def _open_lanes(self, delivery: Delivery) -> None:
+        found: list[Destination] = []
+
+        async def look() -> None:
+            found.extend(await self._service.destinations(delivery.recording))
+
+        await self._tell(delivery.recording.id, look)
+        waiting = [destination for destination in found if destination.state is DestinationState.WAITING]
+        for destination in waiting:
+            self._begin(delivery, self._run(delivery, destination))
+        if not waiting:
+            await delivery.ready.wait()
+            await self._settle(delivery)
+
+    async def _run(self, delivery: Delivery, destination: Destination) -> None:
+        lane = Lane(self._means, delivery, destination)
+        await lane.run()
+        if lane.given_up and self._has_fallback and destination.kind is DestinationKind.EXTERNAL and delivery.files:
+            await self._tell(delivery.recording.id, lambda: self._fall_back(delivery, lane.destination))
+        await self._settle(delivery)
+        self._chore(lane.tidy())
+
+    async def _fall_back(self, delivery: Delivery, failed: Destination) -> None:
+        fallback = await self._service.add_fallback(failed)
+        if fallback is not None:
+            self._begin(delivery, self._run(delivery, fallback))
+
+    async def _settle(self, delivery: Delivery) -> None:
+        """Move the recording on if its destinations allow it."""
+        recording_id = delivery.recording.id
+        if delivery.files:
+            await self._tell(recording_id, lambda: self._service.settle(recording_id, delivery.files))
+
+    def _gone(self, delivery: Delivery, reason: str) -> bool:
+        if not delivery.files:
+            return True  # another lane has noticed
+        again = self.on_gone(delivery.recording, reason)
+        if again:
+            delivery.files = ()
+            delivery.ready.clear()
+        return again
+
+    async def _tell(self, recording_id: str, call: Callable[[], Awaitable[object]]) -> None:
+        pause_s = self._patience.first_s
+        while True:
+            try:
+                await call()
+                return
+            except (NotFoundError, InvalidError, WrongStateError) as exc:
+                log.info("upload.late", recording_id=recording_id, reason=str(exc))
+                return
+            except Exception:
+                log.exception("upload.not_noted", recording_id=recording_id, retry_in_s=pause_s)
+            await self._pause(pause_s)
+            pause_s = min(pause_s * 2, self._patience.longest_s)
+
+
+def most_film_bytes(recording: Recording) -> int:
+    """How large its film may become: at the highest rates, for as long as it may run."""
+    videos = [output.video for output in outputs_of(recording.options, recording.file_name) if output.video is not None]
+    rate = max((video.maxrate_bps for video in videos), default=0) + _SOUND_BPS
+    return rate * recording.options.max_seconds // 8 * 11 // 10 + (64 << 20)

@@ -1,0 +1,341 @@
+"""Films and their destinations: each on its own, tried for hours that pass at once, and nothing freed too early."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.pace import eventually
+from tests.service.world import World, make_world
+from tests.workers.reels import MIB, Reel, Watched
+
+from tapedeck.core.delivery import Patience
+from tapedeck.core.destination import Destination, DestinationKind, DestinationState
+from tapedeck.core.errors import DestinationError, UnavailableError
+from tapedeck.core.naming import object_key
+from tapedeck.core.recording import FilmFile, Recording, RecordingState
+from tapedeck.db import destinations as table
+from tapedeck.ports.storage import Part
+from tapedeck.service.recordings import Action
+from tapedeck.service.uploads import UploadService
+from tapedeck.workers.transfer import Film
+from tapedeck.workers.upload import Bucket, UploadWorker
+
+K, S, R = DestinationKind, DestinationState, RecordingState
+ALIGN = 5 * MIB
+
+
+class Moody(Watched):
+    """A store with something wrong with it at some times."""
+
+    wrong: Callable[[], Exception | None] = staticmethod(lambda: None)
+
+    async def _trouble(self, name: str) -> None:
+        await super()._trouble(name)
+        if (trouble := self.wrong()) is not None:
+            raise trouble
+
+    async def begin(self, key: str, content_type: str, filename: str) -> str:
+        await self._trouble("begin")
+        return await super().begin(key, content_type, filename)
+
+
+class Post:
+    """A world with stores of every kind, and a worker on a clock that runs when it waits."""
+
+    def __init__(self, world: World, root: Path, *, has_fallback: bool = False) -> None:
+        self.world, self.films = world, root / "films"
+        self.stores = {kind: Moody(root / kind) for kind in K}
+        self.links = True
+        self.has_fallback = has_fallback
+        self.service = UploadService(world.db, world.clock, world.ledger, world.lifecycle)
+        self.worker = self._worker()
+
+    def _worker(self) -> UploadWorker:
+        async def open_bucket(destination: Destination) -> Bucket:
+            return Bucket(self.stores[destination.kind], links=self.links and destination.kind is K.BUCKET)
+
+        async def pause(seconds: float) -> None:
+            self.world.clock.move(seconds)
+            await asyncio.sleep(0)
+
+        return UploadWorker(
+            service=self.service,
+            open_bucket=open_bucket,
+            films_dir=self.films,
+            clock=self.world.clock,
+            patience=Patience(unreachable_s=6 * 3600, refused_s=900),
+            has_fallback=self.has_fallback,
+            pause=pause,
+            chance=lambda: 0.5,
+            answer_s=5.0,
+        )
+
+    async def restart(self) -> None:
+        """The worker of the next process."""
+        await self.worker.aclose()
+        self.worker = self._worker()
+        for left in await self.worker.unfinished():
+            self.worker.deliver(left.recording, left.recording.files)
+
+    async def recording(self, *kinds: DestinationKind) -> Recording:
+        """One that captures, for these places."""
+        meeting = await self.world.meeting()
+        recording = await self.world.capturing(meeting, await self.world.live(meeting))
+        async with self.world.db.write() as session:
+            for kind in kinds:
+                known = await table.of_recording(session, recording.id)
+                if not any(place.kind is kind for place in known):
+                    place = Destination(
+                        f"{kind}-{recording.id}", recording.id, kind, recording.invoked_at, {"type": "aws"}
+                    )
+                    await table.add_destination(session, place)
+        return recording
+
+    def reel(self, recording: Recording) -> Reel:
+        return Reel(self.films / recording.id, recording.file_name, head_align=ALIGN)
+
+    async def stop(self, recording: Recording, film: Film) -> None:
+        """Its film is finished."""
+        await self.world.recordings.control(self.world.app, self.world.backend, recording.id, Action.STOP)
+        await self.world.recordings.settle()
+        file = FilmFile("video", recording.file_name, film.size_bytes, 1000, f"{film.crc32c:08x}", str(film.path))
+        rendered = await self.world.lifecycle.on_rendered(recording.id, [replace(file, local_path=str(film.path))])
+        self.worker.deliver(rendered, rendered.files)
+
+    async def film(self, *kinds: DestinationKind, size: int = 2 * MIB) -> tuple[Recording, bytes]:
+        """A recording with a finished film that is on its way."""
+        recording = await self.recording(*kinds)
+        reel = self.reel(recording)
+        reel.grow(size)
+        film = reel.finish()
+        content = film.path.read_bytes()
+        await self.stop(recording, film)
+        return recording, content
+
+    async def until(self, recording: Recording, state: RecordingState) -> Recording:
+        async def holds() -> bool:
+            return (await self.world.now_of(recording)).state is state
+
+        await eventually(holds)
+        return await self.world.now_of(recording)
+
+    async def over(self, recording: Recording) -> None:
+        """Nobody waits for the local files any more."""
+
+        async def holds() -> bool:
+            return not self.worker.is_needed(recording.id) and not (self.films / recording.id).exists()
+
+        await eventually(holds)
+
+    async def places(self, recording: Recording) -> dict[DestinationKind, Destination]:
+        async with self.world.db.read() as session:
+            return {place.kind: place for place in await table.of_recording(session, recording.id)}
+
+    async def external(self, recording: Recording) -> bytes:
+        return await self.stores[K.EXTERNAL].bytes_of(recording.file_name)
+
+
+@asynccontextmanager
+async def open_post(root: Path, *, has_fallback: bool = False) -> AsyncIterator[Post]:
+    async with make_world(root / "world") as world:
+        post = Post(world, root, has_fallback=has_fallback)
+        try:
+            yield post
+        finally:
+            await world.recordings.settle()
+            await post.worker.aclose()
+
+
+async def test_a_film_goes_to_the_bucket_and_to_the_customer(tmp_path: Path) -> None:
+    async with open_post(tmp_path) as post:
+        recording, film = await post.film(K.BUCKET, K.EXTERNAL)
+        done = await post.until(recording, R.DONE)
+        key = object_key(recording.id, recording.invoked_at, recording.file_name)
+        assert done.files[0].key == key
+        assert done.files[0].local_path is None
+        assert await post.stores[K.BUCKET].bytes_of(key) == film
+        assert await post.external(recording) == film
+        await post.over(recording)
+        assert {place.state for place in (await post.places(recording)).values()} == {S.DONE}
+
+
+async def test_a_store_that_is_down_for_ten_minutes_gets_its_film_and_holds_up_nobody(tmp_path: Path) -> None:
+    async with open_post(tmp_path) as post:
+        up_again = post.world.clock.now() + timedelta(minutes=10)
+        held = asyncio.Event()
+
+        def wrong() -> Exception | None:
+            return UnavailableError("The storage does not answer.") if post.world.clock.now() < up_again else None
+
+        async def begin(key: str, content_type: str, filename: str) -> str:
+            if post.world.clock.now() + timedelta(minutes=5) > up_again:
+                await held.wait()
+            return await Moody.begin(post.stores[K.EXTERNAL], key, content_type, filename)
+
+        post.stores[K.EXTERNAL].wrong = wrong
+        post.stores[K.EXTERNAL].begin = begin  # type: ignore[method-assign]
+        recording, film = await post.film(K.BUCKET, K.EXTERNAL)
+        done = await post.until(recording, R.DONE)
+        assert done.files[0].key is not None
+        waiting = (await post.places(recording))[K.EXTERNAL]
+        assert (waiting.state, waiting.error) == (S.WAITING, "The storage does not answer.")
+        assert waiting.next_at is not None
+        assert (post.films / recording.id / recording.file_name).is_file(), "the other one still needs it"
+        held.set()
+        await post.over(recording)
+        assert await post.external(recording) == film
+        place = (await post.places(recording))[K.EXTERNAL]
+        assert (place.state, place.error) == (S.DONE, None)
+        assert post.world.clock.now() >= up_again
+
+
+async def test_a_store_that_refuses_is_given_up_and_the_film_is_not(tmp_path: Path) -> None:
+    async with open_post(tmp_path) as post:
+        post.stores[K.EXTERNAL].wrong = lambda: DestinationError("The storage does not know the access key.")
+        start = post.world.clock.now()
+        recording, _ = await post.film(K.BUCKET, K.EXTERNAL)
+        await post.over(recording)
+        assert (await post.world.now_of(recording)).state is R.DONE
+        place = (await post.places(recording))[K.EXTERNAL]
+        assert (place.state, place.error) == (S.FAILED, "The storage does not know the access key.")
+        assert timedelta(minutes=15) <= post.world.clock.now() - start < timedelta(hours=1)
+
+
+async def test_without_any_store_a_recording_fails_after_hours(tmp_path: Path) -> None:
+    async with open_post(tmp_path) as post:
+        post.stores[K.EXTERNAL].wrong = lambda: UnavailableError("The storage does not answer.")
+        start = post.world.clock.now()
+        recording, _ = await post.film(K.EXTERNAL)
+        failed = await post.until(recording, R.FAILED)
+        assert failed.failure == "The storage does not answer."
+        assert timedelta(hours=6) <= post.world.clock.now() - start < timedelta(hours=7)
+        await post.over(recording)
+
+
+async def test_the_fallback_takes_what_a_store_refuses_for_good(tmp_path: Path) -> None:
+    async with open_post(tmp_path, has_fallback=True) as post:
+        post.stores[K.EXTERNAL].wrong = lambda: DestinationError("There is no such bucket.")
+        recording, film = await post.film(K.EXTERNAL)
+        done = await post.until(recording, R.DONE)
+        assert done.files[0].key is None, "it is not in the built-in bucket"
+        key = object_key(recording.id, recording.invoked_at, recording.file_name)
+        assert await post.stores[K.FALLBACK].bytes_of(key) == film
+        await post.over(recording)
+        places = await post.places(recording)
+        assert (places[K.EXTERNAL].state, places[K.FALLBACK].state) == (S.FAILED, S.DONE)
+
+
+async def test_a_store_that_hangs_holds_up_its_own_film_only(tmp_path: Path) -> None:
+    async with open_post(tmp_path) as post:
+        post.stores[K.EXTERNAL].stuck = True
+        stuck, _ = await post.film(K.EXTERNAL)
+        other, _ = await post.film(K.BUCKET)
+        await post.until(other, R.DONE)
+        assert (await post.world.now_of(stuck)).state is R.UPLOADING
+
+
+async def test_the_next_process_goes_on_where_this_one_died(tmp_path: Path) -> None:
+    async with open_post(tmp_path) as post:
+        store = post.stores[K.EXTERNAL]
+        reached = asyncio.Event()
+        real = store.put_part
+
+        async def put_part(key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+            if number > 2:
+                await asyncio.get_running_loop().create_future()
+            part = await real(key, token, number, data, offset)
+            if len(store.sent) == 2:
+                reached.set()
+            return part
+
+        store.put_part = put_part  # type: ignore[method-assign]
+        recording, film = await post.film(K.BUCKET, K.EXTERNAL, size=34 * MIB)
+        await reached.wait()
+        store.put_part = real  # type: ignore[method-assign]
+        await post.restart()
+        await post.over(recording)
+        assert await post.external(recording) == film
+        numbers = [number for number, _ in store.sent]
+        assert len(numbers) == len(set(numbers)) == 5
+        assert not await store.unfinished("")
+
+
+async def test_a_bucket_that_comes_late_makes_the_link_late(tmp_path: Path) -> None:
+    async with open_post(tmp_path) as post:
+        post.links = False
+        post.stores[K.BUCKET].troubles["begin"] = [UnavailableError("full")] * 3
+        recording, _ = await post.film(K.BUCKET, K.EXTERNAL)
+        await post.until(recording, R.DONE)
+        await post.over(recording)
+        assert (await post.world.now_of(recording)).files[0].key is not None
+
+
+async def test_what_is_wrong_with_a_store_is_told_while_the_meeting_goes_on(tmp_path: Path) -> None:
+    async with open_post(tmp_path) as post:
+        store = post.stores[K.EXTERNAL]
+        refusing = True
+        store.wrong = lambda: DestinationError("There is no such bucket.") if refusing else None
+        recording = await post.recording(K.BUCKET, K.EXTERNAL)
+        reel = post.reel(recording)
+        reel.grow(24 * MIB)
+        post.worker.follow(recording)
+
+        async def complains() -> bool:
+            return (await post.places(recording))[K.EXTERNAL].error == "There is no such bucket."
+
+        async def is_content() -> bool:
+            return (await post.places(recording))[K.EXTERNAL].error is None and len(store.sent) == 3
+
+        await eventually(complains)
+        refusing = False
+        await eventually(is_content)
+        film = reel.finish()
+        content = film.path.read_bytes()
+        await post.stop(recording, film)
+        await post.until(recording, R.DONE)
+        await post.over(recording)
+        assert await post.external(recording) == content
+        assert len(store.sent) == len({number for number, _ in store.sent})
+
+
+async def test_what_was_sent_of_a_film_that_never_was_is_dropped(tmp_path: Path) -> None:
+    async with open_post(tmp_path) as post:
+        store = post.stores[K.EXTERNAL]
+        recording = await post.recording(K.EXTERNAL)
+        reel = post.reel(recording)
+        reel.grow(24 * MIB)
+        post.worker.follow(recording)
+
+        async def is_up() -> bool:
+            return len(store.sent) == 3
+
+        await eventually(is_up)
+        post.worker.cancel(recording.id)
+        await post.over(recording)
+        assert not await store.unfinished("")
+
+
+async def test_uploads_that_nobody_goes_on_with_are_aborted(tmp_path: Path) -> None:
+    async with open_post(tmp_path) as post:
+        store = post.stores[K.BUCKET]
+        recording, film = await post.film(K.BUCKET, K.EXTERNAL)
+        await post.over(recording)
+        key = object_key(recording.id, recording.invoked_at, recording.file_name)
+        await store.begin(key, "video/mp4", "left.mp4")
+        await post.worker.sweep()
+        assert len(await store.unfinished("")) == 1, "it may be somebody's"
+        post.world.clock.move(40 * 366 * 86_400)
+        await post.worker.sweep()
+        assert not await store.unfinished("")
+        assert await store.bytes_of(key) == film
+
+
+@pytest.mark.parametrize(("attempts", "refused", "over"), [(1, True, False), (9, True, False), (12, True, True)])
+def test_patience_adds_up_its_pauses(attempts: int, refused: bool, over: bool) -> None:
+    assert Patience().is_over(attempts, refused=refused) is over
