@@ -47,6 +47,7 @@ from tapedeck.service.events import EventFeed
 from tapedeck.service.hosting import HostService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.meetings import MeetingService
+from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.webhooks import WebhookService
@@ -145,6 +146,7 @@ async def _serve(root: Path) -> None:
     app = create_app(
         access=access,
         meetings_service=MeetingService(db, clock, quick, hosting),
+        presets_service=PresetService(db, clock),
         attendance_service=AttendanceService(db, clock),
         hosting_service=hosting,
         recordings_service=recordings,

@@ -40,6 +40,7 @@ from tapedeck.service.hosting import HostService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService
+from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.uploads import UploadService
@@ -319,6 +320,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     app = create_app(
         access=access,
         meetings_service=meetings,
+        presets_service=PresetService(db, clock),
         attendance_service=AttendanceService(db, clock),
         hosting_service=hosting,
         recordings_service=recordings,

@@ -25,6 +25,7 @@ def empty_app() -> FastAPI:
     return create_app(
         access=none,
         meetings_service=none,
+        presets_service=none,
         attendance_service=none,
         hosting_service=none,
         recordings_service=none,

@@ -102,6 +102,7 @@ async def make_site(root: Path, public_url: str = "http://test") -> AsyncIterato
         app = create_app(
             access=world.access,
             meetings_service=world.meetings,
+            presets_service=world.presets,
             attendance_service=world.attendance,
             hosting_service=world.hosting,
             recordings_service=world.recordings,

@@ -35,7 +35,11 @@ ROUTES = [
     ("GET", "sessions/{session}/participants"),
     ("GET", "sessions/{session}/participants/{person}"),
     ("GET", "presets"),
+    ("POST", "presets"),
     ("GET", "presets/{preset}"),
+    ("PATCH", "presets/{preset}"),
+    ("PUT", "presets/{preset}"),
+    ("DELETE", "presets/{preset}"),
     ("GET", "webhooks"),
     ("POST", "webhooks"),
     ("GET", "webhooks/all"),
@@ -62,6 +66,7 @@ FOR_PEOPLE = {
 BODIES: dict[str, dict[str, object]] = {
     "webhooks": {"name": "n", "url": "https://example.org/hook", "events": ["recording.statusUpdate"]},
     "apps": {"name": "n"},
+    "presets": {"config": {}, "permissions": {"can_record": True}, "ui": {}},
     "kick": {"custom_participant_ids": ["nobody"]},
     "recordings": {"action": "pause", "allow_multiple_recordings": True},
     "participants": {"custom_participant_id": "c", "preset_name": "group_call_host"},
@@ -77,11 +82,7 @@ async def request(site: Site, method: str, path: str, token: str, meeting: Meeti
     await world.sessions.on_session_started(meeting.id, session_id, world.clock.now())
     await world.sessions.on_joined(session_id, person.id, peer_id, "P", world.clock.now())
     await world.sessions.on_capturing(view.recording.id, session_id, world.clock.now())
-    async with world.db.read() as session:
-        from tapedeck.db import rooms
-
-        preset = await rooms.find_preset_named(session, world.app.id, "group_call_host")
-    assert preset is not None
+    preset = await world.presets.create(world.app, str(uuid4()), {})
     webhook = await world.webhooks.create(world.app, "n", "https://example.org/hook", ("meeting.ended",), True)
     cancelled = await world.deliveries.send_test(world.app, webhook.id, "meeting.ended")
     await world.webhooks.update(world.app, webhook.id, {"enabled": False})
@@ -91,6 +92,8 @@ async def request(site: Site, method: str, path: str, token: str, meeting: Meeti
     ids |= {"session": session_id, "peer": peer_id}
     full = path.format(webhook=webhook.id, delivery=delivery.id, cancelled=cancelled.id, **ids)
     body = next((value for key, value in BODIES.items() if key in path and not path.startswith("/v1")), {})
+    if "presets" in path:
+        body = body | {"name": str(uuid4())}
     answer = await site.ask(method, full, token, json=body | {"meeting_id": meeting.id})
     if answer.status_code in (401, 403):
         assert answer.json()["errors"][0]["code"] == 10000

@@ -11,6 +11,8 @@ from tapedeck.core.errors import ConflictError, UnavailableError
 from tapedeck.core.frames import Origin
 from tapedeck.core.meeting import Meeting, Participant
 from tapedeck.db import access
+from tapedeck.ports.sources import PeerInfo
+from tapedeck.ports.whip import WhipAnswer
 
 SDP = {"content-type": "application/sdp"}
 FRAGMENT = {"content-type": "application/trickle-ice-sdpfrag"}
@@ -159,3 +161,29 @@ async def test_preflight_names_what_is_accepted(site: Site) -> None:
         assert answer.headers["accept-post"] == "application/sdp"
         assert "PATCH" in answer.headers["access-control-allow-methods"]
         assert "if-match" in answer.headers["access-control-allow-headers"]
+
+
+async def test_who_is_deleted_while_the_offer_is_answered_publishes_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the answer there is nothing to disconnect."""
+    meeting, person, token = await invited(site)
+    answered = site.whip.offer
+
+    async def offer(peer: PeerInfo, sdp: str) -> WhipAnswer:
+        await site.world.meetings.delete_participant(site.world.app, meeting.id, person.id)
+        return await answered(peer, sdp)
+
+    monkeypatch.setattr(site.whip, "offer", offer)
+    answer = await site.ask("POST", f"/rtc/{meeting.id}/whip", token, content="v=0", headers=SDP)
+    assert answer.status_code == 401 and site.whip.sessions == {}
+
+
+async def test_hidden_participants_publish_nothing_whatever_else_they_may(site: Site) -> None:
+    world = site.world
+    everything = {"hidden_participant": True, "media": {"audio": {"can_produce": "ALLOWED"}}}
+    await world.presets.create(world.app, "silent watcher", {"permissions": everything, "config": {}, "ui": {}})
+    meeting, _, token = await invited(site, "silent watcher")
+    answer = await site.ask("POST", f"/rtc/{meeting.id}/whip", token, content="v=0", headers=SDP)
+    assert answer.status_code == 403 and "hidden" in answer.json()["error"]["message"]
+    assert site.whip.sessions == {}

@@ -224,7 +224,7 @@ async def test_kicks_say_who_was_there(client: AsyncCloudflare, live_site: Site)
         await kit.kick_participants(meeting.id, **where(world), participant_ids=[ada.id])
     with pytest.raises(cloudflare.NotFoundError, match="No active session"):
         await kit.kick_all_participants(meeting.id, **where(world))
-    session_id = await session(world, meeting, [(ada, "a"), (ada, "b"), (eve, "c")])
+    session_id = await session(world, meeting, [(person, str(uuid4())) for person in (ada, ada, eve)])
     kicked = await kit.kick_participants(
         meeting.id,
         **where(world),

@@ -15,6 +15,7 @@ from tapedeck.core.paging import Page
 from tapedeck.core.signing import derive_key
 from tapedeck.db.engine import Database
 from tapedeck.service.access import AccessService
+from tapedeck.service.presets import PresetService
 
 CONFIGURED = "a-token-from-the-settings"
 
@@ -39,7 +40,7 @@ async def test_the_first_start_makes_everything_and_shows_the_token_once(tmp_pat
     assert first.token is not None and first.token.startswith("tdk_")
     principal = await access.authenticate(first.token)
     assert await access.enter(first.token, first.account_id, first.app.id) == (principal, first.app)
-    presets = await access.list_presets(first.app, Page(), None)
+    presets = await PresetService(db, StillClock()).list(first.app, Page(), None)
     assert [p.name for p in presets.items] == ["group_call_host", "group_call_participant", "recorder_preset_v2"]
     again = await access.bootstrap()
     assert (again.account_id, again.app, again.token) == (first.account_id, first.app, None)
@@ -195,8 +196,6 @@ async def test_who_may_enter_which_app(world: World) -> None:
     assert [app.id for app in found.items] == [other.id]
     with pytest.raises(NotFoundError):
         await world.access.create_app("nobody", "x")
-    with pytest.raises(NotFoundError):
-        await world.access.get_preset(world.app, "nothing")
 
 
 async def test_a_token_that_another_process_revokes_is_void_at_once(world: World) -> None:

@@ -36,6 +36,7 @@ from tapedeck.service.hosting import HostService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService, MeetingValues, ParticipantValues
+from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingFilter, RecordingService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.webhooks import WebhookService
@@ -114,6 +115,7 @@ class World:
     meetings: MeetingService
     hosting: HostService
     attendance: AttendanceService
+    presets: PresetService
     recordings: RecordingService
     sessions: SessionService
     lifecycle: LifecycleService
@@ -226,6 +228,7 @@ async def make_world(root: Path, public_url: str = "http://127.0.0.1:1") -> Asyn
             meetings=MeetingService(db, clock, capture, hosting),
             hosting=hosting,
             attendance=AttendanceService(db, clock),
+            presets=PresetService(db, clock),
             recordings=recordings,
             sessions=sessions,
             lifecycle=LifecycleService(db, clock, ledger, recordings),

@@ -11,7 +11,7 @@ from tapedeck.api import errors, files, health, rtc
 from tapedeck.api.auth import Gate
 from tapedeck.api.edge import Edge
 from tapedeck.api.health import Check
-from tapedeck.api.realtimekit import apps, meetings, participants, recordings, sessions, webhooks
+from tapedeck.api.realtimekit import apps, meetings, participants, presets, recordings, sessions, webhooks
 from tapedeck.api.route import PlainRoute
 from tapedeck.api.v1 import deliveries, events
 from tapedeck.ports.clock import Clock
@@ -24,6 +24,7 @@ from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
 from tapedeck.service.hosting import HostService
 from tapedeck.service.meetings import MeetingService
+from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.webhooks import WebhookService
 
@@ -40,6 +41,7 @@ def create_app(
     *,
     access: AccessService,
     meetings_service: MeetingService,
+    presets_service: PresetService,
     attendance_service: AttendanceService,
     hosting_service: HostService,
     recordings_service: RecordingService,
@@ -75,7 +77,7 @@ def create_app(
     routes = app.router
     routes.route_class = PlainRoute
     apps.add_app_routes(routes, _ACCOUNT, gate, access)
-    apps.add_preset_routes(routes, _APP, gate, access)
+    presets.add_routes(routes, _APP, gate, presets_service)
     meetings.add_routes(routes, _APP, gate, meetings_service)
     participants.add_routes(routes, _APP, gate, access, meetings_service)
     sessions.add_routes(routes, _APP, gate, attendance_service)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import uuid4
 
 from fastapi import APIRouter
@@ -15,7 +16,7 @@ from tapedeck.api.chapters import PUBLISHING
 from tapedeck.api.describe import Param, Raw, Who, describe
 from tapedeck.api.http import SDP_LIMIT, read_text
 from tapedeck.core.access import ParticipantPrincipal
-from tapedeck.core.errors import ConflictError, DeniedError, InvalidError, NotFoundError
+from tapedeck.core.errors import ConflictError, DeniedError, InvalidError, NotFoundError, UnauthenticatedError
 from tapedeck.core.frames import Origin
 from tapedeck.core.ids import parse_uuid
 from tapedeck.core.meeting import Participant
@@ -78,6 +79,12 @@ def add_routes(
             answer = await whip.offer(peer, offer)
         except InvalidError as exc:
             raise HTTPException(422, str(exc)) from exc
+        try:
+            await meetings.check_invited(participant)
+        except UnauthenticatedError:
+            with suppress(NotFoundError):
+                await whip.delete(answer.session_id)
+            raise
         response = Response(answer.sdp, 201, media_type=_SDP)
         response.headers["location"] = f"/rtc/{meeting_id}/whip/{answer.session_id}"
         response.headers["etag"] = f'"{answer.etag}"'

@@ -1,11 +1,11 @@
-"""The presets every app is given at its birth: who may record, who is seen, who may speak. Data and nothing else."""
+"""The presets every app is given at its birth, who may record, be seen and speak; and how parts are put together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["DEFAULT_PRESETS"]
+__all__ = ["DEFAULT_PARTS", "DEFAULT_PRESETS", "complete", "merge"]
 
 
 def _permissions(*, host: bool, recorder: bool) -> dict[str, Any]:
@@ -86,3 +86,22 @@ DEFAULT_PRESETS: Mapping[str, Mapping[str, Any]] = {
     "recorder_preset_v2": {"config": _CONFIG, "permissions": _permissions(host=False, recorder=True), "ui": _UI},
 }
 """By name: `config`, `permissions` and `ui` as the presets API shows them."""
+
+DEFAULT_PARTS: Mapping[str, Mapping[str, Any]] = DEFAULT_PRESETS["group_call_participant"]
+"""What a preset is where nothing is said of it: that of somebody who takes part, and may not record."""
+
+
+def complete(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given, and the defaults where nothing is, however deep; nothing that is given is lost."""
+    made = dict(given)
+    for key, default in defaults.items():
+        if key not in given:
+            made[key] = default
+        elif isinstance(default, Mapping) and isinstance(given[key], Mapping):
+            made[key] = complete(given[key], default)
+    return made
+
+
+def merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The old values with the new ones over them, however deep."""
+    return complete(new, old)

@@ -22,6 +22,7 @@ __all__ = [
     "add_participant",
     "add_preset",
     "delete_participant",
+    "delete_preset",
     "find_invited",
     "find_meeting",
     "find_participant",
@@ -31,8 +32,10 @@ __all__ = [
     "list_meetings",
     "list_participants",
     "list_presets",
+    "people_with_preset",
     "save_meeting",
     "save_participant",
+    "save_preset",
     "search_patterns",
     "title_matches",
     "to_meeting",
@@ -93,6 +96,23 @@ async def add_preset(session: AsyncSession, preset: Preset) -> None:
         )
     )
     await session.flush()
+
+
+async def save_preset(session: AsyncSession, preset: Preset) -> None:
+    """Store what changed of a preset."""
+    values = {"name": preset.name, "updated_at": preset.updated_at}
+    parts = {"config": dict(preset.config), "permissions": dict(preset.permissions), "ui": dict(preset.ui)}
+    await session.execute(update(PresetRow).where(PresetRow.id == preset.id).values(**values, **parts))
+
+
+async def delete_preset(session: AsyncSession, preset_id: str) -> None:
+    """Forget a preset that no participant has."""
+    await session.execute(delete(PresetRow).where(PresetRow.id == preset_id))
+
+
+async def people_with_preset(session: AsyncSession, preset_id: str) -> int:
+    """How many participants have a preset."""
+    return await count(session, select(ParticipantRow).where(ParticipantRow.preset_id == preset_id))
 
 
 async def find_preset(session: AsyncSession, app_id: str, preset_id: str) -> Preset | None:

@@ -221,19 +221,6 @@ class AccessService:
         async with self._db.read() as session:
             return await tables.list_apps(session, account_id, page, search, ascending, only)
 
-    async def get_preset(self, app: App, preset_id: str) -> Preset:
-        """One preset of an app; NotFoundError."""
-        async with self._db.read() as session:
-            preset = await rooms.find_preset(session, app.id, preset_id)
-        if preset is None:
-            raise NotFoundError(f"Preset not found: {preset_id}")
-        return preset
-
-    async def list_presets(self, app: App, page: Page, search: str | None) -> Listing[Preset]:
-        """The presets of an app, oldest first."""
-        async with self._db.read() as session:
-            return await rooms.list_presets(session, app.id, page, search)
-
     async def _add_app(self, session: DbSession, account_id: str, app_id: str, name: str) -> App:
         now = whole_ms(self._clock.now())
         app = App(app_id, account_id, name, now)

@@ -14,6 +14,7 @@ from tapedeck.core.errors import (
     FieldProblem,
     InvalidError,
     NotFoundError,
+    UnauthenticatedError,
 )
 from tapedeck.core.meeting import App, Meeting, MeetingStatus, Participant, Preset
 from tapedeck.core.paging import Listing, Page
@@ -122,10 +123,21 @@ class MeetingService:
                 await _meeting(session, principal.app.id, meeting_id)
             raise DeniedError("Forbidden: the token is for another meeting")
         await self.admit(meeting_id)
+        if principal.preset.is_hidden:
+            raise DeniedError(f"Forbidden: preset {principal.preset.name} is hidden: nothing of it would be recorded")
         kinds = ("screenshare",) if screen else ("audio", "video")
         if not any(principal.preset.can_produce(kind) for kind in kinds):
             raise DeniedError(f"Forbidden: preset {principal.preset.name} may not publish {' or '.join(kinds)}")
         return principal.participant
+
+    async def check_invited(self, participant: Participant) -> None:
+        """Pass if a participant is still there, else UnauthenticatedError: their tokens are void.
+
+        Asked once more when a publication is known to what ends publications, since until then nothing ends it.
+        """
+        async with self._db.read() as session:
+            if await rooms.find_participant(session, participant.id, participant.meeting_id) is None:
+                raise UnauthenticatedError("The token is unknown, revoked or expired")
 
     # People
 

@@ -36,6 +36,8 @@ __all__ = ["CaptureHost", "Publishers"]
 
 log = structlog.get_logger(__name__)
 
+_NEWS_S = 2.0
+"""How long the end of a publication waits until the records know of it."""
 _LAST_WORDS_S = 10.0
 """How long the end of the process waits for reports that the service cannot take now."""
 
@@ -186,7 +188,11 @@ class CaptureHost:
 
     async def disconnect(self, meeting_id: str, participant_id: str | None = None) -> Collection[str]:
         """End the publications of one participant, or of all; whose they were."""
-        return await self._publishers.disconnect(meeting_id, participant_id)
+        ended = await self._publishers.disconnect(meeting_id, participant_id)
+        live = self._live.get(meeting_id)
+        if ended and live is not None:  # who asks for the session next shall not find them there
+            await live.reports.caught_up(_NEWS_S)
+        return ended
 
     async def end_session(self, meeting_id: str) -> None:
         """End all publications and the live session, with what records it; returns when it was reported."""

@@ -7,6 +7,7 @@ service must learn of it. Owns the queue and its task; what a report says is the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -38,6 +39,17 @@ class Reports:
     def put(self, report: Report) -> None:
         """Hand over after all that were put before."""
         self._queue.put_nowait(report)
+
+    async def caught_up(self, timeout_s: float) -> None:
+        """Return when all that was put so far is handed over, or after `timeout_s`."""
+        heard = asyncio.Event()
+
+        async def hear() -> None:
+            heard.set()
+
+        self.put(hear)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(heard.wait(), timeout_s)
 
     async def finish(self, timeout_s: float | None = None) -> None:
         """Return when all is handed over, or given up after `timeout_s`."""

@@ -1,4 +1,4 @@
-"""Apps and presets of the RealtimeKit face. Presets can be read; writing them has no route yet."""
+"""Apps of the RealtimeKit face."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapedeck.api.auth import Gate
-from tapedeck.api.chapters import APPS, PRESETS
+from tapedeck.api.chapters import APPS
 from tapedeck.api.describe import ASCENDING, PAGE, SEARCH, describe
 from tapedeck.api.http import Reply, read_json
 from tapedeck.api.realtimekit.meetings import PREFIX
 from tapedeck.api.realtimekit.queries import Query
 from tapedeck.core.access import AppPrincipal
 from tapedeck.core.errors import DeniedError
-from tapedeck.core.ids import parse_uuid
 from tapedeck.service.access import AccessService
 from tapedeck.shapes import answers, bodies
-from tapedeck.shapes.realtimekit import app_body, listing, preset_body, preset_item, single
+from tapedeck.shapes.realtimekit import app_body, listing, single
 
-__all__ = ["add_app_routes", "add_preset_routes"]
+__all__ = ["add_app_routes"]
 
 
 def add_app_routes(routes: APIRouter, prefix: str, gate: Gate, access: AccessService) -> None:
@@ -44,24 +43,3 @@ def add_app_routes(routes: APIRouter, prefix: str, gate: Gate, access: AccessSer
             raise DeniedError("Forbidden: the token is for one app only")
         body = bodies.parse(bodies.AppBody, await read_json(request), PREFIX)
         return Reply(single({"app": app_body(await access.create_app(account_id, body.name))}), 201)
-
-
-def add_preset_routes(routes: APIRouter, prefix: str, gate: Gate, access: AccessService) -> None:
-    """Routes below an app, for backends."""
-
-    @routes.get(f"{prefix}/presets")
-    @describe(PRESETS, "List presets", items=answers.Preset, query=(*PAGE, SEARCH))
-    async def list_presets(account_id: str, app_id: str, request: Request) -> Response:
-        entry = await gate.enter(request, account_id, app_id)
-        query = Query(request.query_params, PREFIX)
-        search = query.search()
-        page = query.page()
-        query.done()
-        found = await access.list_presets(entry.app, page, search)
-        return Reply(listing([preset_item(preset) for preset in found.items], found))
-
-    @routes.get(f"{prefix}/presets/{{preset_id}}")
-    @describe(PRESETS, "Get a preset", data=answers.PresetDetail)
-    async def get(account_id: str, app_id: str, preset_id: str, request: Request) -> Response:
-        entry = await gate.enter(request, account_id, app_id)
-        return Reply(single(preset_body(await access.get_preset(entry.app, parse_uuid(preset_id, "preset_id")))))
