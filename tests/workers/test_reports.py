@@ -53,3 +53,16 @@ async def test_the_end_of_the_process_does_not_wait_for_ever() -> None:
     async with asyncio.timeout(5):
         await reports.finish(0.01)
     assert said == []
+
+
+async def test_who_waits_for_the_news_waits_for_what_was_put_before_and_not_for_ever() -> None:
+    said: list[str] = []
+    reports = Reports("s", first_delay_s=0.01)
+    reports.put(saying(said, "left", *[UnavailableError("locked")] * 3))
+    await reports.caught_up(20)
+    assert said == ["left"]
+    reports.put(saying(said, "later", *[UnavailableError("locked")] * 5))
+    await reports.caught_up(0)
+    assert said == ["left"]
+    await reports.finish()
+    assert said == ["left", "later"]
