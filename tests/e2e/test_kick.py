@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from cloudflare import APIStatusError
-from tests.e2e.kit import SMALL, House, Recording, Viewed, judge, open_house, read_events
+from tests.e2e.kit import SMALL, House, Recording, S, Viewed, clock_of, judge, open_house, read_events
 
 from tapedeck.core.timeline import ParticipantLeft, RecordingStopped
 from tapedeck.sources.synthetic import CAST
-from tapedeck.testing.expect import Attendance, Bars, Recorded
+from tapedeck.testing.expect import Attendance, Bars, Interval, Recorded
 from tapedeck.testing.people import Act, Cue, Person
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -41,6 +41,16 @@ async def status_of(house: House, method: str, url: str, token: str) -> int:
         return response.status
 
 
+def until(sent: Attendance, end_ns: int) -> Attendance:
+    """What was sent before the server hung up; it took the sender less than a second to find out."""
+
+    def cut(spans: tuple[Interval, ...]) -> tuple[Interval, ...]:
+        assert all(span.end_ns < end_ns + S for span in spans)
+        return tuple(Interval(span.start_ns, min(span.end_ns, end_ns)) for span in spans)
+
+    return Attendance(sent.look, cut(sent.camera), cut(sent.microphone))
+
+
 async def play(folder: Path) -> Run:
     async with open_house(folder) as house:
         room = await house.room(PEOPLE, "Sent away")
@@ -62,10 +72,10 @@ async def play(folder: Path) -> Run:
         statuses = {"resource of the kicked": await status_of(house, "DELETE", place, token.data.token)}
 
         await room.at(4.65)
-        gone = await kit.meetings.refresh_participant_token(people[names[2]], meeting_id=room.id, **ids)
+        doomed = await kit.meetings.refresh_participant_token(people[names[2]], meeting_id=room.id, **ids)
         await kit.meetings.delete_meeting_participant(people[names[2]], meeting_id=room.id, **ids)
         door = f"{house.server.base_url}/rtc/{room.id}/whip"
-        statuses["token of the deleted"] = await status_of(house, "POST", door, gone.data.token)
+        statuses["token of the deleted"] = await status_of(house, "POST", door, doomed.data.token)
         live = await kit.active_session.get_active_session(room.id, **ids)
         assert live.data is not None and live.data.live_participants == 1
 
@@ -76,7 +86,6 @@ async def play(folder: Path) -> Run:
         with pytest.raises(APIStatusError) as none:
             await kit.active_session.get_active_session(room.id, **ids)
         await room.at(7.0)  # their senders find out
-        attended = tuple(a for performer in room.performers for a in performer.attendance)
         playing.cancel()
         await asyncio.gather(playing, return_exceptions=True)
 
@@ -86,7 +95,12 @@ async def play(folder: Path) -> Run:
         assert who.data is not None and who.data.participants is not None
         events = read_events(await take.log_dir())
         last = max(i for i, event in enumerate(events) if isinstance(event, RecordingStopped))
-        left = [event.participant_id for event in events[:last] if isinstance(event, ParticipantLeft)]
+        gone = [event for event in events[:last] if isinstance(event, ParticipantLeft)]
+        left = [event.participant_id for event in gone]
+        to_clock = clock_of(await take.log_dir(), room.clock)
+        ends_ns = {event.participant_id: to_clock(event.at_ns) for event in gone}
+        sent = [one for performer in room.performers for one in performer.attendance]
+        attended = tuple(until(one, ends_ns[people[one.look.name.lower()]]) for one in sent)
         return Run(
             viewed,
             attended,
