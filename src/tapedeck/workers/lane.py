@@ -18,6 +18,7 @@ import structlog
 
 from tapedeck.core.delivery import Patience, covers
 from tapedeck.core.destination import Destination, DestinationKind, Upload, file_key
+from tapedeck.core.egress import UnreachableError
 from tapedeck.core.errors import DestinationError, InvalidError, NotFoundError, TapedeckError, UnavailableError
 from tapedeck.core.naming import object_key
 from tapedeck.core.output import content_type
@@ -43,6 +44,13 @@ class Bucket:
     store: PartStore
     links: bool = False
     "It takes a file of this machine without copying it: nothing is gained by sending parts."
+    close: Callable[[], Awaitable[None]] | None = None
+    "Lets go of its connections; None: it stays open for others."
+
+    async def aclose(self) -> None:
+        """It is not needed any more here."""
+        if self.close is not None:
+            await self.close()
 
 
 @dataclass(slots=True)
@@ -117,7 +125,7 @@ class Lane:
                 await self._give_up(str(exc))
                 return
             except (DestinationError, InvalidError) as exc:
-                error, refused = str(exc), True
+                error, refused = str(exc), not isinstance(exc, UnreachableError)
             except TapedeckError as exc:
                 error = str(exc)
             except Exception:
@@ -133,14 +141,22 @@ class Lane:
 
     async def tidy(self) -> None:
         """Abort what a process that died had begun for these files. Best effort: not every account may list."""
-        if self._bucket is None or self._bucket.links:
+        if self._bucket is None:
             return
         with suppress(Exception):
-            for file in self._files():
+            for file in () if self._bucket.links else self._files():
                 key = self._key(file.name)
                 for left in await self._answered(self._bucket.store.unfinished(key)):
                     if left.key == key:
                         await self._answered(self._bucket.store.abort(key, left.token))
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of the store."""
+        bucket, self._bucket = self._bucket, None
+        if bucket is not None:
+            with suppress(Exception):
+                await bucket.aclose()
 
     # Steps
 

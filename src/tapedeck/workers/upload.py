@@ -20,7 +20,7 @@ from tapedeck.core.delivery import Patience
 from tapedeck.core.destination import Destination, DestinationKind, DestinationState
 from tapedeck.core.errors import InvalidError, NotFoundError
 from tapedeck.core.output import outputs_of
-from tapedeck.core.parts import head_align
+from tapedeck.core.parts import PartRule, head_align
 from tapedeck.core.recording import FilmFile, Recording, WrongStateError
 from tapedeck.ports.clock import Clock
 from tapedeck.service.uploads import Unfinished, UploadService
@@ -105,22 +105,32 @@ class UploadWorker:
         try:
             async with asyncio.timeout(_KNOWN_S):
                 found = await self._service.destinations(recording)
-                buckets = [await self._open_bucket(destination) for destination in found]
+                rules = [rule for destination in found if (rule := await self._rule(destination)) is not None]
         except Exception as exc:  # the lanes will say so; a film for every kind of store does no harm
             log.info("upload.stores_unknown", recording_id=recording.id, reason=str(exc))
             return 1
-        rules = [bucket.store.rule for bucket in buckets if not bucket.links]
         return head_align(rules, most_film_bytes(recording))
+
+    async def _rule(self, destination: Destination) -> PartRule | None:
+        """What a store wants of parts; None if it takes none."""
+        bucket = await self._open_bucket(destination)
+        try:
+            return None if bucket.links else bucket.store.rule
+        finally:
+            await bucket.aclose()
 
     async def sweep(self) -> None:
         """Abort uploads to the built-in bucket that nobody has gone on with for a week."""
         now = self._clock.now()
         try:
             bucket = await self._open_bucket(Destination("sweep", "", DestinationKind.BUCKET, now))
-            for left in await bucket.store.unfinished("recordings/"):
-                if left.started < now - _ORPHAN_AGE and not any(key in left.key for key in self._deliveries):
-                    await bucket.store.abort(left.key, left.token)
-                    log.info("upload.orphan_aborted", key=left.key)
+            try:
+                for left in await bucket.store.unfinished("recordings/"):
+                    if left.started < now - _ORPHAN_AGE and not any(key in left.key for key in self._deliveries):
+                        await bucket.store.abort(left.key, left.token)
+                        log.info("upload.orphan_aborted", key=left.key)
+            finally:
+                await bucket.aclose()
         except Exception as exc:
             log.warning("upload.not_swept", reason=str(exc))
 
@@ -176,7 +186,11 @@ class UploadWorker:
 
     async def _run(self, delivery: Delivery, destination: Destination) -> None:
         lane = Lane(self._means, delivery, destination)
-        await lane.run()
+        try:
+            await lane.run()
+        except BaseException:
+            await lane.aclose()
+            raise
         if lane.given_up and self._has_fallback and destination.kind is DestinationKind.EXTERNAL and delivery.files:
             await self._tell(delivery.recording.id, lambda: self._fall_back(delivery, lane.destination))
         await self._settle(delivery)

@@ -1,0 +1,103 @@
+"""A wire that can be cut: a TCP proxy before a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+__all__ = ["Wire", "open_wire"]
+
+_CHUNK = 1 << 16
+
+
+class Wire:
+    """Connections to one server, for better or worse. What is set counts from the next bytes on."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._to = (host, port)
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.Task[None]] = set()
+        self.port = 0
+        self.cuts: list[int] = []
+        "Each new connection takes the first: it is cut after so many bytes to the server."
+        self.flowing = asyncio.Event()
+        "While it is not set, bytes stay where they are and nobody is told."
+        self.flowing.set()
+        self.pause_s = 0.0
+        "Before each 64 KiB to the server."
+        self.connections = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def up(self) -> None:
+        """Take connections."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def down(self) -> None:
+        """Cut all connections and refuse new ones."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for task in list(self._open):
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        self.connections += 1
+        cut = self.cuts.pop(0) if self.cuts else None
+        back: asyncio.Task[None] | None = None
+        far: asyncio.StreamWriter | None = None
+        try:
+            far_reader, far = await asyncio.open_connection(*self._to)
+            back = asyncio.create_task(self._copy(far_reader, writer))
+            await self._copy(reader, far, cut, self.pause_s)
+            await back
+        except (ConnectionError, asyncio.CancelledError, EOFError):
+            pass
+        finally:
+            self._open.discard(task)
+            if back is not None:
+                back.cancel()
+                await asyncio.gather(back, return_exceptions=True)
+            for end in (writer, far):
+                if end is not None:
+                    end.transport.abort()
+
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: int | None = None, pause_s: float = 0.0
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        while data := await reader.read(_CHUNK):
+            await self.flowing.wait()
+            if pause_s:
+                due = loop.create_future()
+                loop.call_later(pause_s, due.set_result, None)
+                await due
+            if cut is not None:
+                cut -= len(data)
+                if cut <= 0:
+                    raise ConnectionResetError
+            writer.write(data)
+            await writer.drain()
+        with contextlib.suppress(OSError):
+            writer.write_eof()
+
+
+@asynccontextmanager
+async def open_wire(host: str, port: int) -> AsyncIterator[Wire]:
+    """A wire to a server, until the end of the block."""
+    wire = Wire(host, port)
+    await wire.up()
+    try:
+        yield wire
+    finally:
+        wire.flowing.set()
+        await wire.down()
