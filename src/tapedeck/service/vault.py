@@ -1,0 +1,143 @@
+"""Credentials of customers' storages: sealed when they come in, opened for a delivery, renewed when the key changes.
+
+A level of wishes (`core.options`) that was sealed has its storage without secrets, and one sealed text in it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from tapedeck.core.destination import (
+    SEALED,
+    Destination,
+    DestinationKind,
+    resolve_storage,
+    split_storage,
+)
+from tapedeck.core.errors import FieldProblem, InvalidError, UnavailableError
+from tapedeck.core.recording import Recording
+from tapedeck.db import destinations as table
+from tapedeck.db import rooms
+from tapedeck.db.engine import Database, DbSession
+from tapedeck.ports.sealer import Sealer
+
+__all__ = ["Renewed", "Vault"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What a change of keys did."""
+
+    renewed: int
+    lost: int
+    "Sealed with a key that nobody named."
+
+
+class Vault:
+    """Seals and opens. `r2_endpoint`: where R2 buckets are that come without an account."""
+
+    def __init__(self, db: Database, sealer: Sealer, r2_endpoint: str | None = None) -> None:
+        self._db = db
+        self._sealer = sealer
+        self._r2_endpoint = r2_endpoint
+
+    def seal(self, level: Mapping[str, Any]) -> dict[str, Any]:
+        """A level of wishes as it may be stored. InvalidError for an R2 bucket that nobody knows the place of."""
+        sealed = dict(level)
+        if level.get("storage_config") is not None:
+            sealed["storage_config"] = self.seal_storage(level["storage_config"])
+        return sealed
+
+    def seal_storage(self, storage: Mapping[str, Any]) -> dict[str, Any]:
+        """A storage as it may be stored. InvalidError as of `seal`."""
+        if SEALED in storage:
+            return dict(storage)
+        shown, secrets = split_storage(storage)
+        if shown["type"] == "cloudflare" and not (shown.get("account_id") or shown.get("endpoint")):
+            if self._r2_endpoint is None:
+                text = '"storage_config.account_id" is required: this server has no R2 account of its own'
+                raise InvalidError(text, (FieldProblem("/storage_config/account_id", text),))
+            shown["endpoint"] = self._r2_endpoint
+        return shown | {SEALED: self._sealer.seal(secrets)}
+
+    def unseal_storage(self, destination: Destination) -> dict[str, Any]:
+        """The storage with its secrets: only for the adapter that connects. UnavailableError."""
+        secrets = {} if destination.sealed is None else self._sealer.unseal(destination.sealed)
+        return dict(destination.storage) | secrets
+
+    async def place(
+        self,
+        session: DbSession,
+        recording: Recording,
+        *levels: Mapping[str, Any] | None,
+        layers: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> list[Destination]:
+        """Write down where the files of a new recording go, which is stored already. Levels and layers are sealed.
+
+        `layers` has the storages of single layers of a track recording. InvalidError when the files would go nowhere.
+        """
+        found: list[Destination] = []
+        if recording.options.bucket:
+            found.append(Destination(str(uuid4()), recording.id, DestinationKind.BUCKET, recording.invoked_at))
+        storage = resolve_storage(*levels)
+        if storage is not None:
+            found.append(_external(recording, storage, None))
+        found += [_external(recording, storage, layer) for layer, storage in (layers or {}).items()]
+        if not found:
+            text = '"realtimekit_bucket_config.enabled" must be true, as there is no other storage to keep the files in'
+            raise InvalidError(text, (FieldProblem("/realtimekit_bucket_config/enabled", text),))
+        for destination in found:
+            await table.add_destination(session, destination)
+        return found
+
+    async def renew(self) -> Renewed:
+        """Seal again with the newest key whatever an older one sealed."""
+        renewed = lost = 0
+        async with self._db.write() as session:
+            for destination_id, sealed in await table.sealed_rows(session):
+                fresh = self._renew(sealed)
+                if fresh is None:
+                    lost += 1
+                elif fresh != sealed:
+                    await table.save_sealed(session, destination_id, fresh)
+                    renewed += 1
+            for meeting_id, config in await rooms.sealed_configs(session):
+                storage = config["storage_config"]
+                fresh = self._renew(storage[SEALED])
+                if fresh is None:
+                    lost += 1
+                elif fresh != storage[SEALED]:
+                    changed = {**config, "storage_config": {**storage, SEALED: fresh}}
+                    await rooms.save_config(session, meeting_id, changed)
+                    renewed += 1
+        if renewed or lost:
+            extra = {"action": "credentials_renewed", "renewed": renewed, "lost": lost}
+            _log.log(logging.WARNING if lost else logging.INFO, "stored credentials were sealed again", extra=extra)
+        return Renewed(renewed, lost)
+
+    def _renew(self, sealed: str) -> str | None:
+        if self._sealer.is_current(sealed):
+            return sealed
+        try:
+            return self._sealer.seal(self._sealer.unseal(sealed))
+        except UnavailableError:
+            return None
+
+
+def _external(recording: Recording, storage: Mapping[str, Any], layer: str | None) -> Destination:
+    shown = {key: value for key, value in storage.items() if key != SEALED}
+    return Destination(
+        str(uuid4()),
+        recording.id,
+        DestinationKind.EXTERNAL,
+        recording.invoked_at,
+        shown,
+        storage.get(SEALED),
+        layer,
+    )
