@@ -31,6 +31,7 @@ from starlette.responses import Response
 
 from bench.row import Row
 from tapedeck.adapters.clock import SystemClock
+from tapedeck.adapters.sealer import AesSealer
 from tapedeck.adapters.signer import RsaSigner
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.api.app import create_app
@@ -50,6 +51,7 @@ from tapedeck.service.meetings import MeetingService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.sessions import SessionService
+from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
 
 RECORDINGS = 1_000_000
@@ -141,11 +143,12 @@ async def _serve(root: Path) -> None:
             counts = update(RecordingCountRow).where(RecordingCountRow.state == state)
             await session.execute(counts.values(count=number))
     ledger, compose = Ledger(db, clock), Composer(store)
-    recordings = RecordingService(db, clock, ledger, quick, store)
+    vault = Vault(db, AesSealer(["a secret for the bench"]))
+    recordings = RecordingService(db, clock, ledger, quick, store, vault)
     hosting = HostService(db, clock, quick, SessionService(db, ledger, recordings))
     app = create_app(
         access=access,
-        meetings_service=MeetingService(db, clock, quick, hosting),
+        meetings_service=MeetingService(db, clock, quick, hosting, vault),
         presets_service=PresetService(db, clock),
         attendance_service=AttendanceService(db, clock),
         hosting_service=hosting,

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from bench.row import Row
 from tapedeck.adapters.clock import SystemClock
 from tapedeck.adapters.poster import HttpPoster
+from tapedeck.adapters.sealer import AesSealer
 from tapedeck.adapters.signer import RsaSigner
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.core.happenings import HappeningKind
@@ -35,6 +36,7 @@ from tapedeck.service.access import AccessService
 from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.meetings import MeetingService
+from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
 from tapedeck.workers.deliver import DeliveryWorker
 
@@ -114,7 +116,8 @@ async def _fill(db: Database, clock: SystemClock, port: int) -> list[Meeting]:
     """An app with a meeting and a webhook for each endpoint."""
     access = AccessService(db, clock, "bench")
     boot = await access.bootstrap("bench", "bench")
-    meetings = MeetingService(db, clock, None, None)  # type: ignore[arg-type] # nobody is disconnected here
+    vault = Vault(db, AesSealer(["a secret for the bench"]))
+    meetings = MeetingService(db, clock, None, None, vault)  # type: ignore[arg-type] # nobody is disconnected here
     hooks = WebhookService(db, clock, allow_private=True)
     made: list[Meeting] = []
     for number in range(ENDPOINTS):

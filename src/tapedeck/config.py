@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -23,6 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from tapedeck.core.bucketurl import bucket_storage
 from tapedeck.core.errors import InvalidError
 
 __all__ = ["Settings", "load_settings", "unknown_names"]
@@ -48,7 +49,11 @@ class Settings(BaseSettings):
     database_url: str = ""
     "SQLAlchemy URL; default a SQLite file in DATA_DIR."
     bucket_url: str = ""
-    "`file:///path` of the built-in bucket; default the directory `bucket` in DATA_DIR."
+    "The built-in bucket: `file:///path`, `s3://`, `gs://` or `az://`; default the directory `bucket` in DATA_DIR."
+    bucket_access_key: SecretStr | None = None
+    "Of an s3:// bucket its access key id, of an az:// one the connection string."
+    bucket_secret: SecretStr | None = None
+    "Of an s3:// bucket its secret access key, of a gs:// one the JSON of a service account's key."
 
     api_token: SecretStr | None = None
     "Bootstrap admin token; generated and printed once when unset."
@@ -57,7 +62,9 @@ class Settings(BaseSettings):
     app_id: str = ""
     "Bootstrap app; generated when unset."
     secret_key: SecretStr | None = None
-    "Signs links and participant tokens; default a key made at first start in DATA_DIR/secret.key."
+    "Signs links and tokens, encrypts credentials; default a key made at first start in DATA_DIR/secret.key."
+    secret_key_previous: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    "Former keys, comma separated: what they encrypted is encrypted again with SECRET_KEY at start."
     participant_token_ttl_s: Annotated[int, Field(ge=60, le=31_536_000)] = 86_400
     "Life of a participant token in seconds."
 
@@ -93,6 +100,12 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("secret_key_previous", mode="before")
+    @classmethod
+    def _former(cls, value: object) -> object:
+        keys = value.split(",") if isinstance(value, str) else value
+        return tuple(SecretStr(key.strip()) for key in keys) if isinstance(keys, list | tuple) else value
 
     @field_validator("rtc_hosts")
     @classmethod
@@ -132,6 +145,13 @@ class Settings(BaseSettings):
             raise ValueError("use 1 to 64 letters, digits, _ or -")
         return value
 
+    @field_validator("secret_key_previous")
+    @classmethod
+    def _all_long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < 16 for key in value):
+            raise ValueError("use at least 16 characters each")
+        return value
+
     @field_validator("api_token", "secret_key")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
@@ -147,10 +167,11 @@ class Settings(BaseSettings):
         return value.rstrip("/")
 
     @model_validator(mode="after")
-    def _local_bucket(self) -> Settings:
-        url = urlsplit(self.bucket_url)
-        if self.bucket_url and (url.scheme != "file" or url.netloc or not url.path.startswith("/")):
-            raise ValueError("BUCKET_URL: only file:///path is possible in this version")
+    def _bucket_of(self) -> Settings:
+        try:
+            _ = self.bucket_storage
+        except InvalidError as exc:
+            raise ValueError(f"BUCKET_URL: {exc}") from None
         return self
 
     @property
@@ -170,6 +191,21 @@ class Settings(BaseSettings):
     def bucket_dir(self) -> Path:
         """Directory of the built-in bucket."""
         return Path(unquote(urlsplit(self.bucket_url).path)) if self.bucket_url else self.data_dir / "bucket"
+
+    @property
+    def bucket_storage(self) -> dict[str, Any] | None:
+        """What BUCKET_URL names, with its credentials; None for a directory. InvalidError."""
+        if not self.bucket_url:
+            return None
+        given = (self.bucket_access_key, self.bucket_secret)
+        key, secret = (None if value is None else value.get_secret_value() for value in given)
+        return bucket_storage(self.bucket_url, key, secret)
+
+    @property
+    def r2_endpoint(self) -> str | None:
+        """Where the R2 buckets are of customers who name no account: where our own bucket is, if it has an endpoint."""
+        endpoint: str | None = (self.bucket_storage or {}).get("endpoint")
+        return endpoint if self.bucket_url.startswith("s3://") else None
 
     @property
     def captures_dir(self) -> Path:

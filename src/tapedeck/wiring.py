@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from tapedeck import config, logs
 from tapedeck.adapters.clock import SystemClock
 from tapedeck.adapters.poster import HttpPoster
+from tapedeck.adapters.sealer import AesSealer
 from tapedeck.adapters.signer import RsaSigner
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.api.app import create_app
@@ -44,6 +45,7 @@ from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.uploads import UploadService
+from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
 from tapedeck.sources.network import NetworkSettings
 from tapedeck.sources.webrtc import PeerSettings
@@ -265,12 +267,16 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
 
     link_key = derive_key(secret, "links")
     store = LocalStore(settings.bucket_dir, public_url, link_key)
+    former = [key.get_secret_value() for key in settings.secret_key_previous]
+    vault = Vault(db, AesSealer([secret, *former]), settings.r2_endpoint)
+    if former:
+        await vault.renew()
     ledger = Ledger(db, clock)
     capture = CaptureHost(settings.captures_dir, clock)
-    recordings = RecordingService(db, clock, ledger, capture, store)
+    recordings = RecordingService(db, clock, ledger, capture, store, vault)
     sessions = SessionService(db, ledger, recordings)
     hosting = HostService(db, clock, capture, sessions)
-    meetings = MeetingService(db, clock, capture, hosting)
+    meetings = MeetingService(db, clock, capture, hosting, vault)
     signer = await asyncio.to_thread(RsaSigner.keep, settings.data_dir / "webhook.pem")
     poster = HttpPoster(allow_private=settings.allow_private_urls, timeout_s=settings.webhook_timeout_s)
     compose = Composer(store)

@@ -6,9 +6,9 @@ The capture double stands at the one seam where the next stage begins; everythin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -16,14 +16,17 @@ from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tapedeck.adapters.sealer import AesSealer
 from tapedeck.adapters.signer import RsaSigner
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.core.access import AppPrincipal, Principal
+from tapedeck.core.destination import DestinationState
 from tapedeck.core.meeting import App, Meeting, Participant
 from tapedeck.core.naming import object_key
 from tapedeck.core.paging import Page
 from tapedeck.core.recording import FilmFile, Recording
 from tapedeck.core.signing import derive_key
+from tapedeck.db import destinations
 from tapedeck.db import recordings as table
 from tapedeck.db.engine import Database
 from tapedeck.db.recordings import OutboxEntry
@@ -39,6 +42,7 @@ from tapedeck.service.meetings import MeetingService, MeetingValues, Participant
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingFilter, RecordingService
 from tapedeck.service.sessions import SessionService
+from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
 from tapedeck.shapes.realtimekit import status_change
 
@@ -184,6 +188,19 @@ class World:
         stored = FilmFile("video", film.name, film.size_bytes, film.duration_ms, film.crc32c, key=key)
         return await self.lifecycle.on_uploaded(recording.id, [stored])
 
+    async def finish_outside(self, recording: Recording) -> Recording:
+        """Render a stopped recording, and deliver it to a customer's storage alone."""
+        await self.recordings.settle()
+        film = FilmFile("video", recording.file_name, 4, 4_000, "00000000", local_path="/nowhere")
+        await self.lifecycle.on_rendered(recording.id, [film])
+        return await self.lifecycle.on_uploaded(recording.id, [replace(film, local_path=None)])
+
+    async def say_of_storage(self, recording_id: str, state: DestinationState, error: str | None) -> None:
+        """What the delivery found out about the customer's storage of a recording."""
+        async with self.db.write() as session:
+            (place,) = [d for d in await destinations.of_recording(session, recording_id) if d.storage]
+            await destinations.save_destination(session, replace(place, state=state, error=error))
+
     async def outbox(self) -> list[OutboxEntry]:
         async with self.db.read() as session:
             return list(await table.outbox(session, limit=10_000))
@@ -199,7 +216,9 @@ class World:
 
 
 @asynccontextmanager
-async def make_world(root: Path, public_url: str = "http://127.0.0.1:1") -> AsyncIterator[World]:
+async def make_world(
+    root: Path, public_url: str = "http://127.0.0.1:1", secrets: Sequence[str] = (SECRET,)
+) -> AsyncIterator[World]:
     """Everything, on a database that is made for this test."""
     root.mkdir(parents=True, exist_ok=True)
     db = Database(f"sqlite:///{root}/tapedeck.db")
@@ -208,7 +227,8 @@ async def make_world(root: Path, public_url: str = "http://127.0.0.1:1") -> Asyn
     store = LocalStore(root / "bucket", public_url, link_key)
     access = AccessService(db, clock, SECRET)
     ledger = Ledger(db, clock)
-    recordings = RecordingService(db, clock, ledger, capture, store)
+    vault = Vault(db, AesSealer(secrets))
+    recordings = RecordingService(db, clock, ledger, capture, store, vault)
     sessions = SessionService(db, ledger, recordings)
     hosting = HostService(db, clock, capture, sessions)
     try:
@@ -225,7 +245,7 @@ async def make_world(root: Path, public_url: str = "http://127.0.0.1:1") -> Asyn
             link_key=link_key,
             access=access,
             ledger=ledger,
-            meetings=MeetingService(db, clock, capture, hosting),
+            meetings=MeetingService(db, clock, capture, hosting, vault),
             hosting=hosting,
             attendance=AttendanceService(db, clock),
             presets=PresetService(db, clock),

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from tests.service.world import SECRET, StillClock
 
+from tapedeck.adapters.sealer import AesSealer
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.core.access import Principal
 from tapedeck.core.frames import Codec, EncodedFrame, FrameFlags, TrackInfo
@@ -29,6 +30,7 @@ from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService, MeetingValues
 from tapedeck.service.recordings import Action, RecordingService
 from tapedeck.service.sessions import SessionService
+from tapedeck.service.vault import Vault
 from tapedeck.workers.capture import CaptureHost
 
 __all__ = ["House", "Monotonic", "Peer", "open_house"]
@@ -154,10 +156,11 @@ async def open_house(
     backend, app = await access.enter("a-token-of-the-tests", "acme", "campus")
     ledger = Ledger(db, clock)
     store = LocalStore(root / "bucket", "http://test", b"key" * 11)
-    recordings = RecordingService(db, clock, ledger, host, store)
+    vault = Vault(db, AesSealer(["a secret for the tests"]))
+    recordings = RecordingService(db, clock, ledger, host, store, vault)
     sessions = SessionService(db, ledger, recordings)
     hosting = HostService(db, clock, host, sessions)
-    meetings = MeetingService(db, clock, host, hosting)
+    meetings = MeetingService(db, clock, host, hosting, vault)
     lifecycle = LifecycleService(db, clock, ledger, recordings)
     house = House(
         root, db, clock, now_ns, host, ledger, meetings, hosting, recordings, sessions, lifecycle, store, app, backend

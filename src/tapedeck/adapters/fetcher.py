@@ -11,7 +11,8 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from tapedeck.adapters.outbound import LookUp, Outbound, mapped
+from tapedeck.adapters.egress import LookUp
+from tapedeck.adapters.outbound import Outbound, mapped
 from tapedeck.core.egress import RefusedTargetError, url_problem
 from tapedeck.core.errors import DestinationError
 

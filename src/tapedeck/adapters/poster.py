@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from tapedeck.adapters.outbound import LookUp, Outbound, mapped
+from tapedeck.adapters.egress import LookUp
+from tapedeck.adapters.outbound import Outbound, mapped
 from tapedeck.core.egress import RefusedTargetError, url_problem
 from tapedeck.ports.poster import Response
 

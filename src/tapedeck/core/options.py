@@ -32,6 +32,7 @@ def resolve_options(*levels: Mapping[str, Any] | None, lenient: bool = False) ->
     video: Mapping[str, Any] = pick("video_config", {})
     sound: Mapping[str, Any] | None = pick("audio_config", None)
     encoding: Mapping[str, Any] = pick("encoding_config", {})
+    bucket: Mapping[str, Any] = pick("realtimekit_bucket_config", {})
     codec = video.get("codec", "H264").lower()
     options = RecordingOptions(
         width=video.get("width", _DEFAULT.width),
@@ -44,6 +45,7 @@ def resolve_options(*levels: Mapping[str, Any] | None, lenient: bool = False) ->
         fps=encoding.get("frame_rate", _DEFAULT.fps),
         quality=encoding.get("quality", _DEFAULT.quality),
         encoder=encoding.get("encoder", _DEFAULT.encoder),
+        bucket=bucket.get("enabled", _DEFAULT.bucket),
     )
     if not options.video_export and options.audio is None:
         if lenient:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import Text, cast, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tapedeck.core.destination import SEALED
 from tapedeck.core.meeting import App, Meeting, MeetingStatus, Participant, Preset
 from tapedeck.core.paging import Listing, Page
 from tapedeck.db.access import contains, count, to_app
@@ -33,9 +34,11 @@ __all__ = [
     "list_participants",
     "list_presets",
     "people_with_preset",
+    "save_config",
     "save_meeting",
     "save_participant",
     "save_preset",
+    "sealed_configs",
     "search_patterns",
     "title_matches",
     "to_meeting",
@@ -149,6 +152,22 @@ async def add_meeting(session: AsyncSession, meeting: Meeting) -> None:
     """Store a new meeting."""
     session.add(MeetingRow(id=meeting.id, app_id=meeting.app_id, **_meeting_values(meeting)))
     await session.flush()
+
+
+async def sealed_configs(session: AsyncSession) -> Sequence[tuple[str, dict[str, Any]]]:
+    """Id and recording config of every meeting that has the credentials of a storage."""
+    rows = select(MeetingRow.id, MeetingRow.recording_config)
+    marked = rows.where(cast(MeetingRow.recording_config, Text).like(f'%"{SEALED}"%'))
+    return [
+        (id_, config)
+        for id_, config in (await session.execute(marked)).all()
+        if config and (config.get("storage_config") or {}).get(SEALED)
+    ]
+
+
+async def save_config(session: AsyncSession, meeting_id: str, config: dict[str, Any]) -> None:
+    """Replace the recording config of a meeting, and nothing else of it."""
+    await session.execute(update(MeetingRow).where(MeetingRow.id == meeting_id).values(recording_config=config))
 
 
 async def save_meeting(session: AsyncSession, meeting: Meeting) -> None:

@@ -98,11 +98,13 @@ class LifecycleService:
         return await self._ledger.apply(recording_id, Rendered(tuple(files)))
 
     async def on_uploaded(self, recording_id: str, files: Sequence[FilmFile]) -> Recording:
-        """The bucket holds the complete files; each has its `key`. NotFoundError, WrongStateError.
+        """A destination holds the complete files; each in the bucket has its `key`. NotFoundError, WrongStateError.
 
-        From now on the links live for the retention, which ends on a whole second.
+        From now on links to the bucket live for the retention, which ends on a whole second.
         """
-        expires = from_ms(expiry_seconds(self._clock.now() + self._retention) * 1000)
+        expires = None
+        if any(file.key is not None for file in files):
+            expires = from_ms(expiry_seconds(self._clock.now() + self._retention) * 1000)
         return await self._ledger.apply(recording_id, Delivered(tuple(files), expires))
 
     async def on_failed(self, recording_id: str, reason: str) -> Recording:

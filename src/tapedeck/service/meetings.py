@@ -25,6 +25,7 @@ from tapedeck.db.rooms import MeetingFilter
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.control import CaptureControl
 from tapedeck.service.hosting import HostService
+from tapedeck.service.vault import Vault
 
 __all__ = ["MeetingFilter", "MeetingService", "MeetingValues", "ParticipantValues"]
 
@@ -51,16 +52,17 @@ class ParticipantValues(TypedDict, total=False):
 class MeetingService:
     """Create, read and change meetings and participants."""
 
-    def __init__(self, db: Database, clock: Clock, control: CaptureControl, hosting: HostService) -> None:
+    def __init__(self, db: Database, clock: Clock, control: CaptureControl, hosting: HostService, vault: Vault) -> None:
         self._db = db
         self._clock = clock
         self._control = control
         self._hosting = hosting
+        self._vault = vault
 
     async def create(self, app: App, values: MeetingValues) -> Meeting:
         """A new meeting of an app."""
         now = whole_ms(self._clock.now())
-        meeting = Meeting(str(uuid4()), app.id, now, now, **values)
+        meeting = Meeting(str(uuid4()), app.id, now, now, **self._sealed(values))
         async with self._db.write() as session:
             await rooms.add_meeting(session, meeting)
         return meeting
@@ -79,7 +81,7 @@ class MeetingService:
         """Change what is given, keep the rest; NotFoundError. One that becomes INACTIVE is ended."""
         async with self._db.write() as session:
             meeting = await _meeting(session, app.id, meeting_id)
-            changed = replace(meeting, updated_at=whole_ms(self._clock.now()), **values)
+            changed = replace(meeting, updated_at=whole_ms(self._clock.now()), **self._sealed(values))
             await rooms.save_meeting(session, changed)
         await self._end_inactive(changed)
         return changed
@@ -90,7 +92,7 @@ class MeetingService:
             old = await _meeting(session, app.id, meeting_id)
             kept: MeetingValues = {"status": old.status}
             now = whole_ms(self._clock.now())
-            changed = Meeting(old.id, old.app_id, old.created_at, now, **(kept | values))
+            changed = Meeting(old.id, old.app_id, old.created_at, now, **(kept | self._sealed(values)))
             await rooms.save_meeting(session, changed)
         await self._end_inactive(changed)
         return changed
@@ -99,6 +101,14 @@ class MeetingService:
         """After the commit, so that nobody joins or starts anything behind it; again is harmless."""
         if meeting.status is MeetingStatus.INACTIVE:
             await self._hosting.end(meeting.id)
+
+    def _sealed(self, values: MeetingValues) -> MeetingValues:
+        """With the credentials of a storage made unreadable. InvalidError as of `Vault.seal`."""
+        config = values.get("recording_config")
+        if config is None:
+            return values
+        sealed: MeetingValues = {"recording_config": self._vault.seal(config, "/recording_config")}
+        return values | sealed
 
     async def admit(self, meeting_id: str) -> Meeting:
         """The meeting somebody is about to join; NotFoundError, ConflictError when it is INACTIVE."""

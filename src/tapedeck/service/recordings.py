@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -16,6 +16,7 @@ from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from tapedeck.core.access import ParticipantPrincipal, Principal
+from tapedeck.core.destination import Destination
 from tapedeck.core.errors import ConflictError, DeniedError, InvalidError, NotFoundError, UnavailableError
 from tapedeck.core.meeting import App, Meeting, MeetingStatus
 from tapedeck.core.naming import output_file_name
@@ -41,14 +42,15 @@ from tapedeck.core.recording import (
     advance,
 )
 from tapedeck.core.times import whole_ms
+from tapedeck.db import destinations, rooms
 from tapedeck.db import recordings as table
-from tapedeck.db import rooms
 from tapedeck.db.engine import Database, DbSession
 from tapedeck.db.listing import RecordingFilter, list_recordings
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.control import CaptureControl
 from tapedeck.ports.storage import ObjectStore
 from tapedeck.service.ledger import Ledger
+from tapedeck.service.vault import Vault
 
 __all__ = ["Action", "RecordingFilter", "RecordingService", "RecordingView"]
 
@@ -71,17 +73,22 @@ class RecordingView:
     meeting: Meeting
     video_url: str | None = None
     audio_url: str | None = None
+    places: Sequence[Destination] = ()
+    "Where the files go; none of it is secret but what is sealed."
 
 
 class RecordingService:
     """Use cases of one node's recordings."""
 
-    def __init__(self, db: Database, clock: Clock, ledger: Ledger, control: CaptureControl, store: ObjectStore) -> None:
+    def __init__(
+        self, db: Database, clock: Clock, ledger: Ledger, control: CaptureControl, store: ObjectStore, vault: Vault
+    ) -> None:
         self._db = db
         self._clock = clock
         self._ledger = ledger
         self._control = control
         self._store = store
+        self._vault = vault
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._unclosed: dict[str, Recording] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -100,8 +107,8 @@ class RecordingService:
         """Start a composite recording; answered as it was accepted, before any media.
 
         `config` has the validated options of the request. NotFoundError for the meeting, InvalidError when it is
-        INACTIVE, ConflictError when one is running and this one does not allow for it, DeniedError for a participant
-        of another meeting or without the permission, UnavailableError while draining.
+        INACTIVE or the files would go nowhere, ConflictError when one is running and this one does not allow for it,
+        DeniedError for a participant of another meeting or without the permission, UnavailableError while draining.
         """
         _allow(principal, meeting_id)
         if self._draining:
@@ -126,7 +133,12 @@ class RecordingService:
         """
         if self._draining or await self._running(session, meeting):
             return None
-        return await self._open(session, meeting, {}, StartCause.FIRST_JOIN, None)
+        try:
+            return await self._open(session, meeting, {}, StartCause.FIRST_JOIN, None)
+        except InvalidError as exc:  # who joins cannot mend what whoever made the meeting wanted
+            extra = {"action": "start_refused", "meeting_id": meeting.id}
+            _log.error("a meeting is not recorded: %s", exc, extra=extra)
+            return None
 
     async def control(self, app: App, principal: Principal, recording_id: str, action: Action) -> RecordingView:
         """Pause, resume or stop; repeating one is harmless. NotFoundError, WrongStateError, DeniedError."""
@@ -168,7 +180,8 @@ class RecordingService:
         """One page of an app's recordings, by invocation."""
         async with self._db.snapshot() as session:
             found = await list_recordings(session, app.id, wanted, page, self._clock.now())
-        views = [await self._view(recording, meeting) for recording, meeting in found.items]
+            places = await destinations.of_recordings(session, [recording.id for recording, _ in found.items])
+        views = [await self._view(item, meeting, places.get(item.id, ())) for item, meeting in found.items]
         return Listing(views, found.total_count, page)
 
     # For the other services
@@ -230,7 +243,8 @@ class RecordingService:
         caller: Caller | None,
     ) -> tuple[Recording, RecordingChanged]:
         now = whole_ms(self._clock.now())
-        options = resolve_options(config, meeting.recording_config, lenient=cause is StartCause.FIRST_JOIN)
+        levels = (self._vault.seal(config), meeting.recording_config)
+        options = resolve_options(*levels, lenient=cause is StartCause.FIRST_JOIN)
         recording = Recording(
             id=str(uuid4()),
             app_id=meeting.app_id,
@@ -241,7 +255,11 @@ class RecordingService:
             start_cause=cause,
             started_by=caller,
         )
-        return recording, await self._ledger.open(session, recording)
+        places = self._vault.places(recording, *levels)
+        change = await self._ledger.open(session, recording)
+        for place in places:
+            await destinations.add_destination(session, place)
+        return recording, change
 
     async def _hold(self, recording: Recording, action: Action) -> Recording:
         """Pause or resume: capture first, so that the answer is true of the log; undone if it cannot be stored."""
@@ -282,13 +300,18 @@ class RecordingService:
         else:
             self._unclosed.pop(recording.id, None)
 
-    async def _view(self, recording: Recording, meeting: Meeting) -> RecordingView:
+    async def _view(
+        self, recording: Recording, meeting: Meeting, places: Sequence[Destination] | None = None
+    ) -> RecordingView:
+        if places is None:
+            async with self._db.read() as session:
+                places = await destinations.of_recording(session, recording.id)
         links: dict[str, str] = {}
         if recording.expires_at is not None:
             for file in recording.files:
                 if file.key is not None and file.kind not in links:
                     links[file.kind] = await self._store.presign(file.key, file.name, recording.expires_at)
-        return RecordingView(recording, meeting, links.get("video"), links.get("audio"))
+        return RecordingView(recording, meeting, links.get("video"), links.get("audio"), places)
 
     def _lock(self, recording_id: str) -> asyncio.Lock:
         return self._locks.setdefault(recording_id, asyncio.Lock())

@@ -22,7 +22,7 @@ from tapedeck.core.errors import FieldProblem, InvalidError, UnavailableError
 from tapedeck.core.recording import Recording
 from tapedeck.db import destinations as table
 from tapedeck.db import rooms
-from tapedeck.db.engine import Database, DbSession
+from tapedeck.db.engine import Database
 from tapedeck.ports.sealer import Sealer
 
 __all__ = ["Renewed", "Vault"]
@@ -47,22 +47,26 @@ class Vault:
         self._sealer = sealer
         self._r2_endpoint = r2_endpoint
 
-    def seal(self, level: Mapping[str, Any]) -> dict[str, Any]:
-        """A level of wishes as it may be stored. InvalidError for an R2 bucket that nobody knows the place of."""
+    def seal(self, level: Mapping[str, Any], pointer: str = "") -> dict[str, Any]:
+        """A level of wishes as it may be stored; `pointer` is its place in the body it came in.
+
+        InvalidError for an R2 bucket that nobody knows the place of.
+        """
         sealed = dict(level)
         if level.get("storage_config") is not None:
-            sealed["storage_config"] = self.seal_storage(level["storage_config"])
+            sealed["storage_config"] = self.seal_storage(level["storage_config"], f"{pointer}/storage_config")
         return sealed
 
-    def seal_storage(self, storage: Mapping[str, Any]) -> dict[str, Any]:
+    def seal_storage(self, storage: Mapping[str, Any], pointer: str = "/storage_config") -> dict[str, Any]:
         """A storage as it may be stored. InvalidError as of `seal`."""
         if SEALED in storage:
             return dict(storage)
         shown, secrets = split_storage(storage)
         if shown["type"] == "cloudflare" and not (shown.get("account_id") or shown.get("endpoint")):
             if self._r2_endpoint is None:
-                text = '"storage_config.account_id" is required: this server has no R2 account of its own'
-                raise InvalidError(text, (FieldProblem("/storage_config/account_id", text),))
+                field = f"{pointer}/account_id"
+                text = f'"{field[1:].replace("/", ".")}" is required: this server has no R2 account of its own'
+                raise InvalidError(text, (FieldProblem(field, text),))
             shown["endpoint"] = self._r2_endpoint
         return shown | {SEALED: self._sealer.seal(secrets)}
 
@@ -71,14 +75,13 @@ class Vault:
         secrets = {} if destination.sealed is None else self._sealer.unseal(destination.sealed)
         return dict(destination.storage) | secrets
 
-    async def place(
+    def places(
         self,
-        session: DbSession,
         recording: Recording,
         *levels: Mapping[str, Any] | None,
         layers: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> list[Destination]:
-        """Write down where the files of a new recording go, which is stored already. Levels and layers are sealed.
+        """Where the files of a new recording go. Levels and layers are sealed.
 
         `layers` has the storages of single layers of a track recording. InvalidError when the files would go nowhere.
         """
@@ -92,8 +95,6 @@ class Vault:
         if not found:
             text = '"realtimekit_bucket_config.enabled" must be true, as there is no other storage to keep the files in'
             raise InvalidError(text, (FieldProblem("/realtimekit_bucket_config/enabled", text),))
-        for destination in found:
-            await table.add_destination(session, destination)
         return found
 
     async def renew(self) -> Renewed:

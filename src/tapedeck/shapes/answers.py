@@ -226,12 +226,21 @@ class ActiveRecording(TypedDict):
     recording_duration: NotRequired[Annotated[int, Field(description="Seconds, without pauses.", examples=[1800])]]
 
 
+class StorageError(TypedDict):
+    """Why a storage does not take the files, for its owner."""
+
+    type: Annotated[str, Field(examples=["aws"])]
+    message: Annotated[str, Field(examples=["The bucket does not exist."])]
+    final: Annotated[bool, Field(description="Nothing is tried any more.")]
+
+
 class StartedRecording(ActiveRecording):
     """A recording with its reasons."""
 
     start_reason: StartReason
     stop_reason: NotRequired[StopReason]
     storage_config: Annotated[dict[str, Any] | None, Field(description="Where else it goes, without its secrets.")]
+    storage_errors: NotRequired[Annotated[list[StorageError], Field(description="What keeps files from there.")]]
 
 
 class Recording(StartedRecording):
@@ -244,6 +253,7 @@ class ListedRecording(ActiveRecording):
     """A recording in a list."""
 
     storage_config: Annotated[dict[str, Any] | None, Field(description="Where else it goes, without its secrets.")]
+    storage_errors: NotRequired[Annotated[list[StorageError], Field(description="What keeps files from there.")]]
     meeting: Meeting
 
 

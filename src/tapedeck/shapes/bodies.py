@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from tapedeck.core.errors import FieldProblem, InvalidError
 from tapedeck.core.meeting import MeetingStatus
 from tapedeck.core.naming import PREFIX_LIMIT, is_prefix
+from tapedeck.shapes.storage import StorageConfig, storage_values
 from tapedeck.shapes.webhooks import EventName, SentEventName
 
 __all__ = [
@@ -37,7 +38,7 @@ _LATER = "is not supported by this server yet"
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, hide_input_in_errors=True)
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -54,8 +55,15 @@ def parse(model: type[M], body: Any, prefix: str = "") -> M:
         raise InvalidError("; ".join(p.message for p in problems), problems) from exc
 
 
+_IMPLIED = {"union_tag_not_found": ["type"], "union_tag_invalid": ["type"]}
+
+
 def _problem(error: ErrorDetails, prefix: str) -> FieldProblem:
     path = [str(part) for part in error["loc"]]
+    if "storage_config" in path:  # what follows is the name of the type: where the body was checked, not a field of it
+        place = path.index("storage_config") + 1
+        path[place:] = path[place + 1 :] + _IMPLIED.get(error["type"], [])
+        path += [str(error["ctx"]["field"])] if error["type"] == "no_secret" else []
     pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
     return FieldProblem(pointer, f'{prefix}"{".".join(path)}" {_reason(error)}')
 
@@ -63,8 +71,10 @@ def _problem(error: ErrorDetails, prefix: str) -> FieldProblem:
 def _reason(error: ErrorDetails) -> str:
     limits = error.get("ctx", {})
     match error["type"]:
-        case "missing":
+        case "missing" | "no_secret" | "union_tag_not_found":
             return "is required"
+        case "union_tag_invalid":
+            return f"must be one of {limits['expected_tags']}"
         case "string_type":
             return "must be a string"
         case "bool_type":
@@ -117,12 +127,6 @@ def _not_true(value: bool | None) -> bool | None:
     return value
 
 
-def _bucket(value: bool) -> bool:
-    if not value:
-        raise _refuse("must be true: there is no other storage, and the recording would be kept nowhere")
-    return value
-
-
 def _prefix(value: str) -> str:
     if not is_prefix(value):
         raise _refuse(f"must be 1 to {PREFIX_LIMIT} letters, digits or underscores")
@@ -157,7 +161,7 @@ class _AudioConfig(_Body):
 
 
 class _BucketConfig(_Body):
-    enabled: Annotated[bool, AfterValidator(_bucket)]
+    enabled: bool
 
 
 class _FilmConfig(_Body):
@@ -169,7 +173,7 @@ class _FilmConfig(_Body):
     realtimekit_bucket_config: _BucketConfig | None = None
     dyte_bucket_config: _BucketConfig | None = None
     audio_config: _AudioConfig | None = None
-    storage_config: _Later = None
+    storage_config: StorageConfig | None = None
 
     def config(self) -> dict[str, Any]:
         """What was given, as JSON values: a level of wishes for `core.options`."""
@@ -177,6 +181,8 @@ class _FilmConfig(_Body):
         old_name = given.pop("dyte_bucket_config", None)
         if old_name is not None:
             given.setdefault("realtimekit_bucket_config", old_name)
+        if "storage_config" in self.model_fields_set:  # `null` says that there is none, whatever a weaker level has
+            given["storage_config"] = None if self.storage_config is None else storage_values(self.storage_config)
         return given
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from tapedeck.core.destination import Destination, DestinationKind, DestinationState, public_storage
 from tapedeck.core.errors import FieldProblem
 from tapedeck.core.meeting import App, Meeting, Participant, Preset
 from tapedeck.core.paging import Listing
@@ -118,23 +119,34 @@ def error_body(status: int, message: str, code: int, problems: Sequence[FieldPro
 # Recordings
 
 
-def started_recording(recording: Recording, video_url: str | None, audio_url: str | None) -> dict[str, Any]:
+def started_recording(
+    recording: Recording, video_url: str | None, audio_url: str | None, places: Sequence[Destination] = ()
+) -> dict[str, Any]:
     """Answer to a start: everything but the meeting."""
-    return _base(recording, video_url, audio_url) | _reasons(recording) | {"storage_config": None}
+    return _base(recording, video_url, audio_url) | _reasons(recording) | _storage(places)
 
 
 def full_recording(
-    recording: Recording, meeting: Meeting, video_url: str | None, audio_url: str | None
+    recording: Recording,
+    meeting: Meeting,
+    video_url: str | None,
+    audio_url: str | None,
+    places: Sequence[Destination] = (),
 ) -> dict[str, Any]:
     """Answer to a get or to an action: everything there is."""
-    return started_recording(recording, video_url, audio_url) | {"meeting": meeting_body(meeting, listed=True)}
+    body = started_recording(recording, video_url, audio_url, places)
+    return body | {"meeting": meeting_body(meeting, listed=True)}
 
 
 def listed_recording(
-    recording: Recording, meeting: Meeting, video_url: str | None, audio_url: str | None
+    recording: Recording,
+    meeting: Meeting,
+    video_url: str | None,
+    audio_url: str | None,
+    places: Sequence[Destination] = (),
 ) -> dict[str, Any]:
     """An item of a list: without the reasons."""
-    more = {"storage_config": None, "meeting": meeting_body(meeting, listed=True)}
+    more = _storage(places) | {"meeting": meeting_body(meeting, listed=True)}
     return _base(recording, video_url, audio_url) | more
 
 
@@ -163,6 +175,20 @@ def _base(recording: Recording, video_url: str | None, audio_url: str | None) ->
     if seconds is not None:
         body["recording_duration"] = seconds
     return body
+
+
+def _storage(places: Sequence[Destination]) -> dict[str, Any]:
+    """Where else it goes, without the secrets; and what the owner of a storage can mend."""
+    outside = [place for place in places if place.kind is not DestinationKind.BUCKET]
+    body: dict[str, Any] = {
+        "storage_config": next((public_storage(place.storage) for place in outside if place.layer is None), None)
+    }
+    errors = [
+        {"type": place.storage.get("type"), "message": place.error, "final": place.state is DestinationState.FAILED}
+        for place in outside
+        if place.error is not None and place.state is not DestinationState.DONE
+    ]
+    return body | ({"storage_errors": errors} if errors else {})
 
 
 def _reasons(recording: Recording) -> dict[str, Any]:
@@ -204,10 +230,17 @@ def meeting_body(meeting: Meeting, listed: bool = False) -> dict[str, Any]:
         "session_keep_alive_time_in_secs": int(seconds) if seconds == int(seconds) else seconds,
     }
     if meeting.recording_config is not None:
-        body["recording_config"] = dict(meeting.recording_config)
+        body["recording_config"] = _config(meeting.recording_config)
     if meeting.ai_config is not None and not listed:
         body["ai_config"] = dict(meeting.ai_config)
     return body
+
+
+def _config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A level of wishes without secrets."""
+    if "storage_config" not in config:
+        return dict(config)
+    return {**config, "storage_config": public_storage(config["storage_config"])}
 
 
 def participant_body(participant: Participant, token: str | None = None) -> dict[str, Any]:

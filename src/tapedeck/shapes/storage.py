@@ -64,7 +64,9 @@ def _endpoint(value: str) -> str | None:
     if problem := url_problem(value):
         return problem
     parts = urlsplit(value)
-    return "must be only a scheme, a host and a port" if parts.query or parts.fragment or parts.path.strip("/") else None
+    return (
+        "must be only a scheme, a host and a port" if parts.query or parts.fragment or parts.path.strip("/") else None
+    )
 
 
 def _credentials(value: str) -> str | None:
@@ -212,7 +214,7 @@ class Sftp(_Storage):
             wanted = {"KEY": "private_key", "PASSWORD": "password"}.get(str(value.get("auth_method")))
             given = value.get(wanted) if wanted else None
             if wanted and (given is None or (isinstance(given, str) and not given.strip())):
-                raise PydanticCustomError("method", "{field}", {"field": wanted})
+                raise PydanticCustomError("no_secret", "{field}", {"field": wanted})
         return value
 
 

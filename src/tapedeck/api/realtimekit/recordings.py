@@ -87,7 +87,10 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, recordings: Recording
         page = query.page()
         query.done()
         found = await recordings.list(entry.app, wanted, page)
-        items = [realtimekit.listed_recording(v.recording, v.meeting, v.video_url, v.audio_url) for v in found.items]
+        items = [
+            realtimekit.listed_recording(v.recording, v.meeting, v.video_url, v.audio_url, v.places)
+            for v in found.items
+        ]
         return Reply(realtimekit.listing(items, found))
 
     @routes.get(f"{prefix}/recordings/active-recording/{{meeting_id}}")
@@ -157,7 +160,8 @@ async def _start(recordings: RecordingService, entry: Entry, request: Request) -
     body = bodies.parse(bodies.StartBody, await read_json(request))
     allow_multiple = body.allow_multiple_recordings is True
     view = await recordings.start(entry.app, entry.principal, body.meeting_id.lower(), body.config(), allow_multiple)
-    return Reply(realtimekit.single(realtimekit.started_recording(view.recording, view.video_url, view.audio_url)))
+    said = realtimekit.started_recording(view.recording, view.video_url, view.audio_url, view.places)
+    return Reply(realtimekit.single(said))
 
 
 async def _active(recordings: RecordingService, entry: Entry, meeting_id: str) -> Response:
@@ -173,5 +177,5 @@ async def _act(recordings: RecordingService, entry: Entry, recording_id: str, re
 
 
 def _whole(view: RecordingView) -> Response:
-    body = realtimekit.full_recording(view.recording, view.meeting, view.video_url, view.audio_url)
+    body = realtimekit.full_recording(view.recording, view.meeting, view.video_url, view.audio_url, view.places)
     return Reply(realtimekit.single(body))
