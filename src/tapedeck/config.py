@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     ice_servers: Annotated[tuple[str, ...], NoDecode] = ()
     "STUN or TURN URLs, comma separated; none is contacted unless named here."
 
+    rate_limits: bool = False
+    "Count the calls of each token, and answer 429 to too many: RealtimeKit's published numbers."
     allow_private_urls: bool = False
     "Webhooks may go to private and loopback addresses."
     webhook_timeout_s: Annotated[float, Field(gt=0, le=60)] = 3.0

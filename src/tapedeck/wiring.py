@@ -8,7 +8,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +28,7 @@ from tapedeck.core.deadlines import Limits
 from tapedeck.core.delivery import Patience
 from tapedeck.core.destination import Destination, DestinationKind
 from tapedeck.core.errors import DestinationError, InvalidError, UnavailableError
+from tapedeck.core.quota import Limiter
 from tapedeck.core.signing import derive_key
 from tapedeck.db.engine import Database
 from tapedeck.media.codecs import missing_codecs
@@ -56,7 +57,7 @@ from tapedeck.workers.films import FilmWorker
 from tapedeck.workers.sweep import LogKeeper, run_deadlines
 from tapedeck.workers.upload import Bucket, UploadWorker
 
-__all__ = ["Node", "Settings", "build", "configure_logs", "issue_token", "load_settings", "owned_data_dir"]
+__all__ = ["Node", "Settings", "build", "configure_logs", "load_settings", "open_access", "owned_data_dir"]
 
 log = structlog.get_logger(__name__)
 
@@ -147,17 +148,15 @@ def _make_secret(path: Path) -> None:
         os.close(directory)
 
 
-async def issue_token(settings: Settings, name: str) -> tuple[str, str, str]:
-    """Account, app and text of a new token. Works beside a running server."""
+@contextlib.asynccontextmanager
+async def open_access(settings: Settings) -> AsyncIterator[AccessService]:
+    """Accounts, apps and tokens of a data directory. Works beside a running server."""
     os.umask(0o077)
     _make_data_dir(settings.data_dir)
     db = Database(settings.effective_database_url)
     try:
         await db.migrate()
-        access = AccessService(db, SystemClock(), _secret(settings))
-        boot = await access.bootstrap(settings.account_id or None, settings.app_id or None)
-        text = boot.token or (await access.issue_token(boot.account_id, name=name))[0]
-        return boot.account_id, boot.app.id, text
+        yield AccessService(db, SystemClock(), _secret(settings))
     finally:
         await db.aclose()
 
@@ -339,6 +338,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         link_key=link_key,
         clock=clock,
         ice_servers=settings.ice_servers,
+        limiter=Limiter() if settings.rate_limits else None,
         checks={"database": db.ping, "disk": _DiskCheck(settings.data_dir)},
     )
     return Node(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import jsonschema_rs
@@ -21,23 +22,12 @@ __all__ = ["check", "description", "empty_app"]
 @lru_cache(1)
 def empty_app() -> FastAPI:
     """The application without anything behind it: its routes can be looked at, not asked."""
-    none = cast(Any, None)
-    return create_app(
-        access=none,
-        meetings_service=none,
-        presets_service=none,
-        attendance_service=none,
-        hosting_service=none,
-        recordings_service=none,
-        webhooks_service=none,
-        deliveries_service=none,
-        feed=none,
-        signer=none,
-        whip=none,
-        store=none,
-        link_key=b"",
-        clock=none,
-    )
+    nothing: dict[str, Any] = {
+        name: None
+        for name, wanted in inspect.signature(create_app).parameters.items()
+        if wanted.default is inspect.Parameter.empty
+    }
+    return create_app(**nothing)
 
 
 @lru_cache(1)

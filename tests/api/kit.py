@@ -20,6 +20,7 @@ from tests.service.world import World, make_world
 from tapedeck.api.app import create_app
 from tapedeck.core.errors import ConflictError, InvalidError, NotFoundError, TapedeckError
 from tapedeck.core.meeting import Participant
+from tapedeck.core.quota import Limiter
 from tapedeck.ports.sources import PeerInfo
 from tapedeck.ports.whip import WhipAnswer, WhipPatched
 
@@ -95,7 +96,7 @@ async def _hold(response: httpx.Response) -> None:
 
 
 @asynccontextmanager
-async def make_site(root: Path, public_url: str = "http://test") -> AsyncIterator[Site]:
+async def make_site(root: Path, public_url: str = "http://test", limiter: Limiter | None = None) -> AsyncIterator[Site]:
     """A site whose server answers unexpected errors like a deployed one."""
     async with make_world(root, public_url) as world:
         whip = NotingWhip()
@@ -115,6 +116,7 @@ async def make_site(root: Path, public_url: str = "http://test") -> AsyncIterato
             link_key=world.link_key,
             clock=world.clock,
             ice_servers=["stun:stun.example.org:3478"],
+            limiter=limiter,
             checks={"database": world.db.ping},
         )
         transport = httpx.ASGITransport(app)

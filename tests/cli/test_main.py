@@ -55,9 +55,9 @@ def test_a_token_is_made_beside_no_server_and_for_nobody_else_s_eyes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
-    assert run(monkeypatch, "token", "--data-dir", str(data)) == 0
+    assert run(monkeypatch, "token", "create", "--data-dir", str(data)) == 0
     first = capsys.readouterr().out.split()
-    assert run(monkeypatch, "token", "--data-dir", str(data)) == 0
+    assert run(monkeypatch, "token", "create", "--data-dir", str(data)) == 0
     second = capsys.readouterr().out.split()
     assert first[:4] == second[:4], "the same account and app"
     assert first[5].startswith("tdk_") and first[5] != second[5]
@@ -79,16 +79,16 @@ def test_a_key_file_that_holds_no_key_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes
 ) -> None:
     (tmp_path / "secret.key").write_bytes(content)
-    assert run(monkeypatch, "token", "--data-dir", str(tmp_path)) == 1
+    assert run(monkeypatch, "token", "create", "--data-dir", str(tmp_path)) == 1
     assert "secret.key" in sentence(capsys)
 
 
-@pytest.mark.parametrize("wanted", ["token", "serve"])
+@pytest.mark.parametrize("wanted", [["token", "create"], ["serve"]])
 def test_a_data_directory_that_cannot_be_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, wanted: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, wanted: list[str]
 ) -> None:
     (tmp_path / "file").touch()
-    assert run(monkeypatch, wanted, "--data-dir", str(tmp_path / "file" / "data")) == 1
+    assert run(monkeypatch, *wanted, "--data-dir", str(tmp_path / "file" / "data")) == 1
     assert "--data-dir" in sentence(capsys)
 
 
@@ -138,7 +138,7 @@ def test_an_error_of_the_system_is_one_sentence(
         raise OSError(28, "No space left on device", "/x")
 
     monkeypatch.setattr(wiring, "load_settings", refuse)
-    assert run(monkeypatch, "token") == 1
+    assert run(monkeypatch, "token", "list") == 1
     assert sentence(capsys) == "tapedeck: No space left on device: /x"
 
 

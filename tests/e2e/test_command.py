@@ -175,9 +175,9 @@ def test_the_snippet_that_serve_prints_runs_as_it_is(tmp_path: Path) -> None:
 
 def test_a_token_made_beside_a_running_server_works(tmp_path: Path) -> None:
     with served(tmp_path) as one:
-        done = run("token", "--data-dir", str(tmp_path / "data"), "--name", "second", cwd=tmp_path)
+        done = run("token", "create", "--data-dir", str(tmp_path / "data"), "--name", "second", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        account, app, token = (line.split()[1] for line in done.stdout.splitlines())
+        account, app, token, _ = (line.split()[1] for line in done.stdout.splitlines())
         kit = Cloudflare(base_url=f"{one.url}/client/v4", api_token=token).realtime_kit
         assert kit.meetings.get(app, account_id=account).data == []
         wrong = Cloudflare(base_url=f"{one.url}/client/v4", api_token=token[:-1] + "x").realtime_kit

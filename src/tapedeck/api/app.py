@@ -14,6 +14,7 @@ from tapedeck.api.health import Check
 from tapedeck.api.realtimekit import apps, meetings, participants, presets, recordings, sessions, webhooks
 from tapedeck.api.route import PlainRoute
 from tapedeck.api.v1 import deliveries, events
+from tapedeck.core.quota import Limiter
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.signer import Signer
 from tapedeck.ports.storage import ObjectStore
@@ -54,12 +55,14 @@ def create_app(
     link_key: bytes,
     clock: Clock,
     ice_servers: Sequence[str] = (),
+    limiter: Limiter | None = None,
     checks: Mapping[str, Check] | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The application of one server.
 
-    `link_key` is the key `store` signs its links with; `checks` are what `/health/ready` asks.
+    `link_key` is the key `store` signs its links with; `checks` are what `/health/ready` asks;
+    without a `limiter` nobody asks too often.
     """
     app = FastAPI(
         title="Tapedeck",
@@ -72,7 +75,7 @@ def create_app(
     )
     app.add_middleware(Edge)
     errors.install(app)
-    gate = Gate(access)
+    gate = Gate(access, limiter)
 
     routes = app.router
     routes.route_class = PlainRoute

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from tapedeck.core.access import AppPrincipal, ParticipantPrincipal, Principal
-from tapedeck.core.errors import DeniedError
+from tapedeck.api.describe import Who, operation_of
+from tapedeck.core.access import AppPrincipal, ParticipantPrincipal, Principal, TokenScope
+from tapedeck.core.errors import DeniedError, LimitError
 from tapedeck.core.meeting import App
+from tapedeck.core.quota import Limiter
 from tapedeck.service.access import AccessService
 
 __all__ = ["Entry", "Gate"]
@@ -25,23 +29,32 @@ class Entry:
 class Gate:
     """What each route asks before anything else. UnauthenticatedError, DeniedError, NotFoundError."""
 
-    def __init__(self, access: AccessService) -> None:
+    def __init__(
+        self, access: AccessService, limiter: Limiter | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._access = access
+        self._limiter = limiter
+        self._monotonic = monotonic
 
     async def identify(self, request: Request) -> Principal:
-        """Whoever sends the request, backend or participant."""
-        return await self._access.authenticate(_bearer(request))
+        """Whoever sends the request, backend or participant. LimitError when they ask too often."""
+        principal = await self._access.authenticate(_bearer(request))
+        self._count(request, principal)
+        return principal
 
     async def enter(self, request: Request, account_id: str, app_id: str) -> Entry:
-        """A backend that enters an app of its account."""
+        """A backend that enters an app of its account, with the scope that the route is described with."""
         entry = await self.enter_any(request, account_id, app_id)
         if not isinstance(entry.principal, AppPrincipal):
             raise DeniedError("Forbidden: this route needs an API token")
+        _check_scope(request, entry.principal)
         return entry
 
     async def enter_any(self, request: Request, account_id: str, app_id: str) -> Entry:
         """A backend, or a participant of the app: for the routes that people in a meeting may use."""
-        return Entry(*await self._access.enter(_bearer(request), account_id, app_id))
+        entry = Entry(*await self._access.enter(_bearer(request), account_id, app_id))
+        self._count(request, entry.principal)
+        return entry
 
     async def enter_browser(self, request: Request) -> Entry:
         """A participant; the app is the token's."""
@@ -54,7 +67,25 @@ class Gate:
         """A backend of an account."""
         principal = await self.identify(request)
         self._access.enter_account(principal, account_id)
+        if isinstance(principal, AppPrincipal):
+            _check_scope(request, principal)
         return principal
+
+    def _count(self, request: Request, principal: Principal) -> None:
+        if self._limiter is None:
+            return
+        who = principal.token.id if isinstance(principal, AppPrincipal) else principal.participant.id
+        refused = self._limiter.ask(who, "/recordings" in request.url.path, self._monotonic())
+        if refused is not None:
+            limit, wait_s = refused
+            raise LimitError(f"Too many requests: {limit.calls} {limit.what} in {limit.seconds} s are allowed", wait_s)
+
+
+def _check_scope(request: Request, principal: AppPrincipal) -> None:
+    """What a route says of itself (`describe`) is what is asked for."""
+    operation = operation_of(request.scope.get("endpoint"))
+    if operation is not None and operation.who is Who.ADMIN and principal.token.scope is not TokenScope.REALTIME_ADMIN:
+        raise DeniedError("Forbidden: this route needs a token with the scope Realtime Admin")
 
 
 def _bearer(request: Request) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -10,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from tapedeck import __version__, wiring
+from tapedeck.cli import accounts
+from tapedeck.core.access import TokenScope
 from tapedeck.core.errors import TapedeckError
 from tapedeck.core.layouts import Layout
 
@@ -21,6 +24,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+token_app = typer.Typer(help="API tokens of backends: make, list, revoke.", no_args_is_help=True)
+account_app = typer.Typer(help="Accounts, which have apps.", no_args_is_help=True)
+app_app = typer.Typer(help="Apps, which have meetings.", no_args_is_help=True)
+app.add_typer(token_app, name="token")
+app.add_typer(account_app, name="account")
+app.add_typer(app_app, name="app")
+_Account = Annotated[str | None, typer.Option(help="The account; default the first one, or all of them.")]
 _DataDir = Annotated[Path | None, typer.Option(help="Where everything is kept (TAPEDECK_DATA_DIR).")]
 
 
@@ -51,17 +61,66 @@ def serve(
     raise typer.Exit(command.run(wiring.load_settings(host=host, port=port, data_dir=data_dir), Console()))
 
 
-@app.command()
-def token(
+@token_app.command("create")
+def token_create(
     data_dir: _DataDir = None,
     name: Annotated[str, typer.Option(help="What the token is for.")] = "token",
+    account: _Account = None,
+    app_id: Annotated[str | None, typer.Option("--app", help="The only app it is good for; default all.")] = None,
+    scope: Annotated[
+        TokenScope, typer.Option(help="realtime: RealtimeKit's routes, and reading under /v1; realtime_admin: all.")
+    ] = TokenScope.REALTIME_ADMIN,
+    expires: Annotated[str | None, typer.Option(help="A span such as 12h or 30d, or an ISO 8601 time.")] = None,
 ) -> None:
-    """Make another API token of the first account and print it."""
-    import asyncio
+    """Make an API token and print it: it is shown once."""
+    settings = wiring.load_settings(data_dir=data_dir)
+    asyncio.run(accounts.create_token(settings, name, account, app_id, scope, expires, Console()))
 
-    account_id, app_id, text = asyncio.run(wiring.issue_token(wiring.load_settings(data_dir=data_dir), name))
-    console = Console()
-    console.print(f"account  {account_id}\napp      {app_id}\ntoken    {text}", highlight=False, soft_wrap=True)
+
+@token_app.command("list")
+def token_list(data_dir: _DataDir = None, account: _Account = None) -> None:
+    """List tokens, without their texts."""
+    asyncio.run(accounts.list_tokens(wiring.load_settings(data_dir=data_dir), account, Console()))
+
+
+@token_app.command("revoke")
+def token_revoke(
+    token_id: Annotated[str, typer.Argument(help="Its id, as `token list` prints it.")], data_dir: _DataDir = None
+) -> None:
+    """Make a token void at once, on a running server too."""
+    asyncio.run(accounts.revoke_token(wiring.load_settings(data_dir=data_dir), token_id, Console()))
+
+
+@account_app.command("create")
+def account_create(
+    account_id: Annotated[str | None, typer.Argument(help="Its id; default a random one.")] = None,
+    data_dir: _DataDir = None,
+) -> None:
+    """Make an account."""
+    asyncio.run(accounts.create_account(wiring.load_settings(data_dir=data_dir), account_id, Console()))
+
+
+@account_app.command("list")
+def account_list(data_dir: _DataDir = None) -> None:
+    """List accounts."""
+    asyncio.run(accounts.list_accounts(wiring.load_settings(data_dir=data_dir), Console()))
+
+
+@app_app.command("create")
+def app_create(
+    name: Annotated[str, typer.Argument(help="What people call it.")],
+    data_dir: _DataDir = None,
+    account: _Account = None,
+    app_id: Annotated[str | None, typer.Option("--id", help="Its id; default a random one.")] = None,
+) -> None:
+    """Make an app with the presets every app has."""
+    asyncio.run(accounts.create_app(wiring.load_settings(data_dir=data_dir), name, account, app_id, Console()))
+
+
+@app_app.command("list")
+def app_list(data_dir: _DataDir = None, account: _Account = None) -> None:
+    """List apps."""
+    asyncio.run(accounts.list_apps(wiring.load_settings(data_dir=data_dir), account, Console()))
 
 
 @app.command()

@@ -140,7 +140,7 @@ def _greet(console: Console, node: wiring.Node) -> None:
     if token:
         console.print(f"token    {token}   (shown this once)", highlight=False, soft_wrap=True)
     else:
-        console.print("token    as before; `tapedeck token` makes another", highlight=False)
+        console.print("token    as before; `tapedeck token create` makes another", highlight=False)
     snippet = _SNIPPET.format(
         url=node.public_url,
         token=f'"{token}"' if token else "TOKEN",

@@ -13,10 +13,12 @@ __all__ = ["AppPrincipal", "ParticipantPrincipal", "Principal", "Token", "TokenO
 
 
 class TokenScope(StrEnum):
-    """What a token may do. Both may do everything there is so far; they are kept apart for what will come."""
+    """What a token may do: RealtimeKit's own routes take both, as published; what changes things under `/v1`, one."""
 
     REALTIME_ADMIN = "realtime_admin"
+    "Everything."
     REALTIME = "realtime"
+    "All of the RealtimeKit face; under `/v1` only reading."
 
 
 class TokenOrigin(StrEnum):

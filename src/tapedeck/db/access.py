@@ -22,11 +22,13 @@ __all__ = [
     "contains",
     "count",
     "empty_timeouts",
+    "every_app",
     "find_account",
     "find_app",
     "find_token",
     "first_account",
     "first_app",
+    "list_accounts",
     "list_apps",
     "list_tokens",
     "revive_token",
@@ -68,6 +70,19 @@ async def find_account(session: AsyncSession, account_id: str) -> str | None:
 async def first_account(session: AsyncSession) -> str | None:
     """The oldest account."""
     return (await session.execute(select(AccountRow.id).order_by(AccountRow.created_at).limit(1))).scalar()
+
+
+async def list_accounts(session: AsyncSession) -> Sequence[str]:
+    """Ids of all accounts, oldest first."""
+    return list((await session.execute(select(AccountRow.id).order_by(AccountRow.created_at, AccountRow.id))).scalars())
+
+
+async def every_app(session: AsyncSession, account_id: str | None) -> Sequence[App]:
+    """Apps of an account, or all, oldest first."""
+    rows = select(AppRow).order_by(AppRow.created_at, AppRow.id)
+    if account_id is not None:
+        rows = rows.where(AppRow.account_id == account_id)
+    return [to_app(row) for row in (await session.execute(rows)).scalars()]
 
 
 async def add_app(session: AsyncSession, app: App) -> None:

@@ -18,7 +18,7 @@ from uuid import uuid4
 import jwt
 
 from tapedeck.core.access import AppPrincipal, ParticipantPrincipal, Principal, Token, TokenOrigin, TokenScope
-from tapedeck.core.errors import DeniedError, InvalidError, NotFoundError, UnauthenticatedError
+from tapedeck.core.errors import ConflictError, DeniedError, InvalidError, NotFoundError, UnauthenticatedError
 from tapedeck.core.ids import is_account_id, is_app_id
 from tapedeck.core.meeting import App, Participant, Preset
 from tapedeck.core.paging import Listing, Page
@@ -203,13 +203,44 @@ class AccessService:
         now = whole_ms(self._clock.now())
         return Token(str(uuid4()), account_id, app_id, name, scope, origin, now, expires_at)
 
-    # Apps
+    # Accounts and apps
+
+    async def create_account(self, account_id: str | None = None) -> str:
+        """A new account, under this id or a random one. InvalidError, ConflictError when there is one."""
+        chosen = account_id or uuid4().hex
+        _check_settings(chosen, None, None)
+        async with self._db.write() as session:
+            if await tables.find_account(session, chosen) is not None:
+                raise ConflictError(f"There is an account {chosen} already")
+            await tables.add_account(session, chosen, whole_ms(self._clock.now()))
+        return chosen
+
+    async def list_accounts(self) -> Sequence[str]:
+        """Ids of all accounts, oldest first."""
+        async with self._db.read() as session:
+            return await tables.list_accounts(session)
+
+    async def every_app(self, account_id: str | None = None) -> Sequence[App]:
+        """Apps of an account, or all, oldest first."""
+        async with self._db.read() as session:
+            return await tables.every_app(session, account_id)
+
+    async def bootstrap_ids(self, account_id: str = "", app_id: str = "") -> tuple[str, str]:
+        """The account and the app that are meant when none is named: those of `bootstrap`, made when there are none."""
+        boot = await self.bootstrap(account_id or None, app_id or None, show_token=False)
+        return boot.account_id, boot.app.id
 
     async def create_app(self, account_id: str, name: str, app_id: str | None = None) -> App:
-        """A new app with the presets every app has. NotFoundError for an unknown account."""
+        """A new app with the presets every app has.
+
+        NotFoundError for an unknown account; InvalidError, ConflictError for an id that cannot be or is there.
+        """
+        _check_settings(None, app_id, None)
         async with self._db.write() as session:
             if await tables.find_account(session, account_id) is None:
                 raise NotFoundError(f"Account not found: {account_id}")
+            if app_id is not None and await tables.find_app(session, app_id) is not None:
+                raise ConflictError(f"There is an app {app_id} already")
             return await self._add_app(session, account_id, app_id or str(uuid4()), name)
 
     async def list_apps(
@@ -233,12 +264,16 @@ class AccessService:
     # First start
 
     async def bootstrap(
-        self, account_id: str | None = None, app_id: str | None = None, api_token: str | None = None
+        self,
+        account_id: str | None = None,
+        app_id: str | None = None,
+        api_token: str | None = None,
+        show_token: bool = True,
     ) -> Bootstrap:
         """See to an account, an app and a token: the configured ones, else those that are there, else new ones.
 
         InvalidError when a configured id or token cannot be used. A configured token that replaces another makes that
-        one void.
+        one void. Without `show_token` no token is made.
         """
         _check_settings(account_id, app_id, api_token)
         now = whole_ms(self._clock.now())
@@ -253,7 +288,7 @@ class AccessService:
                 raise InvalidError(f"APP_ID {app.id} belongs to another account")
             text: str | None = None
             tokens = await tables.list_tokens(session)
-            if api_token is None and not any(t.account_id == chosen and t.is_valid(now) for t in tokens):
+            if api_token is None and show_token and not any(t.account_id == chosen and t.is_valid(now) for t in tokens):
                 text = f"tdk_{secrets.token_urlsafe(32)}"
                 token = self._new_token(chosen, None, "first", TokenScope.REALTIME_ADMIN, TokenOrigin.ISSUED)
                 await tables.add_token(session, token, _digest(text))

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from tapedeck.api.auth import Gate
 from tapedeck.api.chapters import DELIVERIES
-from tapedeck.api.describe import PAGE, SPAN, Param, describe
+from tapedeck.api.describe import PAGE, SPAN, Param, Who, describe
 from tapedeck.api.http import Reply, read_json
 from tapedeck.api.realtimekit.meetings import PREFIX
 from tapedeck.api.realtimekit.queries import Query
@@ -72,14 +72,21 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, deliveries: DeliveryS
         return Reply(single(delivery_body(await deliveries.get(entry.app, *ids))))
 
     @routes.post(f"{hook}/deliveries/{{delivery_id}}/redeliver")
-    @describe(DELIVERIES, "Send a delivery again, under its old id", data=answers.Delivery, fails=_QUEUED)
+    @describe(DELIVERIES, "Send a delivery again, under its old id", Who.ADMIN, data=answers.Delivery, fails=_QUEUED)
     async def redeliver(account_id: str, app_id: str, webhook_id: str, delivery_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         ids = parse_uuid(webhook_id, "webhook_id"), parse_uuid(delivery_id, "delivery_id")
         return Reply(single(delivery_body(await deliveries.redeliver(entry.app, *ids))))
 
     @routes.post(f"{hook}/redeliver")
-    @describe(DELIVERIES, "Send a range again", data=answers.Redelivered, body=bodies.RedeliverBody, fails=_DISABLED)
+    @describe(
+        DELIVERIES,
+        "Send a range again",
+        Who.ADMIN,
+        data=answers.Redelivered,
+        body=bodies.RedeliverBody,
+        fails=_DISABLED,
+    )
     async def redeliver_range(account_id: str, app_id: str, webhook_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         webhook_id = parse_uuid(webhook_id, "webhook_id")
@@ -96,7 +103,13 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, deliveries: DeliveryS
 
     @routes.post(f"{hook}/test")
     @describe(
-        DELIVERIES, "Send a test event", data=answers.Delivery, body=bodies.SampleBody, status=201, fails=_DISABLED
+        DELIVERIES,
+        "Send a test event",
+        Who.ADMIN,
+        data=answers.Delivery,
+        body=bodies.SampleBody,
+        status=201,
+        fails=_DISABLED,
     )
     async def test(account_id: str, app_id: str, webhook_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
