@@ -93,7 +93,7 @@ def make_log(
     media: list[tuple[int, str, EncodedFrame]] = []
     for index in range(people):
         person, peer = f"person-{index}", f"peer-{index}"
-        events.append(ParticipantJoined(0, person, peer, NAMES[index]))
+        events.append(ParticipantJoined(0, person, peer, NAMES[index % len(NAMES)]))
         for kind, codec in ((Kind.VIDEO, Codec.H264), (Kind.AUDIO, Codec.OPUS)):
             info = TrackInfo(f"{kind}-{index}", peer, person, kind, codec, channels=2 if kind is Kind.AUDIO else 0)
             writer.open_track(info)

@@ -1,12 +1,15 @@
 """Which picture is seen when: openings, cuts, mutes, losses, changes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.render.meetings import DELAY_NS, FPS, MS, SMALL, Meeting, Reel, S, clip, make
 
 from tapedeck.core.frames import Codec, Origin
+from tapedeck.core.layouts import Layout
 from tapedeck.core.timeline import (
+    AudioLevel,
     RecordingPaused,
     RecordingResumed,
     RecordingStarted,
@@ -207,3 +210,62 @@ def test_in_a_crowd_only_those_who_are_seen_are_decoded(tmp_path: Path) -> None:
             film.finish()
     film.close()
     assert film.stats.decoded <= 24 * 2 * FPS and film.stats.decoded >= 24 * (2 * FPS - 3)
+
+
+def two_in_turns(hidden_ns: int, key_every: int = 100_000) -> Meeting:
+    """Ada speaks, then Bob, then Ada; their cameras make a key frame at the beginning and never again."""
+    meeting = Meeting()
+    end_ns = 8 * S + 2 * hidden_ns
+    meeting.record(0, end_ns)
+    for who in ("ada", "bob"):
+        meeting.join(who, 0)
+        meeting.camera(who, 0, end_ns + S, size=(16, 16), key_every=key_every)
+        meeting.open(f"{who}-mic", who, f"{who}-peer", Codec.OPUS, Origin.CAMERA, 0)
+    for who, from_ns, until_ns in (("ada", 0, 2 * S), ("bob", 3 * S + hidden_ns, 5 * S + hidden_ns)):
+        for at_ns in range(from_ns, until_ns, 100 * MS):
+            meeting.event(AudioLevel(at_ns, f"{who}-mic", 20))
+    for at_ns in range(6 * S + 2 * hidden_ns, 7 * S + 2 * hidden_ns, 100 * MS):
+        meeting.event(AudioLevel(at_ns, "ada-mic", 20))
+    return meeting
+
+
+@pytest.mark.parametrize("hidden_s", [2, 45])
+def test_who_comes_into_view_is_there_at_once_however_long_they_were_hidden(tmp_path: Path, hidden_s: int) -> None:
+    """One is seen at a time. Whoever was hidden has no key frame since, and is shown as of now all the same."""
+    meeting = two_in_turns(hidden_s * S)
+    log = meeting.lay_down(tmp_path / "log", 10 * S + 2 * hidden_s * S)
+    reel = Reel()
+    video = replace(SMALL, width=32, height=18)
+    film = Film(log, "r", video, reel, layout=Layout.SINGLE, on_shown=reel.shown.append)
+    while not film.is_done:
+        if not film.work():
+            film.finish()
+    film.close()
+    people = [tile for _, tile, _ in reel.shown]
+    assert len(people) == len(reel.pictures)
+    changes = [n for n in range(1, len(people)) if people[n] != people[n - 1]]
+    assert [people[0], *(people[n] for n in changes)] == ["person:ada", "person:bob", "person:ada"]
+    for number, tile, media_time in reel.shown:
+        assert media_time is not None, f"picture {number} has nothing of {tile}"
+        track = f"{tile.removeprefix('person:')}-camera"
+        assert abs(meeting.captured_ns(track, media_time) + DELAY_NS - number * S // FPS) < 60 * MS
+    # Each frame is decoded at most once: those of Bob before he was seen, those of Ada while she was not.
+    assert film.stats.decoded <= 2 * len(reel.pictures) + 60 and film.stats.skipped == 0
+
+
+def test_a_key_frame_spares_what_came_before_it(tmp_path: Path) -> None:
+    log = two_in_turns(8 * S, key_every=30).lay_down(tmp_path / "log", 26 * S)
+    film = Film(log, "r", SMALL, Reel(), layout=Layout.SINGLE)
+    while not film.is_done:
+        if not film.work():
+            film.finish()
+    film.close()
+    assert film.stats.decoded <= film.stats.pictures + 100
+
+
+def test_hours_are_not_decoded_for_one_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was hidden for too long is initials until their next key frame."""
+    monkeypatch.setattr("tapedeck.render.pictures._CATCH_UP_NS", 2 * S)
+    log = two_in_turns(4 * S).lay_down(tmp_path / "log", 18 * S)
+    reel = make(log, layout=Layout.SINGLE)
+    assert set(reel.media_times("person:bob")) == {None}

@@ -25,6 +25,9 @@ _S = 1_000_000_000
 _LEVEL_EVERY_NS = 100_000_000
 _KEEP_REPORTS = 5
 KEY_AGAIN_NS = 500_000_000
+KEY_EVERY_NS = 20_000_000_000
+"""A sender is asked for a key frame when it made none for so long: a render that shows somebody whom it did not show
+before has to decode from the last one."""
 _KEY_TRIES_FAST = 10
 _KEY_TRIES = 40
 """Asked every 500 ms for 5 s, then every 2 s for a minute."""
@@ -51,6 +54,8 @@ class TrackRecorder:
         self._skipped = True
         self._key_due_ns: int | None = None
         self._key_tries = 0
+        self._key_old_ns = 0
+        "When the last stored key frame is too old."
         self._level_due_ns = 0
         self._loudest = 127
 
@@ -154,6 +159,12 @@ class TrackRecorder:
         self._skipped = False
         return flags
 
+    def _refresh_key(self, flags: FrameFlags, arrival_ns: int) -> None:
+        """Note a key frame, or ask once for one because the last is old."""
+        if not flags & FrameFlags.KEY and self._key_due_ns is None:
+            self._control.request_keyframe()
+        self._key_old_ns = arrival_ns + KEY_EVERY_NS
+
     def _keep(self, frame: EncodedFrame, arrival: int, at: int) -> None:
         """Store a frame. One that comes after a progress arrived after it: so render places it behind."""
         session = self._session
@@ -162,6 +173,8 @@ class TrackRecorder:
         flags = frame.flags
         if self._skipped or self._key_due_ns is not None:
             flags = self._look_at_key(flags, arrival)
+        if self._video and (arrival > self._key_old_ns or flags & FrameFlags.KEY):
+            self._refresh_key(flags, arrival)
         passed = session.passed_at_ns
         session.store(
             self.info.track_id,

@@ -104,14 +104,14 @@ class TrackFeed:
         """Begin reading at the last key frame before `arrival_ns`."""
         self._reader.seek_key(arrival_ns)
 
-    def again_from(self, key: EncodedFrame, until: EncodedFrame) -> Iterator[EncodedFrame]:
+    def again_from(self, first: EncodedFrame, until: EncodedFrame) -> Iterator[EncodedFrame]:
         """The frames from one that was taken up to another that was taken, both included, read once more."""
         with self._log.track(self.info.track_id) as reader:
-            reader.seek_key(key.arrival_ns)
+            reader.seek_key(first.arrival_ns)
             begun = False
             while frames := reader.poll(_BATCH):
                 for frame in frames:
-                    begun = begun or _same(frame, key)
+                    begun = begun or _same(frame, first)
                     if begun:
                         yield frame
                     if _same(frame, until):

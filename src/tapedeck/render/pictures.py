@@ -20,8 +20,9 @@ __all__ = ["CAMERA_OFF_NS", "TrackPictures"]
 
 CAMERA_OFF_NS = 2_000_000_000
 """A camera whose last picture is older than this is off."""
-_CATCH_UP_NS = 30_000_000_000
-"""A track that was not shown is decoded from its last key frame if that is not longer ago; costs a second or two."""
+_CATCH_UP_NS = 300_000_000_000
+"""A track that was not shown is decoded from where it was left, or from its last key frame if that came later; not if
+both are longer ago than this. No frame is decoded twice, so this never costs more than decoding it all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,10 @@ class TrackPictures:
         self._ahead: _Timed | None = None
         self._cut = -1
         "The span in which something was shown last."
-        self._key: TimedFrame | None = None
-        "The last key frame that was taken, decoded or not."
+        self._first_passed: TimedFrame | None = None
+        "The one of the frames taken while nobody looked to go on decoding with; None to wait for a key frame."
         self._passed: TimedFrame | None = None
-        "The last frame that was taken while nobody looked; None when the decoder has seen everything since the key."
+        "The last frame that was taken while nobody looked; None when the decoder has seen all that it needs."
 
     @property
     def stats(self) -> DecodeStats:
@@ -112,23 +113,22 @@ class TrackPictures:
             self._pass(timed)
 
     def _decode(self, timed: TimedFrame) -> Picture | None:
-        if timed.frame.is_key:
-            self._key = timed
         return self._decoder.decode(timed.frame)
 
     def _pass(self, timed: TimedFrame) -> None:
-        if timed.frame.is_key:
-            self._key = timed
+        if timed.frame.is_key or (self._passed is None and not self._decoder.waiting):
+            self._first_passed = timed
         self._passed = timed
 
     def _catch_up(self, cut: Cut) -> None:
-        """Decode what passed unseen, from its last key frame on; if that is too much, wait for the next key frame."""
-        key, last, self._passed = self._key, self._passed, None
-        self._decoder.reset()
-        if key is None or last is None or last.capture_ns - key.capture_ns > _CATCH_UP_NS:
+        """Decode what passed unseen, as far as it is needed; if that is too much, wait for the next key frame."""
+        first, last = self._first_passed, self._passed
+        self._first_passed = self._passed = None
+        if first is None or last is None or last.capture_ns - first.capture_ns > _CATCH_UP_NS:
+            self._decoder.reset()
             return
         picture = None
-        for frame in self.feed.again_from(key.frame, last.frame):
+        for frame in self.feed.again_from(first.frame, last.frame):
             picture = self._decoder.decode(frame)
         if picture is not None and last.capture_ns in cut:
             self._now = _Timed(picture, last.capture_ns)

@@ -1,0 +1,36 @@
+"""What a track asks of its sender while it is recorded."""
+
+from tests.capture.room import MS, Room, S
+
+from tapedeck.capture.track import KEY_EVERY_NS
+
+
+def test_a_sender_who_makes_no_key_frames_is_asked_for_one_now_and_then() -> None:
+    """So that whoever is shown again after a while need not be decoded from an hour ago."""
+    room = Room()
+    peer = room.join("ada")
+    video, audio = room.video(peer), room.audio(peer)
+    room.start("r", 0)
+    video.send(0, key=True)
+    asked = len(video.asked)
+    room.play([video, audio], 40 * MS, 65 * S, key_every_ns=1000 * S)
+    later = video.asked[asked:]
+    assert [round(at / S) for at in later] == [20, 40, 60]
+    assert audio.asked == []
+
+
+def test_a_sender_who_makes_key_frames_is_left_alone() -> None:
+    room = Room()
+    video = room.video(room.join("ada"))
+    room.start("r", 0)
+    video.send(0, key=True)
+    asked = len(video.asked)
+    room.play([video], 40 * MS, 90 * S, key_every_ns=KEY_EVERY_NS)
+    assert len(video.asked) == asked
+
+
+def test_nobody_is_asked_who_is_not_recorded() -> None:
+    room = Room()
+    video = room.video(room.join("ada"))
+    room.play([video], 0, 65 * S, key_every_ns=1000 * S)
+    assert video.asked == []
