@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapedeck.core.geometry import Placement, Rect, Size, cover, even, fit
+from tapedeck.core.geometry import Placement, Rect, Size, between, cover, even, fit
 
 sides = st.integers(1, 5000)
 even_sides = st.integers(1, 1000).map(lambda n: 2 * n)
@@ -76,3 +76,18 @@ def test_the_usual_cases() -> None:
 
 def test_even_rounds_down() -> None:
     assert [even(n) for n in (0, 1, 2, 3, 719)] == [0, 0, 2, 2, 718]
+
+
+rects = st.builds(
+    lambda x, y, w, h: Rect(2 * x, 2 * y, 2 * w, 2 * h), *[st.integers(0, 900)] * 2, *[st.integers(1, 900)] * 2
+)
+
+
+@given(rects, rects, st.floats(0, 1))
+def test_on_the_way_from_one_rectangle_to_another(first: Rect, second: Rect, share: float) -> None:
+    assert between(first, second, 0) == first and between(first, second, 1) == second
+    rect = between(first, second, share)
+    assert all(n % 2 == 0 for n in (rect.x, rect.y, rect.width, rect.height)) and rect.width >= 2 and rect.height >= 2
+    left, top = min(first.x, second.x), min(first.y, second.y)
+    right, bottom = max(first.right, second.right), max(first.bottom, second.bottom)
+    assert rect.inside(Rect(left, top, right - left, bottom - top))

@@ -4,15 +4,17 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from tests.media.cameras import flat
 
 from tapedeck.core.choose import Tile, TileKind
-from tapedeck.core.geometry import Size
+from tapedeck.core.geometry import Rect, Size
 from tapedeck.core.layouts import Layout, arrange, grid
 from tapedeck.core.look import BACKGROUND, PLAIN_TILE, SPEAKING, colour_of, mix
 from tapedeck.core.scene import Scene
 from tapedeck.media.decode import Picture
 from tapedeck.media.fonts import Fonts
+from tapedeck.media.mark import MarkedCanvas
 from tapedeck.media.picture import planes_of, to_yuv
 from tapedeck.media.text import TextPainter
 from tapedeck.render.video import Painter
@@ -206,8 +208,9 @@ def test_caches_are_bounded() -> None:
     assert len(it._props.overlays) <= 96 and len(it._props.rings) <= 96
 
 
-LIVELY = 6
-"""Pictures that a dissolve takes at 30 per second."""
+STEPS = 6
+"""Pictures that a slide takes at 30 per second."""
+ONE, TWO = scene(person("ada")), scene(person("ada"), person("bob"))
 
 
 def seen(it: Painter) -> list[NDArray[np.uint8]]:
@@ -218,28 +221,53 @@ def is_same(one: list[NDArray[np.uint8]], two: list[NDArray[np.uint8]]) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
 
 
-def test_one_layout_dissolves_into_the_next() -> None:
-    it, ada, bob = painter(), picture(60), picture(200)
-    it.paint(scene(person("ada")), [ada])
-    both = scene(person("ada"), person("bob"))
+def columns_of(it: Painter, luma: int) -> tuple[int, int]:
+    """First and last column in the middle row that has a brightness."""
+    at = np.flatnonzero(np.abs(it.seen.planes[0][180].astype(int) - luma) <= 1)
+    return (int(at[0]), int(at[-1])) if len(at) else (-1, -1)
+
+
+def test_tiles_slide_to_their_new_places_and_who_comes_fades_in() -> None:
+    it, ada, bob = painter(), picture(120), picture(200)
+    it.paint(ONE, [ada])
+    rights, lumas = [], []
+    for _ in range(STEPS + 2):
+        it.paint(TWO, [ada, bob])
+        rights.append(columns_of(it, 120)[1])
+        lumas.append(int(seen(it)[0][180, 600]))
+    end = grid(2, CANVAS)[0].right - 1
+    assert 600 < rights[0] < 639 and rights == sorted(rights, reverse=True) and rights[STEPS:] == [end] * 2
+    assert len(set(rights[:STEPS])) == STEPS
+    assert lumas[STEPS:] == [200] * 2 and 150 < lumas[STEPS - 1] < 200
+    assert it.seen is it.canvas
+
+
+def test_who_leaves_is_gone_at_once() -> None:
+    it, ada = painter(), picture(120)
+    it.paint(TWO, [ada, picture(235)])
+    it.paint(ONE, [ada])
+    assert int(seen(it)[0].max()) < 200
+
+
+def test_who_takes_the_place_of_another_dissolves_into_it() -> None:
+    it, bob = painter(), scene(person("bob"))
+    it.paint(ONE, [picture(60)])
     shown = []
-    for _ in range(LIVELY + 3):
-        it.paint(both, [ada, bob])
-        shown.append(int(seen(it)[0][180, 480]))  # the middle of bob's tile
-    assert shown[:LIVELY] == sorted(set(shown[:LIVELY])) and 60 < shown[0] < 80 and 180 < shown[LIVELY - 1] < 200
-    assert shown[LIVELY:] == [200] * 3
+    for _ in range(STEPS + 1):
+        it.paint(bob, [picture(200)])
+        shown.append(int(seen(it)[0][180, 320]))
+    assert 60 < shown[0] < 80 and shown == sorted(shown) and shown[STEPS] == 200
 
 
-def test_people_go_on_moving_while_a_layout_dissolves() -> None:
-    it, one = painter(), scene(person("ada"))
-    it.paint(one, [picture(60)])
-    both = scene(person("ada"), person("bob"))
+def test_people_go_on_moving_while_they_slide() -> None:
+    it = painter()
+    it.paint(ONE, [picture(60)])
     for luma in (60, 100, 140, 180, 220, 230):
-        it.paint(both, [picture(luma), picture(luma)])
-        assert abs(int(seen(it)[0][180, 480]) - luma) <= 1
+        it.paint(TWO, [picture(luma), picture(20)])
+        assert abs(int(seen(it)[0][180, 100]) - luma) <= 1
 
 
-def test_nothing_dissolves_when_only_names_pictures_and_rings_change() -> None:
+def test_nothing_slides_when_only_names_pictures_and_rings_change() -> None:
     it = painter()
     it.paint(scene(person("ada", label="Ada"), person("bob")), [picture(60), picture(60)])
     for tiles in ((person("ada", label="Zoe"), person("bob")), (person("ada", speaking=True), person("bob"))):
@@ -249,51 +277,58 @@ def test_nothing_dissolves_when_only_names_pictures_and_rings_change() -> None:
 
 def test_when_nothing_changes_nothing_is_done() -> None:
     it, pictures = painter(), [picture(60), picture(90)]
-    both = scene(person("ada"), person("bob"))
-    it.paint(scene(person("ada")), pictures[:1])
-    for _ in range(LIVELY):
-        assert it.paint(both, pictures)
+    it.paint(ONE, pictures[:1])
+    for _ in range(STEPS):
+        assert it.paint(TWO, pictures)
     scaled = it.scaled
     for _ in range(5):
-        assert not it.paint(both, pictures)
+        assert not it.paint(TWO, pictures)
         assert it.seen is it.canvas
     assert it.scaled == scaled
 
 
-def test_a_cut_is_hard_and_ends_a_dissolve() -> None:
+def test_a_cut_is_hard_and_ends_a_slide() -> None:
     it, fresh = painter(), painter()
-    both = scene(person("ada"), person("bob"))
-    it.paint(scene(person("ada")), [picture(230)])
-    it.paint(both, [picture(60), picture(60)], is_cut=True)
-    fresh.paint(both, [picture(60), picture(60)])
+    it.paint(ONE, [picture(230)])
+    it.paint(TWO, [picture(60), picture(60)], is_cut=True)
+    fresh.paint(TWO, [picture(60), picture(60)])
     assert is_same(seen(it), seen(fresh))
-    it.paint(scene(person("ada")), [picture(230)])
-    it.paint(scene(person("ada")), [picture(40)], is_cut=True)
+    it.paint(ONE, [picture(230)])
+    it.paint(ONE, [picture(40)], is_cut=True)
     fresh = painter()
-    fresh.paint(scene(person("ada")), [picture(40)])
+    fresh.paint(ONE, [picture(40)])
     assert is_same(seen(it), seen(fresh))
 
 
-def test_a_camera_that_goes_off_in_a_dissolve_is_off_at_once() -> None:
+def test_a_camera_that_goes_off_in_a_slide_is_off_at_once() -> None:
     it = painter()
-    it.paint(scene(person("ada")), [picture(235)])
-    it.paint(scene(person("ada"), person("bob")), [None, None])
+    it.paint(ONE, [picture(235)])
+    it.paint(TWO, [None, None])
     assert max(int(seen(it)[0][20, 20]), int(seen(it)[0][180, 100])) < 90
 
 
-def test_layouts_that_change_faster_than_they_dissolve_end_where_they_should() -> None:
-    it, fresh = painter(), painter()
-    it.paint(scene(), [])
-    for count in (1, 2, 5, 3, 4, 2, 6):
-        tiles = scene(*(person(f"p{n}", speaking=n == 1) for n in range(count)))
-        for _ in range(2):
-            before = seen(it)
-            it.paint(tiles, [picture(60 + 20 * n) for n in range(count)])
-            assert max(np.abs(a.astype(int) - b).max() for a, b in zip(before[:1], seen(it)[:1], strict=True)) < 120
-    for _ in range(LIVELY):
-        it.paint(tiles, [picture(60 + 20 * n) for n in range(count)])
-    fresh.paint(tiles, [picture(60 + 20 * n) for n in range(count)])
+@pytest.mark.parametrize("size", [CANVAS, Size(720, 1280), Size(2, 2), Size(50, 34)])
+def test_layouts_that_change_faster_than_tiles_slide_end_where_they_should(size: Size) -> None:
+    it, fresh = painter(size), painter(size)
+    changes = [(n, layout) for n in (1, 2, 5, 3, 0, 4, 12, 6) for layout in Layout if layout is not Layout.AUTO]
+    for number, (count, layout) in enumerate(changes):
+        count = min(count, 1 if layout is Layout.SINGLE else 25)
+        tiles = tuple(person(f"p{(n + number) % 12}", speaking=n == 1) for n in range(count))
+        for _ in range(number % 4):
+            it.paint(Scene(tiles, layout), [picture(60 + 10 * n) for n in range(count)])
+    for _ in range(STEPS + 1):
+        it.paint(Scene(tiles, layout), [picture(60 + 10 * n) for n in range(count)])
+    fresh.paint(Scene(tiles, layout), [picture(60 + 10 * n) for n in range(count)])
     assert it.seen is it.canvas and is_same(seen(it), seen(fresh))
+
+
+def test_the_ring_goes_with_its_tile() -> None:
+    it = painter(Size(1280, 720))
+    loud = scene(person("ada", speaking=True), person("bob"))
+    it.paint(loud, [picture(60), picture(60)])
+    it.paint(scene(*loud.tiles, person("cy")), [picture(60)] * 3)
+    green = np.abs(it.seen.planes[0].astype(int) - to_yuv(SPEAKING)[0]) <= 3
+    assert green.sum() > 500
 
 
 @pytest.mark.parametrize("layout", [Layout.SPEAKER, Layout.SIDEBAR, Layout.SINGLE])
@@ -303,3 +338,15 @@ def test_the_tiles_of_a_scene_are_where_its_layout_says(layout: Layout) -> None:
     it.paint(Scene(tiles, layout), [picture(60 + 30 * n) for n in range(len(tiles))])
     for n, rect in enumerate(arrange(layout, len(tiles), CANVAS)):
         assert luma_at(it, rect.x + rect.width // 2, rect.y + rect.height // 2) == 60 + 30 * n
+
+
+def test_a_watermark_stays_where_it_is_while_tiles_slide_beneath_it() -> None:
+    mark, at = Image.new("RGBA", (40, 20), (255, 255, 255, 255)), Rect(300, 40, 40, 20)
+    it = Painter(CANVAS, TextPainter(Fonts([])), new_canvas=lambda size: MarkedCanvas(size, mark, at))
+    it.paint(TWO, [picture(60), picture(60)])
+    crowd = scene(*(person(f"p{n}") for n in range(4)), *TWO.tiles)
+    for tiles in (crowd, TWO, ONE, crowd):
+        for _ in range(STEPS + 2):
+            it.paint(tiles, [picture(60)] * len(tiles.tiles))
+            white = it.seen.planes[0] > 200
+            assert white[40:60, 300:340].all() and white.sum() == 800

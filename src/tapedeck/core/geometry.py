@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["Placement", "Rect", "Size", "cover", "even", "fit"]
+__all__ = ["Placement", "Rect", "Size", "between", "cover", "even", "fit"]
 
 
 def even(value: int) -> int:
@@ -57,6 +57,20 @@ class Rect:
     def overlaps(self, other: Rect) -> bool:
         """Whether they share a pixel."""
         return self.x < other.right and other.x < self.right and self.y < other.bottom and other.y < self.bottom
+
+
+def between(first: Rect, second: Rect, share: float) -> Rect:
+    """The rectangle on the straight way from one to another, `share` (0 to 1) of it done; even if both are."""
+    left, top, right, bottom = (
+        even(round(a + (b - a) * share))
+        for a, b in (
+            (first.x, second.x),
+            (first.y, second.y),
+            (first.right, second.right),
+            (first.bottom, second.bottom),
+        )
+    )
+    return Rect(left, top, max(right - left, 2), max(bottom - top, 2))
 
 
 @dataclass(frozen=True, slots=True)

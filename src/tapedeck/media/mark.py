@@ -91,7 +91,7 @@ class MarkedCanvas(Canvas):
         self._over = maker.done()
         self._is_laid = False
         self._under: Planes | None = None
-        "What is beneath the mark while it lies there; None of a mixture, which nobody paints on before it is filled."
+        "What is beneath the mark while it lies there."
 
     def seal(self) -> None:
         """Everything of this picture is painted."""
@@ -100,9 +100,8 @@ class MarkedCanvas(Canvas):
             super().blend(self._over)
             self._is_laid = True
 
-    def mix(self, first: Canvas, second: Canvas, share: float) -> None:
-        super().mix(first, second, share)
-        self._under, self._is_laid = None, True  # both have the mark, so that their mixture has it
+    def unseal(self) -> None:
+        self._lift(None)
 
     def part(self, rect: Rect) -> Planes:
         self._lift(rect)

@@ -165,18 +165,11 @@ class Canvas:
             blended >>= 8
             plane[where] = blended
 
-    def mix(self, first: Canvas, second: Canvas, share: float) -> None:
-        """Show two canvases of the same size through each other: `share` of the second, 0 to 1."""
-        weight = round(share * 256)
-        for flat, one, two in zip(self._flat, first._flat, second._flat, strict=True):
-            mixed = one * np.uint16(256 - weight)
-            mixed += two * np.uint16(weight)
-            mixed += 128
-            mixed >>= 8
-            flat[:] = mixed
-
     def seal(self) -> None:
         """Everything of this picture is painted: what lies over all of it may be laid there (`media/mark.py`)."""
+
+    def unseal(self) -> None:
+        """Take away what `seal` laid there, so that nothing but what was painted is on the canvas."""
 
     def overlay_maker(self, tile: Rect) -> OverlayMaker:
         """A builder of what lies over one tile."""

@@ -103,14 +103,14 @@ class Board:
         self._places: list[_Place] = []
 
     @property
-    def shape(self) -> list[tuple[str, Rect]]:
-        """Whose tile lies where."""
-        return [(place.tile.key, place.rect) for place in self._places]
+    def rects(self) -> dict[str, Rect]:
+        """Where the tiles lie, by their keys."""
+        return {place.tile.key: place.rect for place in self._places}
 
-    def shape_of(self, scene: Scene) -> list[tuple[str, Rect]]:
+    def rects_of(self, scene: Scene) -> dict[str, Rect]:
         """Where the tiles of a scene would lie."""
         rects = arrange(scene.layout, len(scene.tiles), self.canvas.size)
-        return [(tile.key, rect) for tile, rect in zip(scene.tiles, rects, strict=False)]
+        return {tile.key: rect for tile, rect in zip(scene.tiles, rects, strict=False)}
 
     def lay_out(self, scene: Scene, before: Board) -> None:
         """Put a scene on an empty canvas; what was scaled for a place of the same size `before` is kept."""
@@ -138,18 +138,11 @@ class Board:
             if place.stale or picture is not place.picture:
                 self._paint(place, picture)
                 changed = True
-        self.canvas.seal()
         return changed
 
     def paint_again(self, pictures: dict[str, Picture | None]) -> None:
         """Bring the tiles to the pictures of their keys; those that have none stay as they are."""
         self.paint([pictures.get(place.tile.key, place.picture) for place in self._places])
-
-    def freeze(self, canvas: Canvas) -> Canvas:
-        """Be nothing but what is on another canvas, and give the own one away for it."""
-        self._places = []
-        own, self.canvas = self.canvas, canvas
-        return own
 
     def _paint(self, place: _Place, picture: Picture | None) -> None:
         if picture is not None and picture is not place.picture:

@@ -1,7 +1,8 @@
-"""Paints the pictures of a film, scene after scene, and lets one layout dissolve into the next.
+"""Paints the pictures of a film, scene after scene; where the layout changes, tiles slide to their new places.
 
-Owns the two boards between which it dissolves (`render/board.py`): both go on with live pictures, so that nothing
-stands still meanwhile but who is gone. Counts pictures, not time: a live film and a later one dissolve alike. Costs
+Owns the slide. Both layouts are painted on boards of their own (`render/board.py`) meanwhile, so that people go on
+moving, and each tile is taken from the one that has it larger. Who comes fades in, who takes somebody's place
+dissolves into it, who leaves is gone at once. Counts pictures, not time: a live film and a later one slide alike. Costs
 nothing while the layout stays. Refuses to choose pictures (`render/feed.py`) or people (`core/scene.py`).
 """
 
@@ -9,17 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tapedeck.core.geometry import Size
+from tapedeck.core.geometry import Rect, Size, between, even
+from tapedeck.core.layouts import gap_of
+from tapedeck.core.look import BACKGROUND
 from tapedeck.core.scene import Scene
 from tapedeck.media.decode import Picture
+from tapedeck.media.moving import fade, move
 from tapedeck.media.picture import Canvas
 from tapedeck.media.text import TextPainter
 from tapedeck.render.board import Board, Props
 
-__all__ = ["DISSOLVE_NS", "Painter"]
+__all__ = ["SLIDE_NS", "Painter"]
 
-DISSOLVE_NS = 200_000_000
-"""How long one layout takes to become the next."""
+SLIDE_NS = 200_000_000
+"""How long tiles take to their new places."""
 
 
 class Painter:
@@ -34,17 +38,23 @@ class Painter:
     ) -> None:
         """`fps`: pictures painted per second of the film. `new_canvas` makes what is painted on."""
         self._props = Props(size, TextPainter() if text is None else text)
-        self._steps = DISSOLVE_NS * fps // 1_000_000_000
+        self._steps = SLIDE_NS * fps // 1_000_000_000
+        self._ring = even(gap_of(size) // 2)
+        "Pixels around a tile that go with it."
         self._scene: Scene | None = None
         self._front, self._back = Board(new_canvas(size), self._props), Board(new_canvas(size), self._props)
-        self._mixed = new_canvas(size)
+        self._between = new_canvas(size)
         self._left = 0
-        "Pictures of a dissolve that are still to come."
+        "Pictures of a slide that are still to come."
+        self._from: dict[str, Rect] = {}
+        "Where tiles were when it began."
+        self._at: dict[str, Rect] = {}
+        "Where they are now."
         self._seen = self._front.canvas
 
     @property
     def canvas(self) -> Canvas:
-        """The scene as it is when nothing is dissolving any more."""
+        """The scene as it is when nothing slides any more."""
         return self._front.canvas
 
     @property
@@ -71,28 +81,56 @@ class Painter:
         if is_cut:
             self._left = 0
         if changed:
-            if self._scene is None or is_cut or self._front.shape_of(scene) == self._front.shape:
-                self._front.lay_out(scene, self._front)
-            else:
-                self._begin(scene)
+            self._arrange(scene, at_once=is_cut or self._scene is None)
         self._scene = scene
         changed |= self._front.paint(pictures)
         self._seen = self._front.canvas
         if self._left:
             self._back.paint_again({tile.key: picture for tile, picture in zip(scene.tiles, pictures, strict=False)})
             past = 1 - self._left / (self._steps + 1)
-            self._mixed.mix(self._back.canvas, self._front.canvas, past * past * (3 - 2 * past))
-            self._seen = self._mixed
+            self._seen = self._slide(past * past * (3 - 2 * past))
             self._left -= 1
             changed = True
+        self._seen.seal()
         return changed
 
-    def _begin(self, scene: Scene) -> None:
-        """Dissolve what is seen into a scene."""
-        if self._left:  # from the middle of another dissolve, which stands still for it
-            self._mixed = self._back.freeze(self._mixed)
+    def _arrange(self, scene: Scene, *, at_once: bool) -> None:
+        """Lay a scene out, and begin a slide to it if any tile moves, comes or goes."""
+        rects = self._front.rects
+        if at_once or not rects or self._front.rects_of(scene) == rects:
             self._front.lay_out(scene, self._front)
-        else:
-            self._front, self._back = self._back, self._front
-            self._front.lay_out(scene, self._back)
+            return
+        self._from = dict(self._at if self._left else rects)
+        self._front.canvas.unseal()
+        self._front, self._back = self._back, self._front
+        self._front.lay_out(scene, self._back)
         self._left = self._steps
+
+    def _slide(self, share: float) -> Canvas:
+        """The picture of a slide of which `share` is done."""
+        target = self._between
+        whole = Rect(0, 0, target.size.width, target.size.height)
+        target.fill(whole, BACKGROUND)
+        before, after = self._back.rects, self._front.rects
+        gone = {rect for key, rect in before.items() if key not in after}
+        self._at = {key: between(self._from.get(key, rect), rect, share) for key, rect in after.items()}
+        for key, rect in after.items():
+            if key not in self._from:
+                fade(target, rect, self._back.canvas if rect in gone else None, share, self._front.canvas)
+        for key, rect in sorted(after.items(), key=lambda item: item[1].size.area):
+            if key not in self._from:
+                continue
+            old = before.get(key, rect)
+            source, at = (self._front, rect) if rect.size.area >= old.size.area else (self._back, old)
+            room = min(self._ring, *(_room(each, whole) for each in (at, self._at[key])))
+            move(target, _grown(self._at[key], room), source.canvas, _grown(at, room))
+        return target
+
+
+def _room(rect: Rect, whole: Rect) -> int:
+    """Pixels between a rectangle and the nearest edge."""
+    return min(rect.x, rect.y, whole.right - rect.right, whole.bottom - rect.bottom)
+
+
+def _grown(rect: Rect, by: int) -> Rect:
+    return Rect(rect.x - by, rect.y - by, rect.width + 2 * by, rect.height + 2 * by)

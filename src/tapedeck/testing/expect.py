@@ -90,3 +90,5 @@ class Expectation:
     bars: Bars = Bars()
     in_order: bool = True
     "Tiles must stand in the order of `people`, row by row."
+    in_place: bool = True
+    "No two people may change places. False for layouts in which who speaks moves."
