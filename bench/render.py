@@ -170,7 +170,8 @@ def measure(command: list[str], stdin: str | None = None) -> tuple[Cost, str]:
 
 def tapedeck(log: Path, out: Path, cores: str | None = None, threads: int = 1) -> Cost:
     """Our render of the log, as the child process that makes films in production."""
-    job = {"log_dir": str(log), "recording_id": "bench", "out_dir": str(out), "file_name": "tapedeck.mp4"}
+    job: dict[str, object] = {"log_dir": str(log), "recording_id": "bench", "out_dir": str(out)}
+    job["outputs"] = [{"file_name": "tapedeck.mp4", "video": {}}]
     command = [sys.executable, "-m", "tapedeck.render.child"]
     if cores is not None:
         command = ["taskset", "-c", cores, *command]
@@ -250,11 +251,12 @@ def stop_to_file(
 ) -> tuple[float, float]:
     """Seconds from the stop to the finished file, and memory in MB."""
     writer = make_log(root / "log", sources, seconds, repeat, video["fps"], people)
-    job = {"log_dir": str(root / "log"), "recording_id": "bench", "out_dir": str(root), "file_name": "live.mp4"}
+    job: dict[str, object] = {"log_dir": str(root / "log"), "recording_id": "bench", "out_dir": str(root)}
+    job["outputs"] = [{"file_name": "live.mp4", "video": video}]
     command = [sys.executable, "-m", "tapedeck.render.child"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(json.dumps({**job, "live": True, "video": video}) + "\n")
+    process.stdin.write(json.dumps({**job, "live": True}) + "\n")
     process.stdin.flush()
     film_ns = -1
     for line in process.stdout:

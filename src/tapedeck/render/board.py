@@ -8,6 +8,7 @@ to choose pictures (`render/feed.py`) or people (`core/scene.py`), and to go smo
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -79,6 +80,14 @@ class Props:
         return from_image(self.text.note(tile.label if tile.kind is TileKind.MORE else "", size))
 
 
+@dataclass(frozen=True, slots=True)
+class _Scaled:
+    picture: Picture
+    planes: Planes | None
+    "None: it cannot be scaled."
+    placement: Placement
+
+
 @dataclass(slots=True)
 class _Place:
     """A tile on the canvas and what is painted there."""
@@ -92,6 +101,8 @@ class _Place:
     "The picture or avatar as it was put there last."
     placement: Placement | None = None
     stale: bool = True
+    ready: deque[_Scaled] = field(default_factory=deque)
+    "Pictures that were scaled before they are shown, in order."
 
 
 class Board:
@@ -119,7 +130,7 @@ class Board:
         self._places = []
         for tile, rect in zip(scene.tiles, arrange(scene.layout, len(scene.tiles), size), strict=False):
             old = kept.get((tile.key, rect.size))
-            place = _Place(tile, rect) if old is None else replace(old, tile=tile, rect=rect, stale=True)
+            place = _Place(tile, rect) if old is None else replace(old, tile=tile, rect=rect, stale=True, ready=deque())
             if old is not None and old.picture is None and (old.tile.label, old.tile.kind) != (tile.label, tile.kind):
                 place.planes = None
             self._places.append(place)
@@ -139,6 +150,13 @@ class Board:
                 self._paint(place, picture)
                 changed = True
         return changed
+
+    def prepare(self, number: int, picture: Picture) -> None:
+        """Scale a picture that tile `number` will show after those prepared before, while the cache still has it."""
+        place = self._places[number]
+        last = place.ready[-1].picture if place.ready else place.picture
+        if picture is not last:
+            place.ready.append(self._scaled(place, picture))
 
     def paint_again(self, pictures: dict[str, Picture | None]) -> None:
         """Bring the tiles to the pictures of their keys; those that have none stay as they are."""
@@ -162,11 +180,21 @@ class Board:
 
     def _scale(self, place: _Place, picture: Picture) -> None:
         """Have the picture in its place's size; if that fails, what was there before stays."""
+        while place.ready and place.ready[0].picture is not picture:
+            place.ready.popleft()
+        scaled = place.ready.popleft() if place.ready else self._scaled(place, picture)
+        if scaled.planes is not None:
+            place.planes, place.placement = scaled.planes, scaled.placement
+
+    def _scaled(self, place: _Place, picture: Picture) -> _Scaled:
         size = place.rect.size
+        whole = Rect(0, 0, size.width, size.height)
         try:
             is_screen = place.tile.kind is TileKind.SCREEN
             placement = fit(picture.size, size) if is_screen else cover(picture.size, size, _MOST_CUT)
-            place.planes, place.placement = place.scaler.scale(picture, placement.scaled), placement
-            self._props.scaled += 1
+            planes = place.scaler.scale(picture, placement.scaled)
         except (MediaError, ValueError):
             self._props.faults += 1
+            return _Scaled(picture, None, Placement(size, whole, whole))
+        self._props.scaled += 1
+        return _Scaled(picture, planes, placement)

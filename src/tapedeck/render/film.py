@@ -7,7 +7,7 @@ same (tests/render/test_film.py). Refuses to wait, to read clocks, and to know p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tapedeck.core.errors import MediaError
@@ -37,6 +37,19 @@ _SOUND_BATCH_NS = 500_000_000
 
 Shown = tuple[int, str, int | None]
 """Film frame, tile key, media time of the picture in it (None: no picture)."""
+
+
+_BATCH, _BATCH_TILES = 4, 24
+"""Pictures that are made together at most, and tiles in them: each takes the memory of a decoded picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """A moment of capture that is in the film, and who is seen then."""
+
+    t_ns: int
+    cut: Cut
+    scene: Scene
 
 
 class NothingRecordedError(MediaError):
@@ -93,6 +106,8 @@ class Film:
         "Samples written."
         self._picture_cut = 0
         "The span of the last picture."
+        self._scene = Scene(())
+        "Of the last picture."
         self._sound_cut = 0
         "The span whose sound is being fed."
         self._reels: dict[str, TrackPictures] = {}
@@ -144,9 +159,9 @@ class Film:
         """
         made = 0
         while made < most:
-            if self._next_is_known():
-                self._make_picture()
-                made += 1
+            if moments := self._known(most - made):
+                self._make_pictures(moments)
+                made += len(moments)
             elif not self._read_on():
                 break
         self._make_sound()
@@ -167,19 +182,37 @@ class Film:
         """Give the log's files back."""
         self._feed.close()
 
-    def _moment(self) -> tuple[int, Cut] | None:
-        """Capture time of the next picture, and its span; None while unknown or when there is none."""
-        film_ns = self.made_ns
+    def _moment(self, index: int) -> tuple[int, Cut] | None:
+        """Capture time of a picture of the film, and its span; None while unknown or when there is none."""
+        film_ns = index * _S // self._fps
         cut = self._feed.film.cut_at_film(film_ns)
         return None if cut is None else (cut.to_capture(film_ns), cut)
 
-    def _next_is_known(self) -> bool:
-        moment = self._moment()
-        return moment is not None and moment[0] + OPENING_NS < self._feed.ready_until_ns
+    def _known(self, most: int) -> list[_Moment]:
+        """The next pictures about which everything is known, up to `most`; several only of one span and scene."""
+        found: list[_Moment] = []
+        while len(found) < most:
+            moment = self._moment(self._next + len(found))
+            if moment is None or moment[0] + OPENING_NS >= self._feed.ready_until_ns:
+                break
+            t_ns, cut = moment
+            scene = self._scene if self._painter is None else self._director.scene_at(t_ns)
+            if not found:
+                most = min(most, self._together(scene, cut))
+            elif cut is not found[0].cut or scene is not found[0].scene:
+                break
+            found.append(_Moment(t_ns, cut, scene))
+        return found
+
+    def _together(self, scene: Scene, cut: Cut) -> int:
+        """How many pictures are made together at most: one where another scene begins."""
+        if self._painter is not None and (scene is not self._scene or cut.index != self._picture_cut):
+            return 1
+        return max(1, min(_BATCH, _BATCH_TILES // max(1, len(scene.tiles))))
 
     def _read_on(self) -> bool:
         """Read a stretch of the log; False when there is nothing to read."""
-        moment = self._moment()
+        moment = self._moment(self._next)
         reach_ns = self._feed.until_ns + _S if moment is None else moment[0] + _READ_AHEAD_NS
         before = self._feed.until_ns
         events = self._feed.advance(max(reach_ns, before + 1))
@@ -201,37 +234,53 @@ class Film:
                 if track.is_done:
                     self._feed.forget(track_id)
 
-    def _make_picture(self) -> None:
-        if self._painter is not None:
-            self._paint(self._painter)
-        self._next += 1
-        if self.made_ns - self._mixer.position_ns > _SOUND_BATCH_NS:
-            self._make_sound()
+    def _make_pictures(self, moments: list[_Moment]) -> None:
+        rows = [] if self._painter is None else self._pictures(self._painter, moments)
+        for number, moment in enumerate(moments):
+            if self._painter is not None:
+                self._paint(self._painter, moment, rows[number])
+            self._next += 1
+            if self.made_ns - self._mixer.position_ns > _SOUND_BATCH_NS:
+                self._make_sound()
 
-    def _paint(self, painter: Painter) -> None:
-        moment = self._moment()
-        assert moment is not None
-        t_ns, cut = moment
-        scene = self._director.scene_at(t_ns)
-        pictures = self._pictures(scene, t_ns, cut)
-        painter.paint(scene, pictures, is_cut=cut.index != self._picture_cut)
-        self._picture_cut = cut.index
+    def _paint(self, painter: Painter, moment: _Moment, pictures: Sequence[Picture | None]) -> None:
+        scene = moment.scene
+        painter.paint(scene, pictures, is_cut=moment.cut.index != self._picture_cut)
+        self._scene, self._picture_cut = scene, moment.cut.index
         if self._on_shown is not None:
             for tile, picture in zip(scene.tiles, pictures, strict=True):
                 self._on_shown((self._next, tile.key, None if picture is None else picture.media_time))
         self._sink.write_picture(painter.seen.frame, self._next)
 
-    def _pictures(self, scene: Scene, t_ns: int, cut: Cut) -> list[Picture | None]:
+    def _pictures(self, painter: Painter, moments: list[_Moment]) -> list[list[Picture | None]]:
+        """What each tile shows at each moment, by moment.
+
+        Tile by tile: a decoder that goes on for some frames, and a scaler right behind it, find their memory in the
+        cache (a twentieth of the CPU of a film, docs/explain/render.md).
+        """
+        scene = moments[0].scene
+        is_painted = scene is self._scene
+        self._pass_by(scene, moments)
+        rows: list[list[Picture | None]] = [[] for _ in moments]
+        for number, tile in enumerate(scene.tiles):
+            reel = None if tile.track_id is None else self._reels.get(tile.track_id)
+            for row, moment in zip(rows, moments, strict=True):
+                picture = None if reel is None else reel.at(moment.t_ns, moment.cut)
+                if picture is not None and is_painted:
+                    painter.prepare(number, picture)
+                row.append(picture)
+        return rows
+
+    def _pass_by(self, scene: Scene, moments: list[_Moment]) -> None:
+        """Tell the tracks that nobody sees what time it is."""
         shown = {tile.track_id for tile in scene.tiles}
         for track_id, reel in list(self._reels.items()):
             if track_id in shown:
                 continue
-            reel.pass_by(t_ns, watched=not scene.hides)
+            for moment in moments:
+                reel.pass_by(moment.t_ns, watched=not scene.hides)
             if reel.feed.is_done:
                 self._forget(track_id)
-        return [
-            self._reels[tile.track_id].at(t_ns, cut) if tile.track_id in self._reels else None for tile in scene.tiles
-        ]
 
     def _forget(self, track_id: str) -> None:
         stats = self._reels.pop(track_id).stats

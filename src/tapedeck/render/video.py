@@ -72,6 +72,10 @@ class Painter:
         """Pictures that were scaled."""
         return self._props.scaled
 
+    def prepare(self, number: int, picture: Picture) -> None:
+        """Scale a picture that tile `number` of the scene painted last will show soon, in the order they are shown."""
+        self._front.prepare(number, picture)
+
     def paint(self, scene: Scene, pictures: Sequence[Picture | None], *, is_cut: bool = False) -> bool:
         """Paint the next picture of the film; whether it differs from the last one. `pictures`: one per tile.
 
