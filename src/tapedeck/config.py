@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     rate_limits: bool = False
     "Count the calls of each token, and answer 429 to too many: RealtimeKit's published numbers."
     allow_private_urls: bool = False
-    "Webhooks may go to private and loopback addresses."
+    "Webhooks and images of watermarks may be on private and loopback addresses."
     webhook_timeout_s: Annotated[float, Field(gt=0, le=60)] = 3.0
     "How long an endpoint may take to answer a webhook."
 

@@ -8,7 +8,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from tapedeck import config, logs
 from tapedeck.adapters.clock import SystemClock
+from tapedeck.adapters.fetcher import HttpFetcher
 from tapedeck.adapters.poster import HttpPoster
 from tapedeck.adapters.sealer import AesSealer
 from tapedeck.adapters.signer import RsaSigner
@@ -54,6 +55,7 @@ from tapedeck.sources.whip import WhipServer
 from tapedeck.workers.capture import CaptureHost
 from tapedeck.workers.deliver import DeliveryWorker
 from tapedeck.workers.films import FilmWorker
+from tapedeck.workers.marks import MarkKeeper
 from tapedeck.workers.sweep import LogKeeper, run_deadlines
 from tapedeck.workers.upload import Bucket, UploadWorker
 
@@ -180,6 +182,8 @@ class Node:
     webhooks: DeliveryWorker
     poster: HttpPoster
     feed: EventFeed
+    closers: tuple[Callable[[], Awaitable[None]], ...] = ()
+    "What else is closed at the end, in this order."
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _abandoned: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -230,6 +234,8 @@ class Node:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.whip.aclose()
         await self.films.aclose(0)
+        for aclose in self.closers:
+            await aclose()
         await self.host.aclose()
         await self.sessions.settle()
         await self.webhooks.aclose()
@@ -306,6 +312,8 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         clock=clock,
         patience=patience,
     )
+    fetcher = HttpFetcher(allow_private=settings.allow_private_urls)
+    marks = MarkKeeper(lifecycle=lifecycle, ledger=ledger, fetcher=fetcher, captures_dir=settings.captures_dir)
     films = FilmWorker(
         lifecycle=lifecycle,
         ledger=ledger,
@@ -314,6 +322,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         films_dir=settings.films_dir,
         concurrency=settings.render_concurrency,
         live=settings.render_mode == "live",
+        prepare=marks.ready,
     )
     keeper = LogKeeper(
         lifecycle=lifecycle,
@@ -357,6 +366,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         webhooks,
         poster,
         feed,
+        (marks.aclose, fetcher.aclose),
     )
 
 

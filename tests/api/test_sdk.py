@@ -19,6 +19,7 @@ from cloudflare import AsyncCloudflare, Cloudflare
 from tests.api.kit import Site, sdk, serve
 from tests.service.world import START
 
+from tapedeck.core.caution import Caution
 from tapedeck.core.meeting import Meeting
 from tapedeck.core.recording import Recording
 
@@ -68,6 +69,28 @@ async def running(site: Site) -> tuple[Meeting, Recording]:
     meeting = await site.world.meeting()
     recording = await site.world.capturing(meeting, await site.world.live(meeting))
     return meeting, recording
+
+
+async def test_warnings_are_one_key_more_and_strict_types_read_the_rest(
+    client: AsyncCloudflare, live_site: Site
+) -> None:
+    """OC-59: a watermark that cannot be had is a warning, not an error."""
+    world = live_site.world
+    ids = {"account_id": world.account_id, "app_id": world.app.id}
+    mark = {"url": "https://images.example/logo.png", "position": "right bottom", "size": {"width": 120}}
+    meeting = await world.meeting()
+    recording_id = await started_id(client, live_site, meeting.id, video_config={"watermark": mark})
+    recordings = client.realtime_kit.recordings.with_raw_response
+    before = await recordings.get_one_recording(recording_id, **ids)  # type: ignore[arg-type]
+    assert "warnings" not in before.http_response.json()["data"]
+    await world.lifecycle.caution(recording_id, Caution("watermark", "The film has no watermark: it is a test"))
+    one = await recordings.get_one_recording(recording_id, **ids)  # type: ignore[arg-type]
+    said = [{"code": "watermark", "message": "The film has no watermark: it is a test"}]
+    assert one.http_response.json()["data"]["warnings"] == said
+    assert (await one.parse()).data is not None
+    found = await recordings.get_recordings(world.app.id, account_id=world.account_id)
+    assert found.http_response.json()["data"][0]["warnings"] == said
+    assert (await found.parse()).data
 
 
 async def test_a_whole_life_through_strict_types(client: AsyncCloudflare, live_site: Site) -> None:

@@ -9,9 +9,28 @@ import pytest
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.options import resolve_options
 from tapedeck.core.output import AudioOutput, content_type, extension_of, outputs_of
-from tapedeck.core.wanted import AudioExport, RecordingOptions
+from tapedeck.core.wanted import AudioExport, RecordingOptions, Watermark
 
 OFF: dict[str, Any] = {"export_file": False}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, None),
+        ({}, None),
+        ({"url": "http://a/"}, Watermark("http://a/")),
+        (
+            {"url": "http://a/", "position": "right bottom", "size": {"height": 9}},
+            Watermark("http://a/", "right bottom", None, 9),
+        ),
+    ],
+)
+def test_the_watermark_of_a_recording(given: dict[str, Any] | None, expected: Watermark | None) -> None:
+    level = {"video_config": {} if given is None else {"watermark": given}}
+    assert resolve_options(level).watermark == expected
+    assert resolve_options({"max_seconds": 60}, level).watermark == expected, "of the meeting"
+    assert resolve_options({"video_config": {"width": 640}}, level).watermark is None, "an object wins whole"
 
 
 def files(config: dict[str, Any]) -> list[tuple[str, str | None, str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +13,9 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects import sqlite
 from tests.service.world import START, World, make_world
 
+from tapedeck.core.caution import Caution
 from tapedeck.core.errors import ConflictError
+from tapedeck.core.happenings import recording_of
 from tapedeck.core.meeting import MeetingStatus
 from tapedeck.core.paging import Page
 from tapedeck.core.recording import (
@@ -84,6 +87,26 @@ async def test_every_field_comes_back_as_it_went_in(world: World) -> None:
         assert await table.find_recording(session, "r1") == recording
         (entry,) = await table.outbox(session)
     assert entry.change == change and entry.payload == snapshot(recording)
+
+
+async def test_cautions_are_kept_beside_the_states(world: World) -> None:
+    """One of each code, and no change of state that was read before takes one away."""
+    meeting = await world.meeting()
+    old = Recording("r1", world.app.id, meeting.id, "f", START)
+    async with world.db.write() as session:
+        await table.add_recording(session, old, RecordingChanged("r1", 1, None, old.state, START))
+    await world.lifecycle.caution("r1", Caution("watermark", "first"))
+    await world.lifecycle.caution("r1", Caution("watermark", "second"))
+    await world.lifecycle.caution("r1", Caution("other", "third"))
+    await world.lifecycle.caution("nobody", Caution("other", "third"))
+    new, changes = advance(old, Dispatched(), START)
+    async with world.db.write() as session:
+        await table.save_recording(session, new, changes)
+    async with world.db.read() as session:
+        found = await table.find_recording(session, "r1")
+    assert found is not None and found.state is RecordingState.STARTING
+    assert found.cautions == (Caution("watermark", "first"), Caution("other", "third"))
+    assert recording_of(json.loads(json.dumps(snapshot(found)))) == found
 
 
 async def test_a_change_made_on_an_old_state_is_refused_whole(world: World) -> None:

@@ -35,6 +35,11 @@ def problems(model: Any, body: Any) -> dict[str, str]:
         ({"video_config": {}}, {"video_config": {}}),
         ({"video_config": None, "max_seconds": None, "unknown": {"a": [1]}}, {}),
         ({"storage_config": None}, {"storage_config": None}),
+        ({"video_config": {"watermark": {}}}, {"video_config": {"watermark": {}}}),
+        (
+            {"video_config": {"watermark": {"url": "http://a/b?c=d", "position": None, "size": {"height": 9.0}}}},
+            {"video_config": {"watermark": {"url": "http://a/b?c=d", "size": {"height": 9}}}},
+        ),
         ({"dyte_bucket_config": {"enabled": True}}, {"realtimekit_bucket_config": {"enabled": True}}),
     ],
 )
@@ -57,7 +62,32 @@ def test_a_start_gives_a_level_of_wishes(given: dict[str, Any], config: dict[str
         ({"video_config": {"width": 0}}, "/video_config/width", "must be at least 1"),
         ({"video_config": {"codec": "AV1"}}, "/video_config/codec", "must be one of 'H264', 'VP8' or 'VP9'"),
         ({"video_config": {"export_file": 0}}, "/video_config/export_file", "must be a boolean"),
-        ({"video_config": {"watermark": {}}}, "/video_config/watermark", "is not supported by this server yet"),
+        ({"video_config": {"watermark": []}}, "/video_config/watermark", "must be an object"),
+        (
+            {"video_config": {"watermark": {"position": "left top"}}},
+            "/video_config/watermark",
+            'must have the "url" of an image',
+        ),
+        (
+            {"video_config": {"watermark": {"url": "http://a/", "position": "middle"}}},
+            "/video_config/watermark/position",
+            "must be one of 'left top', 'right top', 'left bottom' or 'right bottom'",
+        ),
+        (
+            {"video_config": {"watermark": {"url": "ftp://a/logo.png"}}},
+            "/video_config/watermark/url",
+            "must be a valid uri with the scheme http or https",
+        ),
+        (
+            {"video_config": {"watermark": {"url": "https://me:word@a/logo.png"}}},
+            "/video_config/watermark/url",
+            "must not have a user name or password in it",
+        ),
+        (
+            {"video_config": {"watermark": {"url": "http://a/", "size": {"width": 0}}}},
+            "/video_config/watermark/size/width",
+            "must be at least 1",
+        ),
         ({"audio_config": 1}, "/audio_config", "must be an object"),
         ({"audio_config": {"codec": "Vorbis"}}, "/audio_config/codec", "must be one of 'AAC' or 'MP3'"),
         ({"audio_config": {"channel": "5.1"}}, "/audio_config/channel", "must be one of 'mono' or 'stereo'"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,15 @@ def make(content=b"a film"):
 """
 
 
+Prepare = Callable[[Recording], Awaitable[None]]
+
+
 class Studio:
     """A world whose films are made by a script."""
 
-    def __init__(self, world: World, root: Path, script: str) -> None:
+    def __init__(self, world: World, root: Path, script: str, prepare: Prepare | None = None) -> None:
         self.world = world
+        self._prepare = prepare
         self.captures, self.films_dir = root / "captures", root / "films"
         self._changed = asyncio.Event()
         world.ledger.subscribe(lambda *_: self._changed.set())
@@ -76,6 +80,7 @@ class Studio:
             films_dir=self.films_dir,
             concurrency=2,
             live=True,
+            prepare=self._prepare,
             renders=renders,
             first_delay_s=0.0,
         )
@@ -85,8 +90,8 @@ class Studio:
         await self.films.aclose(0)
         self.films = self._worker(script)
 
-    async def capturing(self) -> Recording:
-        meeting = await self.world.meeting()
+    async def capturing(self, **values: Any) -> Recording:
+        meeting = await self.world.meeting(**values)
         session_id = await self.world.live(meeting)
         (self.captures / session_id).mkdir(parents=True)
         return await self.world.capturing(meeting, session_id)

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from tapedeck.core.caution import Caution
 from tapedeck.core.meeting import App, Meeting, Session
 from tapedeck.core.recording import (
     Caller,
@@ -113,6 +114,7 @@ def recording_of(values: Mapping[str, Any]) -> Recording:
         "started_by": _caller(values["started_by"]),
         "stopped_by": _caller(values["stopped_by"]),
         "files": tuple(FilmFile(**file) for file in values["files"]),
+        "cautions": tuple(Caution(**caution) for caution in values.get("cautions", ())),
     }
     return Recording(**made)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tapedeck.core.errors import FieldProblem, InvalidError
-from tapedeck.core.wanted import AudioExport, RecordingOptions
+from tapedeck.core.wanted import AudioExport, RecordingOptions, Watermark
 
 __all__ = ["resolve_options"]
 
@@ -42,6 +42,7 @@ def resolve_options(*levels: Mapping[str, Any] | None, lenient: bool = False) ->
         video_codec=codec,
         video_export=video.get("export_file", True),
         audio=None if sound is None else _audio(sound, codec),
+        watermark=_watermark(video.get("watermark")),
         fps=encoding.get("frame_rate", _DEFAULT.fps),
         quality=encoding.get("quality", _DEFAULT.quality),
         encoder=encoding.get("encoder", _DEFAULT.encoder),
@@ -68,3 +69,11 @@ def _audio(sound: Mapping[str, Any], video_codec: str) -> AudioExport | None:
         return None
     codec = sound.get("codec", "AAC").lower() if video_codec == "h264" else "vorbis"
     return AudioExport(codec, _CHANNELS[sound.get("channel", "stereo")])
+
+
+def _watermark(wish: Mapping[str, Any] | None) -> Watermark | None:
+    """Without the address of an image there is none."""
+    if wish is None or wish.get("url") is None:
+        return None
+    size: Mapping[str, Any] = wish.get("size") or {}
+    return Watermark(wish["url"], wish.get("position", "left top"), size.get("width"), size.get("height"))

@@ -16,6 +16,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from tapedeck.core.caution import Caution
 from tapedeck.core.errors import ConflictError
 from tapedeck.core.times import format_time, to_ms, whole_ms
 from tapedeck.core.wanted import AudioExport, RecordingOptions, TrackChoice, TrackLayer, Watermark
@@ -166,6 +167,7 @@ class Recording:
     expires_at: datetime | None = None
     failure: str | None = None
     "One sentence about what went wrong, for an operator."
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,5 +394,6 @@ def recorded_seconds(recording: Recording) -> int | None:
 
 def snapshot(recording: Recording) -> dict[str, Any]:
     """The recording as plain JSON values: what an outbox row remembers of it."""
-    body = asdict(recording) | {"files": [asdict(file) for file in recording.files]}
+    lists = {name: [asdict(item) for item in getattr(recording, name)] for name in ("files", "cautions")}
+    body = asdict(recording) | lists
     return {key: format_time(value) if isinstance(value, datetime) else value for key, value in body.items()}

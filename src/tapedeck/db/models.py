@@ -174,6 +174,7 @@ class RecordingRow(Base):
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     expires_at: Mapped[datetime | None]
     failure: Mapped[str | None] = mapped_column(Text)
+    cautions: Mapped[list[dict[str, Any]]]
 
 
 class RecordingCountRow(Base):

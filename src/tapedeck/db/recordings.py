@@ -9,6 +9,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, Table, bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tapedeck.core.caution import Caution
 from tapedeck.core.errors import ConflictError
 from tapedeck.core.happenings import HappeningKind
 from tapedeck.core.meeting import Meeting
@@ -32,6 +33,7 @@ from tapedeck.db.rooms import MEETING_COLUMNS, to_meeting
 __all__ = [
     "WITH_MEETING",
     "OutboxEntry",
+    "add_caution",
     "add_recording",
     "find_recording",
     "find_with_meeting",
@@ -72,6 +74,7 @@ COLUMNS = (
     _R.size_bytes,
     _R.expires_at,
     _R.failure,
+    _R.cautions,
 )
 """In the order of the fields of `Recording`."""
 
@@ -92,7 +95,7 @@ class OutboxEntry:
 
 async def add_recording(session: AsyncSession, recording: Recording, change: RecordingChanged) -> None:
     """Store a new recording and its creation in the outbox."""
-    session.add(RecordingRow(id=recording.id, **_values(recording)))
+    session.add(RecordingRow(id=recording.id, cautions=[], **_values(recording)))
     await session.flush()
     await _note(session, recording, change)
 
@@ -122,6 +125,14 @@ async def find_with_meeting(db: Database, app_id: str, recording_id: str) -> tup
     """A recording of an app with its meeting, as they are committed."""
     rows = await db.ask(_ONE, {"recording_id": recording_id, "app_id": app_id})
     return split(rows[0]) if rows else None
+
+
+async def add_caution(session: AsyncSession, recording_id: str, caution: Caution) -> None:
+    """Keep it with a recording, beside its states and their versions; one of each code, the first."""
+    row = (await session.execute(select(_R.cautions).where(_R.id == recording_id).with_for_update())).first()
+    if row is not None and all(known["code"] != caution.code for known in row[0]):
+        rows = update(_RECORDINGS).where(_R.id == recording_id)
+        await session.execute(rows.values(cautions=[*row[0], asdict(caution)]))
 
 
 async def of_meeting(
@@ -183,7 +194,7 @@ async def _note(session: AsyncSession, recording: Recording, change: RecordingCh
 
 
 def _values(recording: Recording) -> dict[str, Any]:
-    """Column values of everything but the id. Objects become JSON, states their text."""
+    """Column values of everything but the id and the cautions. Objects become JSON, states their text."""
     return {
         "app_id": recording.app_id,
         "meeting_id": recording.meeting_id,
@@ -218,7 +229,7 @@ def split(row: Sequence[Any]) -> tuple[Recording, Meeting]:
 def _recording(values: Sequence[Any]) -> Recording:
     (id_, app_id, meeting_id, file_name, invoked_at, kind, state, version, options, *middle) = values
     (start_cause, started_by, session_id, started_at, paused_at, paused_ms, stopped_at, stop_cause, *end) = middle
-    (stopped_by, film_ms, files, size_bytes, expires_at, failure) = end
+    (stopped_by, film_ms, files, size_bytes, expires_at, failure, cautions) = end
     return Recording(
         id_,
         app_id,
@@ -243,6 +254,7 @@ def _recording(values: Sequence[Any]) -> Recording:
         size_bytes,
         expires_at,
         failure,
+        tuple(Caution(**caution) for caution in cautions),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from tapedeck.core.caution import Caution
 from tapedeck.core.deadlines import Deadline, Limits, Presence, deadline_of
 from tapedeck.core.errors import NotFoundError, TapedeckError
 from tapedeck.core.meeting import Session
@@ -111,6 +112,11 @@ class LifecycleService:
         """No film will come of it, for good. `reason` is one sentence. NotFoundError, WrongStateError."""
         self._progress.pop(recording_id, None)
         return await self._recordings.stop(recording_id, Fail(reason))
+
+    async def caution(self, recording_id: str, caution: Caution) -> None:
+        """Something went less well than asked for; the recording goes on. The first of each code is kept."""
+        async with self._db.write() as session:
+            await table.add_caution(session, recording_id, caution)
 
     async def interrupt(self, recording_id: str, at: datetime) -> Recording:
         """Capture broke at `at` and will not go on: the film ends there. NotFoundError, WrongStateError."""

@@ -234,6 +234,18 @@ class StorageError(TypedDict):
     final: Annotated[bool, Field(description="Nothing is tried any more.")]
 
 
+class RecordingWarning(TypedDict):
+    """What went less well than asked for, though the recording goes on."""
+
+    code: Annotated[str, Field(description="For programs: `watermark`.", examples=["watermark"])]
+    message: Annotated[str, Field(examples=["The film has no watermark: the answer was status 404"])]
+
+
+_Warnings = Annotated[
+    list[RecordingWarning], Field(min_length=1, description="Not of RealtimeKit; only there when there are some.")
+]
+
+
 class StartedRecording(ActiveRecording):
     """A recording with its reasons."""
 
@@ -241,6 +253,7 @@ class StartedRecording(ActiveRecording):
     stop_reason: NotRequired[StopReason]
     storage_config: Annotated[dict[str, Any] | None, Field(description="Where else it goes, without its secrets.")]
     storage_errors: NotRequired[Annotated[list[StorageError], Field(description="What keeps files from there.")]]
+    warnings: NotRequired[_Warnings]
 
 
 class Recording(StartedRecording):
@@ -255,6 +268,7 @@ class ListedRecording(ActiveRecording):
     storage_config: Annotated[dict[str, Any] | None, Field(description="Where else it goes, without its secrets.")]
     storage_errors: NotRequired[Annotated[list[StorageError], Field(description="What keeps files from there.")]]
     meeting: Meeting
+    warnings: NotRequired[_Warnings]
 
 
 # Webhooks

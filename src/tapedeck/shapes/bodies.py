@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from tapedeck.core.egress import url_problem
 from tapedeck.core.errors import FieldProblem, InvalidError
 from tapedeck.core.meeting import MeetingStatus
 from tapedeck.core.naming import PREFIX_LIMIT, is_prefix
@@ -139,11 +140,35 @@ def _web_address(value: str) -> str:
     return value
 
 
+def _image_address(value: str) -> str:
+    if problem := url_problem(value):
+        raise _refuse(problem)
+    return value
+
+
 _Whole = Annotated[int, BeforeValidator(_whole)]
 _Side = Annotated[_Whole, Field(ge=1, le=1920)]
+_MarkSide = Annotated[_Whole, Field(ge=1, le=1_000_000)]
 _Later = Annotated[None, BeforeValidator(_later)]
 _NotTrue = Annotated[bool | None, AfterValidator(_not_true)]
 _Picture = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)]
+
+
+class _MarkSize(_Body):
+    width: _MarkSide | None = None
+    height: _MarkSide | None = None
+
+
+class _Watermark(_Body):
+    url: Annotated[str, AfterValidator(_image_address)] | None = None
+    position: Literal["left top", "right top", "left bottom", "right bottom"] | None = None
+    size: _MarkSize | None = None
+
+
+def _with_image(value: _Watermark | None) -> _Watermark | None:
+    if value is not None and value.url is None and (value.position, value.size) != (None, None):
+        raise _refuse('must have the "url" of an image')
+    return value
 
 
 class _VideoConfig(_Body):
@@ -151,7 +176,7 @@ class _VideoConfig(_Body):
     width: _Side | None = None
     height: _Side | None = None
     export_file: bool | None = None
-    watermark: _Later = None
+    watermark: Annotated[_Watermark | None, AfterValidator(_with_image)] = None
 
 
 class _AudioConfig(_Body):

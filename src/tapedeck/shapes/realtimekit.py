@@ -42,6 +42,7 @@ __all__ = [
     "started_recording",
     "states_of",
     "status_change",
+    "warnings_of",
 ]
 
 T = TypeVar("T")
@@ -123,7 +124,8 @@ def started_recording(
     recording: Recording, video_url: str | None, audio_url: str | None, places: Sequence[Destination] = ()
 ) -> dict[str, Any]:
     """Answer to a start: everything but the meeting."""
-    return _base(recording, video_url, audio_url) | _reasons(recording) | _storage(places)
+    more = _reasons(recording) | _storage(places) | warnings_of(recording)
+    return _base(recording, video_url, audio_url) | more
 
 
 def full_recording(
@@ -147,7 +149,7 @@ def listed_recording(
 ) -> dict[str, Any]:
     """An item of a list: without the reasons."""
     more = _storage(places) | {"meeting": meeting_body(meeting, listed=True)}
-    return _base(recording, video_url, audio_url) | more
+    return _base(recording, video_url, audio_url) | more | warnings_of(recording)
 
 
 def active_recording(recording: Recording, video_url: str | None, audio_url: str | None) -> dict[str, Any]:
@@ -189,6 +191,12 @@ def _storage(places: Sequence[Destination]) -> dict[str, Any]:
         if place.error is not None and place.state is not DestinationState.DONE
     ]
     return body | ({"storage_errors": errors} if errors else {})
+
+
+def warnings_of(recording: Recording) -> dict[str, Any]:
+    """What went less well than asked for, under `warnings`; no such key when nothing did."""
+    found = [{"code": caution.code, "message": caution.message} for caution in recording.cautions]
+    return {"warnings": found} if found else {}
 
 
 def _reasons(recording: Recording) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,16 +45,21 @@ class FilmWorker:
         films_dir: Path,
         concurrency: int,
         live: bool,
+        prepare: Callable[[Recording], Awaitable[None]] | None = None,
         renders: Callable[..., render.RenderHost] = render.RenderHost,
         first_delay_s: float = _FIRST_DELAY_S,
     ) -> None:
-        """`renders` makes the host of the processes; `first_delay_s` is the pause before something is tried again."""
+        """`prepare` is awaited before a film with a watermark is begun (`workers/marks.py`); short, and never raises.
+
+        `renders` makes the host of the processes; `first_delay_s` is the pause before something is tried again.
+        """
         self._lifecycle = lifecycle
         self._uploads = uploads
         uploads.on_gone = self._make_again
         self._captures_dir = captures_dir
         self._films_dir = films_dir
         self._live = live
+        self._prepare = prepare
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._capturing: set[str] = set()
         self._made_again: set[str] = set()
@@ -142,6 +147,10 @@ class FilmWorker:
 
     async def _submit(self, recording: Recording, body: dict[str, Any], live: bool) -> None:
         align = await self._uploads.head_align(recording)
+        if self._prepare is not None and recording.options.watermark is not None:
+            await self._prepare(recording)
+            if live and recording.id not in self._capturing:
+                return  # it was ended meanwhile, and is submitted as that
         self._renders.submit(render.RenderJob(recording.id, body | {"head_align": align}, live))
 
     async def _on_rendered(self, recording_id: str, files: list[render.FilmFile]) -> None:

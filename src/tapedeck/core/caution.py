@@ -1,0 +1,20 @@
+"""What went less well than asked for, though the recording goes on: kept with it, for the person who asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["WATERMARK", "Caution"]
+
+WATERMARK = "watermark"
+"""Code: the film has no watermark, though one was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """One such thing. A recording has at most one of each code."""
+
+    code: str
+    "For programs."
+    message: str
+    "A sentence; without URLs, which may hold secrets."
