@@ -36,6 +36,7 @@ from tapedeck.adapters.signer import RsaSigner
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.api.app import create_app
 from tapedeck.core.signing import derive_key
+from tapedeck.core.wanted import TrackChoice
 from tapedeck.db.engine import Database
 from tapedeck.db.models import MeetingRow, RecordingCountRow
 from tapedeck.notify.outbox import Composer, sample
@@ -69,7 +70,7 @@ _T0 = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=RECORDINGS)
 class _Quick:
     """A capture and a WHIP endpoint that do nothing: the time of the API alone is measured."""
 
-    async def start(self, meeting_id: str, recording_id: str) -> None: ...
+    async def start(self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None) -> None: ...
     async def pause(self, meeting_id: str, recording_id: str) -> None: ...
     async def resume(self, meeting_id: str, recording_id: str) -> None: ...
     async def stop(self, meeting_id: str, recording_id: str) -> None: ...

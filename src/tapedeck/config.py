@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     "A recording of a meeting without participants stops after this."
     render_mode: Literal["live", "deferred"] = "live"
     "Make the film while the meeting runs, or after it."
+    track_video: Literal["on", "off"] = "on"
+    "Recordings of tracks may have pictures; off: sound alone, and a request for pictures is refused."
     render_concurrency: Annotated[int, Field(ge=1, le=64)] = 4
     "How many films may be made at once; more wait, their capture does not."
     upload_patience_s: Annotated[float, Field(ge=1)] = 21_600.0

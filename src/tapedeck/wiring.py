@@ -348,6 +348,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         clock=clock,
         ice_servers=settings.ice_servers,
         limiter=Limiter() if settings.rate_limits else None,
+        track_video=settings.track_video == "on",
         checks={"database": db.ping, "disk": _DiskCheck(settings.data_dir)},
     )
     return Node(

@@ -275,12 +275,6 @@ async def test_stop_in_a_final_state_is_harmless_or_a_conflict(site: Site) -> No
     assert answer.json()["error"]["message"] == "Cannot stop a recording in state ERRORED"
 
 
-async def test_track_recordings_have_no_route_yet(site: Site) -> None:
-    meeting = await site.world.meeting()
-    answer = await site.ask("POST", "recordings/track", json={"meeting_id": meeting.id})
-    assert answer.status_code == 405
-
-
 @pytest.mark.parametrize(
     ("more", "extension"),
     [

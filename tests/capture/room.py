@@ -13,6 +13,7 @@ from tapedeck.capture.track import PeerRecorder, TrackRecorder
 from tapedeck.core.errors import TapedeckError
 from tapedeck.core.frames import Codec, EncodedFrame, FrameFlags, Origin, TrackInfo
 from tapedeck.core.timeline import Progress, TimelineEvent
+from tapedeck.core.wanted import TrackChoice
 from tapedeck.ports.sources import PeerInfo
 
 S = 1_000_000_000
@@ -142,6 +143,10 @@ class Room:
     def start(self, recording_id: str, at_ns: int) -> None:
         self.now_ns = at_ns
         self.session.start(recording_id, BOOT + at_ns)
+
+    def start_tracks(self, recording_id: str, at_ns: int, tracks: TrackChoice) -> None:
+        self.now_ns = at_ns
+        self.session.start(recording_id, BOOT + at_ns, tracks)
 
     def resume(self, recording_id: str, at_ns: int) -> None:
         self.now_ns = at_ns

@@ -75,8 +75,8 @@ def test_timeline_tells_what_was_going_on() -> None:
         Progress(8, 7),
     ]
     left = read_left_behind(events)
-    assert left.running == {"running": 1}
-    assert left.paused == {"paused": 2}
+    assert {key: start.at_ns for key, start in left.running.items()} == {"running": 1}
+    assert {key: start.at_ns for key, start in left.paused.items()} == {"paused": 2}
     assert left.recording_ids == ("running", "paused")
     assert left.peers == (ParticipantJoined(0, "u", "p", "Ada"),)
     assert left.tracks == ("v",)

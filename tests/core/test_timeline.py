@@ -31,6 +31,7 @@ from tapedeck.core.timeline import (
     recording_spans,
     to_dict,
 )
+from tapedeck.core.wanted import TrackChoice, TrackLayer
 
 INFO = TrackInfo("t", "peer", "ada", Kind.AUDIO, Codec.OPUS, Origin.SCREEN, 2)
 
@@ -45,11 +46,19 @@ tracks = st.builds(
     channels=st.integers(0, 8),
 )
 times = st.integers(0, 2**63 - 1)
+layers = st.builds(TrackLayer, st.text(), st.sampled_from(["audio", "video"]), st.none() | st.text())
+choices = st.builds(TrackChoice, st.lists(layers).map(tuple), st.none() | st.lists(st.text()).map(tuple))
 
 
 def events_of(cls: type[Any]) -> st.SearchStrategy[Any]:
     """Any event of a class, by the types of its fields."""
-    by_type = {"int": times, "str": st.text(), "Origin": st.sampled_from(Origin), "TrackInfo": tracks}
+    by_type = {
+        "int": times,
+        "str": st.text(),
+        "Origin": st.sampled_from(Origin),
+        "TrackInfo": tracks,
+        "TrackChoice | None": st.none() | choices,
+    }
     return st.builds(cls, **{field.name: by_type[str(field.type)] for field in dataclasses.fields(cls)})
 
 

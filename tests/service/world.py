@@ -26,6 +26,7 @@ from tapedeck.core.naming import object_key
 from tapedeck.core.paging import Page
 from tapedeck.core.recording import FilmFile, Recording
 from tapedeck.core.signing import derive_key
+from tapedeck.core.wanted import TrackChoice
 from tapedeck.db import destinations
 from tapedeck.db import recordings as table
 from tapedeck.db.engine import Database
@@ -72,6 +73,7 @@ class NotingCapture:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, str | None]] = []
+        self.tracks: dict[str, TrackChoice | None] = {}
         self.before: Callable[[str], Awaitable[None]] | None = None
 
     async def _note(self, word: str, meeting_id: str, other: str | None) -> None:
@@ -79,7 +81,8 @@ class NotingCapture:
             await self.before(word)
         self.calls.append((word, meeting_id, other))
 
-    async def start(self, meeting_id: str, recording_id: str) -> None:
+    async def start(self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None) -> None:
+        self.tracks[recording_id] = tracks
         await self._note("start", meeting_id, recording_id)
 
     async def pause(self, meeting_id: str, recording_id: str) -> None:

@@ -56,13 +56,14 @@ def create_app(
     clock: Clock,
     ice_servers: Sequence[str] = (),
     limiter: Limiter | None = None,
+    track_video: bool = True,
     checks: Mapping[str, Check] | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The application of one server.
 
     `link_key` is the key `store` signs its links with; `checks` are what `/health/ready` asks;
-    without a `limiter` nobody asks too often.
+    `track_video` lets recordings of tracks have pictures; without a `limiter` nobody asks too often.
     """
     app = FastAPI(
         title="Tapedeck",
@@ -85,7 +86,7 @@ def create_app(
     participants.add_routes(routes, _APP, gate, access, meetings_service)
     sessions.add_routes(routes, _APP, gate, attendance_service)
     sessions.add_active_routes(routes, _APP, gate, attendance_service, hosting_service)
-    recordings.add_routes(routes, _APP, gate, recordings_service)
+    recordings.add_routes(routes, _APP, gate, recordings_service, track_video=track_video)
     webhooks.add_routes(routes, _APP, gate, webhooks_service)
     webhooks.add_key_route(routes, signer)
     deliveries.add_routes(routes, _OURS, gate, deliveries_service)

@@ -1,8 +1,8 @@
 """Who is there, and what of it the log knows.
 
-Owns the peers of a session and the difference between them and the log: while something is recorded every change is an
-event, and when recording begins (again) the difference is written, so that a log explains itself from its first
-recording on. Refuses to say anything while nothing is recorded.
+Owns the peers of a session and the difference between them and the log: while a peer is wanted by a recording its every
+change is an event, and when one begins to want it the difference is written, so that a log explains itself. Refuses to
+say anything of a peer that no recording wants.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from tapedeck.capture.log import Log
 from tapedeck.capture.track import PeerRecorder, TrackRecorder
+from tapedeck.core.frames import TrackInfo
 from tapedeck.core.timeline import (
     ClockReport,
     NameChanged,
@@ -32,7 +33,7 @@ class Presence:
     def __init__(self) -> None:
         self.peers: dict[str, PeerRecorder] = {}
         self._logged_peers: dict[str, ParticipantJoined] = {}
-        self._logged_tracks: dict[str, bool] = {}
+        self._logged_tracks: dict[str, tuple[TrackInfo, bool]] = {}
         "Open in the log, and whether muted there."
 
     @property
@@ -40,16 +41,23 @@ class Presence:
         """All open tracks."""
         return [track for peer in self.peers.values() for track in peer.tracks]
 
-    def describe(self, log: Log, now_ns: int, not_before: Callable[[int], int]) -> None:
-        """Write the difference between who is there and what the log knows; `not_before` clamps the times of events."""
+    def describe(
+        self, log: Log, now_ns: int, not_before: Callable[[int], int], wants: Callable[[str, str], bool]
+    ) -> None:
+        """Write the difference between who is there and what the log knows; `not_before` clamps the times of events.
+
+        `wants(participant_id, custom_id)`: whether somebody who is gone may still be spoken of.
+        """
         here = {track.info.track_id for track in self.tracks}
+        wanted = {key for key, peer in self._logged_peers.items() if wants(peer.participant_id, peer.custom_id)}
         now_ns = not_before(now_ns)
-        for track_id in [key for key in self._logged_tracks if key not in here]:
-            self.write(log, TrackClosed(now_ns, track_id))
-        for peer_id in [key for key in self._logged_peers if key not in self.peers]:
+        for track_id, (info, _) in list(self._logged_tracks.items()):
+            if track_id not in here and info.peer_id in wanted:
+                self.write(log, TrackClosed(now_ns, track_id))
+        for peer_id in [key for key in self._logged_peers if key in wanted and key not in self.peers]:
             gone = self._logged_peers[peer_id]
             self.write(log, ParticipantLeft(now_ns, gone.participant_id, peer_id))
-        for peer in self.peers.values():
+        for peer in [peer for peer in self.peers.values() if peer.is_wanted]:
             known = self._logged_peers.get(peer.info.peer_id)
             if known is None:
                 self.write(log, joined(peer, not_before(peer.joined_ns)))
@@ -62,7 +70,7 @@ class Presence:
         track_id = track.info.track_id
         if track_id not in self._logged_tracks:
             self.write(log, TrackOpened(not_before(track.flow.opened_ns), track.info))
-        if self._logged_tracks.get(track_id) != track.flow.muted:
+        if self._logged_tracks[track_id][1] != track.flow.muted:
             self.write(log, (TrackMuted if track.flow.muted else TrackUnmuted)(now_ns, track_id))
         for report in track.reports:
             log.event(report)
@@ -82,13 +90,16 @@ class Presence:
                     self._logged_peers[peer_id] = joined(peer, known.at_ns)
         elif isinstance(event, TrackOpened):
             log.open_track(event.track)
-            self._logged_tracks[event.track.track_id] = False
+            self._logged_tracks[event.track.track_id] = (event.track, False)
         elif isinstance(event, TrackClosed):
             if self._logged_tracks.pop(event.track_id, None) is None:
                 return
             log.close_track(event.track_id)
         elif isinstance(event, TrackMuted | TrackUnmuted):
-            self._logged_tracks[event.track_id] = isinstance(event, TrackMuted)
+            if event.track_id not in self._logged_tracks:
+                return
+            info = self._logged_tracks[event.track_id][0]
+            self._logged_tracks[event.track_id] = (info, isinstance(event, TrackMuted))
         elif isinstance(event, ClockReport) and event.track_id not in self._logged_tracks:
             return
         log.event(event)

@@ -42,9 +42,9 @@ _DEFAULTS = WriterOptions()
 class LeftBehind:
     """What was going on when a log broke off."""
 
-    running: dict[str, int]
-    "Recordings neither paused nor stopped, and where their films start on the capture clock."
-    paused: dict[str, int]
+    running: dict[str, RecordingStarted]
+    "Recordings neither paused nor stopped, and how they started."
+    paused: dict[str, RecordingStarted]
     peers: tuple[ParticipantJoined, ...]
     "Who had not left."
     tracks: tuple[str, ...]
@@ -61,13 +61,13 @@ class LeftBehind:
 def read_left_behind(events: Iterable[TimelineEvent]) -> LeftBehind:
     """What a timeline says was going on at its end."""
     events = list(events)
-    started: dict[str, int] = {}
+    started: dict[str, RecordingStarted] = {}
     peers: dict[str, ParticipantJoined] = {}
     tracks: dict[str, None] = {}
     passed = -1
     for event in events:
         if isinstance(event, RecordingStarted):
-            started.setdefault(event.recording_id, event.at_ns)
+            started.setdefault(event.recording_id, event)
         elif isinstance(event, RecordingStopped):
             started.pop(event.recording_id, None)
         elif isinstance(event, ParticipantJoined):
@@ -82,12 +82,12 @@ def read_left_behind(events: Iterable[TimelineEvent]) -> LeftBehind:
             passed = max(passed, event.until_ns)
     running = {}
     paused = {}
-    for recording_id, at_ns in started.items():
+    for recording_id, start in started.items():
         spans = recording_spans(events, recording_id)
         if spans and spans[-1].end_ns is None:
-            running[recording_id] = at_ns
+            running[recording_id] = start
         else:
-            paused[recording_id] = at_ns
+            paused[recording_id] = start
     return LeftBehind(running, paused, tuple(peers.values()), tuple(tracks), passed)
 
 
@@ -113,9 +113,8 @@ def starts_in(root: Path) -> dict[str, datetime]:
     except TapedeckError:
         return {}
     starts: dict[str, datetime] = {}
-    for recording_id, at_ns in (left.running | left.paused).items():
-        epoch = next((e for e in reversed(log.meta.epochs) if e.offset_ns <= at_ns), log.meta.epochs[0])
-        starts[recording_id] = epoch.utc + timedelta(microseconds=(at_ns - epoch.offset_ns) // 1000)
+    for recording_id, start in (left.running | left.paused).items():
+        starts[recording_id] = log.meta.utc(start.at_ns)
     return starts
 
 
@@ -192,8 +191,8 @@ async def resumed_session(
         writer.event(TrackClosed(ended, track_id))
     for peer in left.peers:
         writer.event(ParticipantLeft(ended, peer.participant_id, peer.peer_id))
-    takes = [Take.begun(key, at_ns, resumed.offset_ns) for key, at_ns in left.running.items()]
-    takes += [Take.begun(key, at_ns, None) for key, at_ns in left.paused.items()]
+    takes = [Take.begun(key, s.at_ns, resumed.offset_ns, s.tracks) for key, s in left.running.items()]
+    takes += [Take.begun(key, s.at_ns, None, s.tracks) for key, s in left.paused.items()]
     session.adopt(writer, takes, ended, left.passed_ns, now_ns)
     return session
 

@@ -34,6 +34,7 @@ from tapedeck.core.timeline import (
     TrackOpened,
     TrackUnmuted,
 )
+from tapedeck.core.wanted import TrackChoice
 from tapedeck.ports.sources import PeerInfo
 
 __all__ = ["PROGRESS_NS", "TICK_S", "CaptureSession"]
@@ -121,12 +122,14 @@ class CaptureSession:
         at = now_ns - self.zero_ns
         recorder = PeerRecorder(self, peer, at)
         self._presence.peers[peer.peer_id] = recorder
-        self.tell(joined(recorder, self.not_before(at)))
+        recorder.is_wanted = self._wants(peer.participant_id, peer.custom_id)
+        self.tell(recorder, joined(recorder, self.not_before(at)))
         return recorder
 
-    def start(self, recording_id: str, now_ns: int) -> None:
+    def start(self, recording_id: str, now_ns: int, tracks: TrackChoice | None = None) -> None:
         """Record from now on; the film starts now if media flows, else with the first media. Again is no error.
 
+        With `tracks` only those are kept, and the recording starts now, whoever sends: nobody of them may ever come.
         `on_capturing` tells when the first media is stored. InvalidError: the session's id cannot name a log.
         """
         if recording_id in self._takes:
@@ -134,14 +137,16 @@ class CaptureSession:
         at = now_ns - self.zero_ns
         if self._log is None:
             self._log = self._open_log()
-        take = Take(recording_id)
-        take.run(at, flowing=self._is_flowing(at))
+        take = Take(recording_id, tracks)
+        take.run(at, flowing=tracks is not None or self._is_flowing(at))
         self._takes[recording_id] = take
         self.is_beginning = True
         self._command(at)
-        if not self._described and self._outage_from_ns is None:
+        if self._outage_from_ns is None:
             self._describe(at)
-        self._want_keys(at)
+            if tracks is not None:
+                self._begin(take, at)
+        self._want_keys(at, take)
 
     async def pause(self, recording_id: str, now_ns: int) -> None:
         """Keep nothing captured from now on. Returns when the cut is on disk; UnavailableError: it will be, later."""
@@ -165,7 +170,7 @@ class CaptureSession:
         self._command(at)
         if take.started_ns is not None:
             self._write(RecordingResumed(at, recording_id))
-        self._want_keys(at)
+        self._want_keys(at, take)
 
     async def stop(self, recording_id: str, now_ns: int) -> bool:
         """End a film now. Returns when the end and all that was captured before it is on disk.
@@ -227,30 +232,30 @@ class CaptureSession:
 
     def track_opened(self, track: TrackRecorder) -> None:
         """A track is open."""
-        self.tell(TrackOpened(self.not_before(track.flow.opened_ns), track.info))
+        self.tell(track.peer, TrackOpened(self.not_before(track.flow.opened_ns), track.info))
 
     def track_muted(self, track: TrackRecorder, at_ns: int) -> None:
         """A track was muted or unmuted."""
         event = TrackMuted if track.flow.muted else TrackUnmuted
-        self.tell(event(self.not_before(at_ns), track.info.track_id))
+        self.tell(track.peer, event(self.not_before(at_ns), track.info.track_id))
 
     def track_closed(self, track: TrackRecorder, at_ns: int) -> None:
         """A track is closed."""
         self._presence.peers[track.info.peer_id].tracks.remove(track)
-        self.tell(TrackClosed(self.not_before(at_ns), track.info.track_id))
+        self.tell(track.peer, TrackClosed(self.not_before(at_ns), track.info.track_id))
 
     def peer_renamed(self, peer: PeerRecorder, at_ns: int) -> None:
         """A peer has another name."""
-        self.tell(NameChanged(self.not_before(at_ns), peer.info.participant_id, peer.name))
+        self.tell(peer, NameChanged(self.not_before(at_ns), peer.info.participant_id, peer.name))
 
     def peer_left(self, peer: PeerRecorder, at_ns: int) -> None:
         """A peer is gone, its tracks before it."""
         del self._presence.peers[peer.info.peer_id]
-        self.tell(ParticipantLeft(self.not_before(at_ns), peer.info.participant_id, peer.info.peer_id))
+        self.tell(peer, ParticipantLeft(self.not_before(at_ns), peer.info.participant_id, peer.info.peer_id))
 
-    def tell(self, event: TimelineEvent) -> bool:
-        """Write an event if anything is being recorded; whether it was written."""
-        if self._described and self._log is not None:
+    def tell(self, peer: PeerRecorder, event: TimelineEvent) -> bool:
+        """Write an event of a peer that is being recorded; whether it was written."""
+        if self._described and peer.is_wanted and self._log is not None:
             self._presence.write(self._log, event)
             return True
         return False
@@ -261,7 +266,8 @@ class CaptureSession:
 
     def judge(self, track: TrackRecorder, at_ns: int) -> bool:
         """Whether a frame captured then is kept; settles the track when no command lies after it."""
-        keeps = any(take.covers(at_ns) for take in self._takes.values())
+        peer, info = track.peer.info, track.info
+        keeps = any(take.covers(at_ns) and take.wants(peer, info) for take in self._takes.values())
         if at_ns >= self._command_ns:
             track.settled = True
             track.keeps = keeps
@@ -277,11 +283,7 @@ class CaptureSession:
             self._describe(back)
         for take in self._takes.values():
             if take.started_ns is None and take.covers(at_ns):
-                events = take.begin(at_ns, self._least_ns)
-                for event in events:
-                    self._write(event)
-                self._begun.add(take.recording_id)
-                self._listener.on_capturing(take.recording_id, self.utc(events[0].at_ns))
+                self._begin(take, at_ns)
         self.is_beginning = any(take.started_ns is None for take in self._takes.values())
 
     def store(self, track_id: str, frame: EncodedFrame) -> None:
@@ -294,12 +296,12 @@ class CaptureSession:
         if not self._stops:
             return
         until = self._complete_until(now_ns)
-        due = [(t, f) for t, f in self._stops if _stopped(t) <= max(until, now_ns - MAX_LATE_NS)]
+        due = [(t, f) for t, f in self._stops if (t.stopped_ns or 0) <= max(until, now_ns - MAX_LATE_NS)]
         if not due:
             return
         self._stops = [entry for entry in self._stops if entry not in due]
         self.is_waiting = bool(self._stops)
-        self._pass(now_ns, max([until, *(_stopped(take) for take, _ in due)]))
+        self._pass(now_ns, max([until, *(take.stopped_ns or 0 for take, _ in due)]))
         for take, future in due:
             self._takes.pop(take.recording_id, None)
             if not future.done():
@@ -308,8 +310,23 @@ class CaptureSession:
         if not self._takes:
             self._described = False
             self._outage_from_ns = None
+        self._look_who_is_wanted()
 
     # inside
+
+    def _begin(self, take: Take, at_ns: int) -> None:
+        events = take.begin(at_ns, self._least_ns)
+        for event in events:
+            self._write(event)
+        self._begun.add(take.recording_id)
+        self._listener.on_capturing(take.recording_id, self.utc(events[0].at_ns))
+
+    def _wants(self, participant_id: str, custom_id: str) -> bool:
+        return any(take.wants_person(participant_id, custom_id) for take in self._takes.values())
+
+    def _look_who_is_wanted(self) -> None:
+        for peer in self._presence.peers.values():
+            peer.is_wanted = self._wants(peer.info.participant_id, peer.info.custom_id)
 
     def _is_flowing(self, at_ns: int) -> bool:
         return any(
@@ -320,11 +337,12 @@ class CaptureSession:
     def _command(self, at_ns: int) -> None:
         """From here on another rule holds: every track looks at capture times until it is past this."""
         self._command_ns = max(self._command_ns, at_ns)
+        self._look_who_is_wanted()
         for track in self._presence.tracks:
             track.unsettle()
 
-    def _want_keys(self, at_ns: int) -> None:
-        for track in self._presence.tracks:
+    def _want_keys(self, at_ns: int, take: Take) -> None:
+        for track in [t for t in self._presence.tracks if take.wants(t.peer.info, t.info)]:
             track.want_key(at_ns)
 
     def _write(self, event: TimelineEvent) -> None:
@@ -333,7 +351,7 @@ class CaptureSession:
 
     def _describe(self, at_ns: int) -> None:
         if self._log is not None:
-            self._presence.describe(self._log, at_ns, self.not_before)
+            self._presence.describe(self._log, at_ns, self.not_before, self._wants)
             self._described = True
 
     def _bridge(self, at_ns: int) -> None:
@@ -364,7 +382,7 @@ class CaptureSession:
         return min(
             [
                 now_ns - _UNKNOWN_NS,
-                *(peer.complete_until(now_ns) for peer in self._presence.peers.values() if peer.tracks),
+                *(peer.complete_until(now_ns) for peer in self._presence.peers.values() if peer.is_wanted),
             ]
         )
 
@@ -380,7 +398,3 @@ class CaptureSession:
         self._write(Progress(now_ns, self._passed_ns))
         self.passed_at_ns = now_ns
         self._least_ns = max(self._least_ns, self._passed_ns + 1)
-
-
-def _stopped(take: Take) -> int:
-    return 0 if take.stopped_ns is None else take.stopped_ns

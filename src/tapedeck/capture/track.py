@@ -36,7 +36,8 @@ _KEY_TRIES = 40
 class TrackRecorder:
     """A track that a source delivers (ports.sources.TrackSink)."""
 
-    def __init__(self, session: CaptureSession, info: TrackInfo, control: TrackControl, opened_ns: int) -> None:
+    def __init__(self, peer: PeerRecorder, info: TrackInfo, control: TrackControl, opened_ns: int) -> None:
+        self.peer = peer
         self.info = info
         self.flow = Flow(opened_ns)
         self.reports: deque[ClockReport] = deque(maxlen=_KEEP_REPORTS)
@@ -45,7 +46,7 @@ class TrackRecorder:
         self.settled = False
         "Every frame from here on was captured after the last command: `keeps` holds without asking."
         self.keeps = False
-        self._session = session
+        self._session = session = peer.session
         self._zero_ns = session.zero_ns
         self._control = control
         self._rate = info.clock_rate
@@ -88,7 +89,7 @@ class TrackRecorder:
         if not self.closed:
             at = max(at_ns - self._zero_ns, self._session.passed_at_ns)
             report = ClockReport(at, self.info.track_id, wallclock_ns, media_time)
-            if not self._session.tell(report):
+            if not self._session.tell(self.peer, report):
                 self.reports.append(report)
 
     def audio_level(self, at_ns: int, dbov: int) -> None:
@@ -101,7 +102,8 @@ class TrackRecorder:
         at = at_ns - self._zero_ns
         if at >= self._level_due_ns:
             self._level_due_ns = at + _LEVEL_EVERY_NS
-            self._session.tell(AudioLevel(self._session.not_before(at), self.info.track_id, self._loudest))
+            event = AudioLevel(self._session.not_before(at), self.info.track_id, self._loudest)
+            self._session.tell(self.peer, event)
             self._loudest = 127
 
     def waiting_since(self, at_ns: int | None) -> None:
@@ -191,23 +193,25 @@ class PeerRecorder:
         self.joined_ns = joined_ns
         self.tracks: list[TrackRecorder] = []
         self.closed = False
-        self._session = session
+        self.is_wanted = False
+        "Some recording asks for it: the log may know of it. The session's to say."
+        self.session = session
 
     def open_track(self, info: TrackInfo, control: TrackControl, at_ns: int) -> TrackRecorder:
         """A track's first packet arrived."""
-        track = TrackRecorder(self._session, info, control, at_ns - self._session.zero_ns)
+        track = TrackRecorder(self, info, control, at_ns - self.session.zero_ns)
         if self.closed:
             track.closed = True
         else:
             self.tracks.append(track)
-            self._session.track_opened(track)
+            self.session.track_opened(track)
         return track
 
     def rename(self, name: str, at_ns: int) -> None:
         """The display name changed."""
         if not self.closed and name != self.name:
             self.name = name
-            self._session.peer_renamed(self, at_ns - self._session.zero_ns)
+            self.session.peer_renamed(self, at_ns - self.session.zero_ns)
 
     def close(self, at_ns: int) -> None:
         """The peer left; open tracks are closed first."""
@@ -216,7 +220,7 @@ class PeerRecorder:
         for track in list(self.tracks):
             track.close(at_ns)
         self.closed = True
-        self._session.peer_left(self, at_ns - self._session.zero_ns)
+        self.session.peer_left(self, at_ns - self.session.zero_ns)
 
     def path_ns(self, now_ns: int) -> int | None:
         """Capture time of the last frame of those tracks that flow; None when none does."""

@@ -68,11 +68,11 @@ def covers(destination: Destination, file: FilmFile) -> bool:
 
 
 def verdict_on(files: Sequence[FilmFile], destinations: Sequence[Destination]) -> Verdict:
-    """What became of the files. A file that all its destinations gave up does not hold up the others."""
-    held = False
-    for file in files:
-        if file.kind not in _FILMS:
-            continue  # nobody waits for a still, and no film fails for want of one
+    """What became of the files; none at all are delivered. One that all its destinations gave up does not hold up the
+    others."""
+    films = [file for file in files if file.kind in _FILMS]  # nobody waits for a still, no film fails for want of one
+    held = not films  # of tracks there may be none
+    for file in films:
         states = [_standing(destination) for destination in destinations if covers(destination, file)]
         if Verdict.OPEN in states:
             return Verdict.OPEN

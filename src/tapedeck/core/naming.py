@@ -9,14 +9,29 @@ from urllib.parse import quote
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.times import to_ms
 
-__all__ = ["PREFIX_LIMIT", "check_key", "content_disposition", "is_prefix", "object_key", "output_file_name"]
+__all__ = [
+    "PREFIX_LIMIT",
+    "TRACK_FILE_TEMPLATE",
+    "check_key",
+    "content_disposition",
+    "is_prefix",
+    "object_key",
+    "output_file_name",
+    "track_file_name",
+]
 
 PREFIX_LIMIT = 100
 """Longest file name prefix in characters."""
 KEY_LIMIT = 1024
 """Longest object key in characters; S3's limit."""
 
+TRACK_FILE_TEMPLATE = "{{file_name_prefix}}_{{user_id}}_{{peer_id}}_{{stream_kind}}_{{media_kind}}_{{date_time}}.webm"
+"""What a recording of tracks has in the place of a file name."""
+_USER_LIMIT = 64
+"""Longest part of a user id in a file name; the peer's id beside it tells people apart."""
+
 _PREFIX = re.compile(rf"[A-Za-z0-9_]{{1,{PREFIX_LIMIT}}}")
+_STRANGE = re.compile(r"[^A-Za-z0-9._=+-]+")
 _SEGMENT = re.compile(r"[A-Za-z0-9._=+-]{1,255}")
 _UNQUOTED = "!#$&+-.^_`|~"
 """What RFC 8187 leaves unescaped beside letters and digits."""
@@ -31,6 +46,15 @@ def output_file_name(prefix: str | None, room: str, invoked_at: datetime, extens
     """`[{prefix}_]{room}_{Unix ms of the invocation}.{extension}`."""
     stem = f"{room}_{to_ms(invoked_at)}.{extension}"
     return f"{prefix}_{stem}" if prefix else stem
+
+
+def track_file_name(
+    prefix: str, user_id: str, peer_id: str, is_screen: bool, media_kind: str, began_at: datetime, extension: str
+) -> str:
+    """`TRACK_FILE_TEMPLATE` filled in. What cannot be in a name becomes `-`; a long user id is cut."""
+    stream_kind = "screenshare" if is_screen else "peer"
+    user = _STRANGE.sub("-", user_id)[:_USER_LIMIT]
+    return f"{prefix}_{user}_{peer_id}_{stream_kind}_{media_kind}_{to_ms(began_at)}.{extension}"
 
 
 def object_key(recording_id: str, invoked_at: datetime, file_name: str) -> str:

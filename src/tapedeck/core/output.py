@@ -6,6 +6,7 @@ Refuses to know how anything is encoded (`media/encode.py`) or what a caller ask
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,6 +21,7 @@ QUALITIES = tuple(_MAXRATE_720P_BPS)
 _EXTENSIONS = MappingProxyType(
     {"h264": "mp4", "vp8": "webm", "vp9": "webm", "aac": "m4a", "mp3": "mp3", "vorbis": "ogg"}
 )
+_SOUND_TRACK = re.compile(r"_audio_[0-9]+\.webm$")
 _CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
     {
         "mp4": "video/mp4",
@@ -133,5 +135,7 @@ def outputs_of(options: RecordingOptions, file_name: str) -> tuple[Output, ...]:
 
 
 def content_type(file_name: str) -> str:
-    """What a file is called in HTTP, by its extension."""
+    """What a file is called in HTTP, by its extension; of tracks, by its kind of media too."""
+    if _SOUND_TRACK.search(file_name):
+        return "audio/webm"
     return _CONTENT_TYPES.get(file_name.lower().rpartition(".")[2], "application/octet-stream")

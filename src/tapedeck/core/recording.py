@@ -354,7 +354,8 @@ def _apply(recording: Recording, command: Command, now: datetime) -> Recording:
             failure = None if recording.started_at else "It was stopped before any media was stored."
             return replace(_end(recording, at or now), stop_cause=cause, stopped_by=caller, failure=failure)
         case Rendered(files):
-            film = next((f for f in files if f.kind == "video"), files[0] if files else None)
+            films = [f for f in files if f.kind != "track"]  # a person's file says nothing of the recording's length
+            film = next((f for f in films if f.kind == "video"), films[0] if films else None)
             return replace(recording, files=files, film_ms=film.duration_ms if film else None)
         case Delivered(files, expires_at):
             size_bytes = sum(file.size_bytes for file in files if file.kind in COUNTED)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from tapedeck.core.frames import Codec, Kind, Origin, TrackInfo
+from tapedeck.core.wanted import TrackChoice
 
 __all__ = [
     "EVENT_TYPES",
@@ -128,6 +129,8 @@ class RecordingStarted:
 
     at_ns: int
     recording_id: str
+    tracks: TrackChoice | None = None
+    "Whose tracks it keeps, and which; None: all that is sent."
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +220,9 @@ def to_dict(event: TimelineEvent) -> dict[str, Any]:
     cls = type(event)
     if isinstance(event, TrackOpened):
         return {"e": _NAMES[cls], "at_ns": event.at_ns, **asdict(event.track), "codec": event.track.codec.name}
+    if isinstance(event, RecordingStarted):
+        body = {"e": _NAMES[cls], "at_ns": event.at_ns, "recording_id": event.recording_id}
+        return body if event.tracks is None else body | {"tracks": asdict(event.tracks)}
     return {"e": _NAMES[cls], **{name: getattr(event, name) for name in _FIELDS[cls]}}
 
 
@@ -240,9 +246,11 @@ def from_dict(body: Mapping[str, Any]) -> TimelineEvent | None:
         values = {name: body[name] for name in _FIELDS[cls] if name in body}
         if "origin" in values:
             values["origin"] = Origin(values["origin"])
+        if values.get("tracks") is not None:
+            values["tracks"] = TrackChoice.from_dict(values["tracks"])
         event: TimelineEvent = cls(**values)
         return event
-    except (KeyError, TypeError, ValueError) as exc:
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise ValueError(f"malformed timeline event {body.get('e')!r}: {exc}") from exc
 
 

@@ -54,6 +54,26 @@ class TrackChoice:
     user_ids: tuple[str, ...] | None = None
     "Ids or custom ids of participants; None: everybody."
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrackChoice:
+        """The choice that `dataclasses.asdict` made plain values of. What is damaged raises, and never widens it."""
+        user_ids = values["user_ids"]
+        layers = tuple(TrackLayer(**_known(layer, _LAYER)) for layer in values["layers"])
+        return cls(layers, None if user_ids is None else tuple(str(user_id) for user_id in user_ids))
+
+    def layer_of(self, media_kind: str) -> TrackLayer | None:
+        """The layer that holds files of this kind; None when there are to be none."""
+        return next((layer for layer in self.layers if layer.media_kind == media_kind), None)
+
+    def name_of(self, participant_id: str, custom_id: str) -> str | None:
+        """What a participant is called in file names: the value they were chosen by; None: they are not chosen."""
+        if self.user_ids is None:
+            return participant_id
+        for user_id in self.user_ids:
+            if user_id and (user_id == custom_id or user_id.lower() == participant_id.lower()):
+                return user_id
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class RecordingOptions:
@@ -94,11 +114,7 @@ class RecordingOptions:
         if watermark := known.get("watermark"):
             known["watermark"] = Watermark(**_known(watermark, _WATERMARK))
         if tracks := known.get("tracks"):
-            user_ids = tracks.get("user_ids")
-            known["tracks"] = TrackChoice(
-                tuple(TrackLayer(**_known(layer, _LAYER)) for layer in tracks.get("layers", ())),
-                None if user_ids is None else tuple(user_ids),
-            )
+            known["tracks"] = TrackChoice.from_dict(tracks)
         return cls(**known)
 
 

@@ -62,6 +62,11 @@ class Meta:
     def started_monotonic_ns(self) -> int:
         return self.epochs[0].monotonic_ns
 
+    def utc(self, at_ns: int) -> datetime:
+        """UTC of a capture time, by the start of the recorder that wrote it."""
+        epoch = next((e for e in reversed(self.epochs) if e.offset_ns <= at_ns), self.epochs[0])
+        return epoch.utc + timedelta(microseconds=(at_ns - epoch.offset_ns) // 1000)
+
     def clock_at(self, utc: datetime, monotonic_ns: int, boot: str, after_ns: int) -> int:
         """The capture clock at an instant after the last epoch's start, always greater than `after_ns`.
 

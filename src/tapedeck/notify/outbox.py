@@ -12,6 +12,7 @@ from tapedeck.core.meeting import App, Meeting, Session
 from tapedeck.core.naming import output_file_name
 from tapedeck.core.recording import Recording, RecordingState, StopCause
 from tapedeck.ports.storage import ObjectStore
+from tapedeck.shapes.realtimekit import download_of
 from tapedeck.shapes.webhooks import event_name, message_of
 
 __all__ = ["Composer", "sample"]
@@ -29,9 +30,11 @@ class Composer:
         links: dict[str, str] = {}
         if recording is not None and recording.expires_at is not None and event_name(happening) is not None:
             for file in recording.files:
-                if file.key is not None and file.kind not in links:
-                    links[file.kind] = await self._store.presign(file.key, file.name, recording.expires_at)
-        return message_of(happening, links.get("video"), links.get("audio"))
+                name = file.name if file.kind == "track" else file.kind
+                if file.key is not None and name not in links:
+                    links[name] = await self._store.presign(file.key, file.name, recording.expires_at)
+        download = None if recording is None else download_of(recording, links.get("video"), links)
+        return message_of(happening, download, links.get("audio"))
 
 
 def sample(event: str, app: App, now: datetime) -> Message:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from tapedeck.core.meeting import SessionEnd
+from tapedeck.core.wanted import TrackChoice
 
 __all__ = ["CaptureControl", "CaptureEvents"]
 
@@ -14,8 +15,11 @@ __all__ = ["CaptureControl", "CaptureEvents"]
 class CaptureControl(Protocol):
     """Commands for the capture of one meeting. All are idempotent; unknown ids are ignored."""
 
-    async def start(self, meeting_id: str, recording_id: str) -> None:
-        """Record the meeting as soon as it has media; `CaptureEvents.on_capturing` tells when."""
+    async def start(self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None) -> None:
+        """Record the meeting as soon as it has media; `CaptureEvents.on_capturing` tells when.
+
+        With `tracks` only those are kept, from now on; NotFoundError when the meeting has no live session then.
+        """
 
     async def pause(self, meeting_id: str, recording_id: str) -> None:
         """Keep nothing from now on. Returns when the cut is in the log."""

@@ -2,7 +2,8 @@
 
 Takes a JSON job as one line on standard input and answers with JSON lines on standard output:
 `{"event": "progress", "film_ns", "behind_ns"}` about twice a second, then one of
-`{"event": "done", "files": [{"kind", "path", "size_bytes", "duration_ns", "checksum"}], "stats": {...}}` (exit 0) and
+`{"event": "done", "files": [{"kind", "path", "size_bytes", "duration_ns", "checksum"}], "stats": {...}}` (exit 0; a
+file of a track has its "layer" too) and
 `{"event": "failed", "error": "one sentence", "final": false}` (exit 1). `checksum` is CRC-32C in hex; `final` is true
 when the log holds nothing of the recording, so that another attempt is of no use.
 
@@ -26,8 +27,11 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from tapedeck.core.errors import InternalError, InvalidError, TapedeckError
-from tapedeck.render.film import NothingRecordedError
+from tapedeck.media.mux import FilmFile
+from tapedeck.media.remux import RemuxedFile
+from tapedeck.render.film import FilmStats, NothingRecordedError
 from tapedeck.render.job import Abandoned, Job, Progress, run
+from tapedeck.render.tracks import TrackJob, TrackStats, run_tracks
 
 __all__ = ["main"]
 
@@ -48,11 +52,12 @@ def main(source: TextIO | None = None, sink: TextIO | None = None) -> int:
     answer = _Answer(sink, stop)
     try:
         try:
-            job = Job.from_dict(json.loads(source.readline()))
+            body = json.loads(source.readline())
+            job = TrackJob.from_dict(body) if isinstance(body, dict) and body.get("tracks") else Job.from_dict(body)
         except ValueError as exc:
             raise InvalidError(f"The render job is not JSON: {exc}.") from exc
         threading.Thread(target=_watch, args=(source, stop), name="parent", daemon=True).start()
-        files, stats = run(job, stop, lambda p: answer.progress(p))
+        files, stats = _run(job, stop, answer)
     except Abandoned:
         return 128 + signal.SIGTERM
     except TapedeckError as exc:
@@ -62,23 +67,28 @@ def main(source: TextIO | None = None, sink: TextIO | None = None) -> int:
     except Exception:
         traceback.print_exc()
         return answer.failed(InternalError("The render failed for a reason of our own; the log is kept."))
-    answer.say(
-        {
-            "event": "done",
-            "files": [
-                {
-                    "kind": file.kind,
-                    "path": str(file.path),
-                    "size_bytes": file.size_bytes,
-                    "duration_ns": file.duration_ns,
-                    "checksum": f"{file.crc32c:08x}",
-                }
-                for file in files
-            ],
-            "stats": asdict(stats),
-        }
-    )
+    answer.say({"event": "done", "files": files, "stats": asdict(stats)})
     return 0
+
+
+def _run(
+    job: Job | TrackJob, stop: threading.Event, answer: _Answer
+) -> tuple[list[dict[str, Any]], FilmStats | TrackStats]:
+    if isinstance(job, TrackJob):
+        done, track_stats = run_tracks(job, stop, answer.progress)
+        return [_told("track", one.file) | {"layer": one.layer} for one in done], track_stats
+    files, stats = run(job, stop, answer.progress)
+    return [_told(file.kind, file) for file in files], stats
+
+
+def _told(kind: str, file: FilmFile | RemuxedFile) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "path": str(file.path),
+        "size_bytes": file.size_bytes,
+        "duration_ns": file.duration_ns,
+        "checksum": f"{file.crc32c:08x}",
+    }
 
 
 class _Answer:

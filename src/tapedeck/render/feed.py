@@ -17,12 +17,14 @@ from tapedeck.core.frames import EncodedFrame, TrackInfo
 from tapedeck.core.sync import PeerClock
 from tapedeck.core.timeline import (
     ClockReport,
+    ParticipantJoined,
     Progress,
     RecordingStarted,
     TimelineEvent,
     TrackClosed,
     TrackOpened,
 )
+from tapedeck.core.wanted import TrackChoice
 from tapedeck.medialog.reader import LogReader, TrackReader
 
 __all__ = ["LogFeed", "TimedFrame", "TrackFeed"]
@@ -129,19 +131,22 @@ def _same(first: EncodedFrame, second: EncodedFrame) -> bool:
 class LogFeed:
     """A log directory, read in step with the film that is made of it."""
 
-    def __init__(self, log: LogReader, recording_id: str | None) -> None:
+    def __init__(self, log: LogReader, recording_id: str | None, choice: TrackChoice | None = None) -> None:
         """`recording_id` None: everything in the log as one film; the log must be complete then.
 
-        UnavailableError: the disk cannot be read.
+        With `choice` only connections of the people in it are read. UnavailableError: the disk cannot be read.
         """
         self.tracks: dict[str, TrackFeed] = {}
         "Tracks of which frames may still be taken, in order of their opening."
+        self.names: dict[str, str] = {}
+        "By peer, those who are chosen: what they were chosen by."
         self.film = FilmClock(recording_id)
         self.until_ns = 0
         "The log is complete up to here, as far as it was read."
         self.is_complete = False
         "Nothing that belongs to the film is still to come."
         self._log = log
+        self._choice = choice
         self._whole = recording_id is None
         self._timeline = log.timeline()
         self._pending: deque[TimelineEvent] = deque()
@@ -175,6 +180,8 @@ class LogFeed:
                 self.film.feed((event,))
             if isinstance(event, TrackOpened):
                 self._open(event.track)
+            elif isinstance(event, ParticipantJoined):
+                self._choose(event)
             elif isinstance(event, TrackClosed):
                 if event.track_id in self.tracks:
                     self.tracks[event.track_id].is_closing = True
@@ -233,8 +240,14 @@ class LogFeed:
             self._pending.extend(self._timeline.poll(_EVENTS))
         return self._pending.popleft() if self._pending else None
 
+    def _choose(self, peer: ParticipantJoined) -> None:
+        if self._choice is not None:
+            name = self._choice.name_of(peer.participant_id, peer.custom_id)
+            if name is not None:
+                self.names.setdefault(peer.peer_id, name)
+
     def _open(self, info: TrackInfo) -> None:
-        if info.track_id in self.tracks:
+        if info.track_id in self.tracks or (self._choice is not None and info.peer_id not in self.names):
             return
         try:
             reader = self._log.track(info.track_id)

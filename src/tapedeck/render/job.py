@@ -24,7 +24,7 @@ from tapedeck.medialog.reader import LogReader
 from tapedeck.render.canvas import canvases
 from tapedeck.render.film import Film, FilmStats
 
-__all__ = ["Abandoned", "Job", "Progress", "run"]
+__all__ = ["POLL_S", "Abandoned", "Job", "Progress", "open_log", "run"]
 
 POLL_S = 0.1
 """How often the tail of a log is looked at."""
@@ -154,7 +154,7 @@ def run(
     Abandoned: `stop` was set. NotFoundError: no log. MediaError: nothing to show, or an encoder refuses.
     UnavailableError: a disk refuses.
     """
-    log = _open(job, stop)
+    log = open_log(job.log_dir, job.live, stop)
     try:
         job.out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
@@ -184,12 +184,12 @@ def run(
         writers.abort()
 
 
-def _open(job: Job, stop: Event) -> LogReader:
-    """The log, which in a live render may not be there yet."""
-    deadline = time.monotonic() + (_BIRTH_S if job.live else 0.0)
+def open_log(log_dir: Path, live: bool, stop: Event) -> LogReader:
+    """The log, which in a live render may not be there yet. NotFoundError; Abandoned: `stop` was set."""
+    deadline = time.monotonic() + (_BIRTH_S if live else 0.0)
     while True:
         try:
-            return LogReader(job.log_dir)
+            return LogReader(log_dir)
         except NotFoundError:
             if time.monotonic() >= deadline:
                 raise

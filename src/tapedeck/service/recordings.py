@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 from uuid import uuid4
@@ -19,7 +19,7 @@ from tapedeck.core.access import ParticipantPrincipal, Principal
 from tapedeck.core.destination import Destination
 from tapedeck.core.errors import ConflictError, DeniedError, InvalidError, NotFoundError, UnavailableError
 from tapedeck.core.meeting import App, Meeting, MeetingStatus
-from tapedeck.core.naming import output_file_name
+from tapedeck.core.naming import TRACK_FILE_TEMPLATE, output_file_name
 from tapedeck.core.options import resolve_options
 from tapedeck.core.output import extension_of
 from tapedeck.core.paging import Listing, Page
@@ -33,6 +33,7 @@ from tapedeck.core.recording import (
     Recording,
     RecordingChanged,
     RecordingKind,
+    RecordingOptions,
     RecordingState,
     Resume,
     StartCause,
@@ -42,7 +43,7 @@ from tapedeck.core.recording import (
     advance,
 )
 from tapedeck.core.times import whole_ms
-from tapedeck.db import destinations, rooms
+from tapedeck.db import destinations, presence, rooms
 from tapedeck.db import recordings as table
 from tapedeck.db.engine import Database, DbSession
 from tapedeck.db.listing import RecordingFilter, list_recordings
@@ -75,6 +76,8 @@ class RecordingView:
     audio_url: str | None = None
     places: Sequence[Destination] = ()
     "Where the files go; none of it is secret but what is sealed."
+    track_urls: Mapping[str, str] = field(default_factory=dict)
+    "By file name."
 
 
 class RecordingService:
@@ -110,18 +113,49 @@ class RecordingService:
         INACTIVE or the files would go nowhere, ConflictError when one is running and this one does not allow for it,
         DeniedError for a participant of another meeting or without the permission, UnavailableError while draining.
         """
-        _allow(principal, meeting_id)
-        if self._draining:
-            raise UnavailableError("The server is shutting down and starts no recordings", retry_after_s=5)
+        self._admit(principal, meeting_id)
         async with self._db.write() as session:
-            meeting = await rooms.find_meeting(session, meeting_id, app.id, lock=True)
-            if meeting is None:
-                raise NotFoundError(f"Meeting not found: {meeting_id}")
-            if meeting.status is MeetingStatus.INACTIVE:
-                raise InvalidError(f"Meeting {meeting_id} is INACTIVE and cannot be recorded")
+            meeting = await self._recordable(session, app, meeting_id)
             if not allow_multiple and await self._running(session, meeting):
                 raise ConflictError(f"Meeting {meeting_id} already has an active recording")
             recording, change = await self._open(session, meeting, config, StartCause.REQUEST, principal.caller(app))
+        self._ledger.publish(recording, change)
+        await self.dispatch(recording)
+        return await self._view(recording, meeting)
+
+    async def start_tracks(
+        self,
+        app: App,
+        principal: Principal,
+        meeting_id: str,
+        options: RecordingOptions,
+        allow_multiple: bool = False,
+    ) -> RecordingView:
+        """Start a recording of tracks (`options.tracks`) of the live session; composites beside it do not matter.
+
+        Errors as of `start`; NotFoundError also when the meeting has no live session.
+        """
+        self._admit(principal, meeting_id)
+        assert options.tracks is not None, "whose tracks is said by the caller: nobody's absence means everybody"
+        async with self._db.write() as session:
+            meeting = await self._recordable(session, app, meeting_id)
+            live = await presence.live_session(session, meeting_id)
+            if live is None:
+                raise NotFoundError(f"No active session found for meeting_id {meeting_id}")
+            if not allow_multiple and await self._running(session, meeting, RecordingKind.TRACK):
+                raise ConflictError(f"Meeting {meeting_id} already has an active track recording")
+            recording = Recording(
+                id=str(uuid4()),
+                app_id=meeting.app_id,
+                meeting_id=meeting.id,
+                file_name=TRACK_FILE_TEMPLATE,
+                invoked_at=whole_ms(self._clock.now()),
+                kind=RecordingKind.TRACK,
+                options=options,
+                started_by=principal.caller(app),
+                session_id=live.id,
+            )
+            change = await self._ledger.open(session, recording)
         self._ledger.publish(recording, change)
         await self.dispatch(recording)
         return await self._view(recording, meeting)
@@ -190,7 +224,7 @@ class RecordingService:
         """Tell capture to record. When it cannot, the recording fails and UnavailableError is raised."""
         async with self._lock(recording.id):
             try:
-                await self._control.start(recording.meeting_id, recording.id)
+                await self._control.start(recording.meeting_id, recording.id, recording.options.tracks)
             except Exception as exc:
                 _log.exception("capture did not start", extra={"action": "start_failed", "recording_id": recording.id})
                 await self._ledger.apply(recording.id, Fail(f"Capture could not be started: {exc}"))
@@ -230,9 +264,26 @@ class RecordingService:
 
     # Inside
 
-    async def _running(self, session: DbSession, meeting: Meeting) -> bool:
+    def _admit(self, principal: Principal, meeting_id: str) -> None:
+        """Whether this caller may start something now. DeniedError, UnavailableError."""
+        _allow(principal, meeting_id)
+        if self._draining:
+            raise UnavailableError("The server is shutting down and starts no recordings", retry_after_s=5)
+
+    async def _recordable(self, session: DbSession, app: App, meeting_id: str) -> Meeting:
+        """The meeting, held against other starts until the commit. NotFoundError, InvalidError."""
+        meeting = await rooms.find_meeting(session, meeting_id, app.id, lock=True)
+        if meeting is None:
+            raise NotFoundError(f"Meeting not found: {meeting_id}")
+        if meeting.status is MeetingStatus.INACTIVE:
+            raise InvalidError(f"Meeting {meeting_id} is INACTIVE and cannot be recorded")
+        return meeting
+
+    async def _running(
+        self, session: DbSession, meeting: Meeting, kind: RecordingKind = RecordingKind.COMPOSITE
+    ) -> bool:
         running = await table.of_meeting(session, meeting.app_id, meeting.id, ACTIVE)
-        return any(r.kind is RecordingKind.COMPOSITE for r in running)
+        return any(r.kind is kind for r in running)
 
     async def _open(
         self,
@@ -309,9 +360,11 @@ class RecordingService:
         links: dict[str, str] = {}
         if recording.expires_at is not None:
             for file in recording.files:
-                if file.key is not None and file.kind not in links:
-                    links[file.kind] = await self._store.presign(file.key, file.name, recording.expires_at)
-        return RecordingView(recording, meeting, links.get("video"), links.get("audio"), places)
+                name = file.name if file.kind == "track" else file.kind
+                if file.key is not None and name not in links:
+                    links[name] = await self._store.presign(file.key, file.name, recording.expires_at)
+        tracks = {file.name: links[file.name] for file in recording.files if file.name in links}
+        return RecordingView(recording, meeting, links.get("video"), links.get("audio"), places, tracks)
 
     def _lock(self, recording_id: str) -> asyncio.Lock:
         return self._locks.setdefault(recording_id, asyncio.Lock())

@@ -164,7 +164,7 @@ class SessionService:
         await notices.session_ended(session, live, at)
         stop = Stop(StopCause.FAULT, at=live.outage_at) if live.outage_at else Stop(StopCause.EMPTY, at=at)
         changes: list[_Change] = []
-        for recording in await table.of_session(session, live.id, LIVE):
+        for recording in await table.of_session(session, live.id, ACTIVE):  # of tracks it may not have begun
             stopped, made = await self._ledger.apply_in(session, recording.id, stop, at)
             changes += [(stopped, change) for change in made]
         return changes

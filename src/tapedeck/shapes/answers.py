@@ -32,6 +32,7 @@ __all__ = [
     "Redelivered",
     "RemovedParticipant",
     "StartedRecording",
+    "StartedTracks",
     "Token",
     "Webhook",
     "WebhookKey",
@@ -207,6 +208,19 @@ class StopReason(TypedDict):
     caller: NotRequired[Caller]
 
 
+class TrackLink(TypedDict):
+    """Where a file is."""
+
+    download_url: Link
+
+
+class TrackLinks(TypedDict):
+    """The files of a layer of a recording of tracks."""
+
+    layer_name: Annotated[str, Field(examples=["default"])]
+    download_urls: Annotated[dict[str, TrackLink], Field(description="By file name.")]
+
+
 class ActiveRecording(TypedDict):
     """A recording that runs: what everybody may know of it."""
 
@@ -219,7 +233,10 @@ class ActiveRecording(TypedDict):
     started_time: Annotated[Time | None, Field(description="First media; null until then.")]
     stopped_time: Time | None
     session_id: Annotated[Id | None, Field(description="The session it records; null until there is one.")]
-    download_url: Annotated[Link | None, Field(description="Signed; null until UPLOADED.")]
+    download_url: Annotated[
+        Link | list[TrackLinks] | None,
+        Field(description="Signed; null until UPLOADED. Of tracks: one for each file, by layer and name."),
+    ]
     audio_download_url: Link | None
     download_url_expiry: Annotated[Time | None, Field(description="When the links die: 7 days after UPLOADED.")]
     file_size: Annotated[int | None, Field(description="Bytes of all files; null until UPLOADED.", examples=[52428800])]
@@ -254,6 +271,12 @@ class StartedRecording(ActiveRecording):
     storage_config: Annotated[dict[str, Any] | None, Field(description="Where else it goes, without its secrets.")]
     storage_errors: NotRequired[Annotated[list[StorageError], Field(description="What keeps files from there.")]]
     warnings: NotRequired[_Warnings]
+
+
+class StartedTracks(ActiveRecording):
+    """A recording of tracks that was just started: twice the same, for two generations of clients."""
+
+    recording: ActiveRecording
 
 
 class Recording(StartedRecording):

@@ -20,25 +20,33 @@ from tapedeck.shapes.storage import StorageConfig, storage_values
 from tapedeck.shapes.webhooks import EventName, SentEventName
 
 __all__ = [
+    "LATER",
     "ActionBody",
     "AppBody",
+    "Body",
     "EditParticipantBody",
     "EditWebhookBody",
+    "Later",
     "MeetingBody",
     "ParticipantBody",
+    "Prefix",
     "RedeliverBody",
     "SampleBody",
     "StartBody",
     "WebhookBody",
     "parse",
+    "refuse",
+    "whole",
 ]
 
 _MOST = 20
 """Problems named in one answer."""
-_LATER = "is not supported by this server yet"
+LATER = "is not supported by this server yet"
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """Takes exact types, and passes over keys it does not know."""
+
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, hide_input_in_errors=True)
 
 
@@ -60,7 +68,7 @@ _IMPLIED = {"union_tag_not_found": ["type"], "union_tag_invalid": ["type"]}
 
 
 def _problem(error: ErrorDetails, prefix: str) -> FieldProblem:
-    path = [str(part) for part in error["loc"]]
+    path = [str(part) for part in error["loc"] if part != "[key]"]
     if "storage_config" in path:  # what follows is the name of the type: where the body was checked, not a field of it
         place = path.index("storage_config") + 1
         path[place:] = path[place + 1 :] + _IMPLIED.get(error["type"], [])
@@ -98,68 +106,70 @@ def _reason(error: ErrorDetails) -> str:
             return error["msg"]
 
 
-def _refuse(why: str) -> PydanticCustomError:
+def refuse(why: str) -> PydanticCustomError:
+    """What a validator raises: `why` follows the name of the field."""
     return PydanticCustomError("refused", "{why}", {"why": why})
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """Integers, and floats that are whole: JSON has only one kind of number."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _refuse("must be a whole number")
+        raise refuse("must be a whole number")
     return value
 
 
 def _number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e15 or not math.isfinite(value):
-        raise _refuse("must be a number")
+        raise refuse("must be a number")
     return float(value)
 
 
 def _later(value: Any) -> None:
     if value is not None:
-        raise _refuse(_LATER)
+        raise refuse(LATER)
 
 
 def _not_true(value: bool | None) -> bool | None:
     if value:
-        raise _refuse(_LATER)
+        raise refuse(LATER)
     return value
 
 
 def _prefix(value: str) -> str:
     if not is_prefix(value):
-        raise _refuse(f"must be 1 to {PREFIX_LIMIT} letters, digits or underscores")
+        raise refuse(f"must be 1 to {PREFIX_LIMIT} letters, digits or underscores")
     return value
 
 
 def _web_address(value: str) -> str:
     if not value.lower().startswith(("http://", "https://")) or any(c.isspace() for c in value):
-        raise _refuse("must be an http or https URL")
+        raise refuse("must be an http or https URL")
     return value
 
 
 def _image_address(value: str) -> str:
     if problem := url_problem(value):
-        raise _refuse(problem)
+        raise refuse(problem)
     return value
 
 
-_Whole = Annotated[int, BeforeValidator(_whole)]
+_Whole = Annotated[int, BeforeValidator(whole)]
 _Side = Annotated[_Whole, Field(ge=1, le=1920)]
 _MarkSide = Annotated[_Whole, Field(ge=1, le=1_000_000)]
-_Later = Annotated[None, BeforeValidator(_later)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
+Later = Annotated[None, BeforeValidator(_later)]
 _NotTrue = Annotated[bool | None, AfterValidator(_not_true)]
 _Picture = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)]
 
 
-class _MarkSize(_Body):
+class _MarkSize(Body):
     width: _MarkSide | None = None
     height: _MarkSide | None = None
 
 
-class _Watermark(_Body):
+class _Watermark(Body):
     url: Annotated[str, AfterValidator(_image_address)] | None = None
     position: Literal["left top", "right top", "left bottom", "right bottom"] | None = None
     size: _MarkSize | None = None
@@ -167,11 +177,11 @@ class _Watermark(_Body):
 
 def _with_image(value: _Watermark | None) -> _Watermark | None:
     if value is not None and value.url is None and (value.position, value.size) != (None, None):
-        raise _refuse('must have the "url" of an image')
+        raise refuse('must have the "url" of an image')
     return value
 
 
-class _VideoConfig(_Body):
+class _VideoConfig(Body):
     codec: Literal["H264", "VP8", "VP9"] | None = None
     width: _Side | None = None
     height: _Side | None = None
@@ -179,21 +189,21 @@ class _VideoConfig(_Body):
     watermark: Annotated[_Watermark | None, AfterValidator(_with_image)] = None
 
 
-class _AudioConfig(_Body):
+class _AudioConfig(Body):
     codec: Literal["AAC", "MP3"] | None = None
     channel: Literal["mono", "stereo"] | None = None
     export_file: bool | None = None
 
 
-class _BucketConfig(_Body):
+class _BucketConfig(Body):
     enabled: bool
 
 
-class _FilmConfig(_Body):
+class _FilmConfig(Body):
     """What a start request and a meeting's `recording_config` share."""
 
     max_seconds: Annotated[_Whole, Field(ge=60, le=86_400)] | None = None
-    file_name_prefix: Annotated[str, AfterValidator(_prefix)] | None = None
+    file_name_prefix: Prefix | None = None
     video_config: _VideoConfig | None = None
     realtimekit_bucket_config: _BucketConfig | None = None
     dyte_bucket_config: _BucketConfig | None = None
@@ -216,12 +226,12 @@ class StartBody(_FilmConfig):
 
     meeting_id: str
     allow_multiple_recordings: bool | None = None
-    interactive_config: _Later = None
-    rtmp_out_config: _Later = None
-    url: _Later = None
+    interactive_config: Later = None
+    rtmp_out_config: Later = None
+    url: Later = None
 
 
-class ActionBody(_Body):
+class ActionBody(Body):
     """PUT recordings/{id}."""
 
     action: Literal["stop", "pause", "resume"]
@@ -230,15 +240,15 @@ class ActionBody(_Body):
 def _with_a_file(value: _RecordingConfig) -> _RecordingConfig:
     video, audio = value.video_config, value.audio_config
     if video is not None and video.export_file is False and (audio is None or audio.export_file is False):
-        raise _refuse('asks for neither a video file ("video_config") nor an audio file ("audio_config")')
+        raise refuse('asks for neither a video file ("video_config") nor an audio file ("audio_config")')
     return value
 
 
 class _RecordingConfig(_FilmConfig):
-    live_streaming_config: _Later = None
+    live_streaming_config: Later = None
 
 
-class _Summarization(_Body):
+class _Summarization(Body):
     summary_type: (
         Literal[
             "general",
@@ -257,18 +267,18 @@ class _Summarization(_Body):
     word_limit: Annotated[_Whole, Field(ge=150, le=1000)] | None = None
 
 
-class _Transcription(_Body):
+class _Transcription(Body):
     keywords: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=500)] | None = None
     language: Literal["en-US", "en-IN", "de", "hi", "sv", "ru", "pl", "el", "fr", "nl"] | None = None
     profanity_filter: bool | None = None
 
 
-class _AiConfig(_Body):
+class _AiConfig(Body):
     summarization: _Summarization | None = None
     transcription: _Transcription | None = None
 
 
-class MeetingBody(_Body):
+class MeetingBody(Body):
     """POST meetings, and PATCH and PUT meetings/{id}: every field may be missing."""
 
     title: Annotated[str, Field(max_length=500)] | None = None
@@ -300,7 +310,7 @@ class MeetingBody(_Body):
         return given
 
 
-class ParticipantBody(_Body):
+class ParticipantBody(Body):
     """POST participants."""
 
     custom_participant_id: Annotated[str, Field(min_length=1, max_length=256)]
@@ -309,7 +319,7 @@ class ParticipantBody(_Body):
     picture: _Picture | None = None
 
 
-class EditParticipantBody(_Body):
+class EditParticipantBody(Body):
     """PATCH participants/{id}."""
 
     preset_name: Annotated[str, Field(min_length=1, max_length=256)] | None = None
@@ -324,7 +334,7 @@ class EditParticipantBody(_Body):
         return given
 
 
-class AppBody(_Body):
+class AppBody(Body):
     """POST apps."""
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
@@ -338,7 +348,7 @@ _HookName = Annotated[str, Field(min_length=1, max_length=256)]
 _Events = Annotated[list[EventName], Field(min_length=1), AfterValidator(_unique)]
 
 
-class WebhookBody(_Body):
+class WebhookBody(Body):
     """POST webhooks and PUT webhooks/{id}."""
 
     name: _HookName
@@ -347,7 +357,7 @@ class WebhookBody(_Body):
     enabled: bool | None = None
 
 
-class EditWebhookBody(_Body):
+class EditWebhookBody(Body):
     """PATCH webhooks/{id}."""
 
     name: _HookName | None = None
@@ -356,13 +366,13 @@ class EditWebhookBody(_Body):
     enabled: bool | None = None
 
 
-class SampleBody(_Body):
+class SampleBody(Body):
     """POST test of a webhook."""
 
     event: SentEventName = "recording.statusUpdate"
 
 
-class RedeliverBody(_Body):
+class RedeliverBody(Body):
     """POST redeliver of a webhook: which deliveries, by creation (inclusive), outcome, event and recording or session.
 
     What is delivered already is sent again only if its status is named.

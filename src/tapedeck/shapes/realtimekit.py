@@ -27,8 +27,10 @@ from tapedeck.core.times import format_time
 
 __all__ = [
     "STATUS",
+    "Download",
     "active_recording",
     "app_body",
+    "download_of",
     "error_body",
     "full_recording",
     "listed_recording",
@@ -40,12 +42,15 @@ __all__ = [
     "removed_participant",
     "single",
     "started_recording",
+    "started_tracks",
     "states_of",
     "status_change",
     "warnings_of",
 ]
 
 T = TypeVar("T")
+Download = str | list[dict[str, Any]] | None
+"""A link, or those of the files of tracks."""
 
 STATUS: Mapping[RecordingState, str] = MappingProxyType(
     {
@@ -121,17 +126,39 @@ def error_body(status: int, message: str, code: int, problems: Sequence[FieldPro
 
 
 def started_recording(
-    recording: Recording, video_url: str | None, audio_url: str | None, places: Sequence[Destination] = ()
+    recording: Recording, video_url: Download, audio_url: str | None, places: Sequence[Destination] = ()
 ) -> dict[str, Any]:
     """Answer to a start: everything but the meeting."""
     more = _reasons(recording) | _storage(places) | warnings_of(recording)
     return _base(recording, video_url, audio_url) | more
 
 
+def started_tracks(recording: Recording) -> dict[str, Any]:
+    """Answer to a start of tracks: some clients look into `recording`, some beside it."""
+    return {"recording": _base(recording, None, None)} | _base(recording, None, None)
+
+
+def download_of(recording: Recording, video_url: str | None, track_urls: Mapping[str, str]) -> Download:
+    """What `download_url` holds: of tracks, once delivered, the links of each layer by file name.
+
+    Layers without files are left out, but for the first: there is always one.
+    """
+    choice = recording.options.tracks
+    if choice is None or recording.state is not RecordingState.DONE:
+        return video_url
+    found: list[dict[str, Any]] = []
+    for layer in choice.layers:
+        names = [file.name for file in recording.files if file.layer == layer.name and file.name in track_urls]
+        if names or layer is choice.layers[0]:
+            urls = {name: {"download_url": track_urls[name]} for name in names}
+            found.append({"layer_name": layer.name, "download_urls": urls})
+    return found
+
+
 def full_recording(
     recording: Recording,
     meeting: Meeting,
-    video_url: str | None,
+    video_url: Download,
     audio_url: str | None,
     places: Sequence[Destination] = (),
 ) -> dict[str, Any]:
@@ -143,7 +170,7 @@ def full_recording(
 def listed_recording(
     recording: Recording,
     meeting: Meeting,
-    video_url: str | None,
+    video_url: Download,
     audio_url: str | None,
     places: Sequence[Destination] = (),
 ) -> dict[str, Any]:
@@ -152,12 +179,12 @@ def listed_recording(
     return _base(recording, video_url, audio_url) | more | warnings_of(recording)
 
 
-def active_recording(recording: Recording, video_url: str | None, audio_url: str | None) -> dict[str, Any]:
+def active_recording(recording: Recording, video_url: Download, audio_url: str | None) -> dict[str, Any]:
     """Answer to the question for the active recording: the base fields alone."""
     return _base(recording, video_url, audio_url)
 
 
-def _base(recording: Recording, video_url: str | None, audio_url: str | None) -> dict[str, Any]:
+def _base(recording: Recording, video_url: Download, audio_url: str | None) -> dict[str, Any]:
     body: dict[str, Any] = {
         "id": recording.id,
         "meeting_id": recording.meeting_id,

@@ -16,7 +16,7 @@ from tapedeck.core.meeting import SessionEnd
 from tapedeck.core.recording import Recording, RecordingState, recorded_seconds
 from tapedeck.core.times import format_time
 from tapedeck.core.webhooks import Attempt, Delivery, Webhook
-from tapedeck.shapes.realtimekit import STATUS, started_recording, status_change
+from tapedeck.shapes.realtimekit import STATUS, Download, started_recording, status_change
 
 __all__ = ["EVENTS", "EventName", "SentEventName", "delivery_body", "event_name", "message_of", "webhook_body"]
 
@@ -58,7 +58,7 @@ def event_name(happening: Happening) -> str | None:
     return _NAMES[happening.kind]
 
 
-def message_of(happening: Happening, video_url: str | None = None, audio_url: str | None = None) -> Message | None:
+def message_of(happening: Happening, video_url: Download = None, audio_url: str | None = None) -> Message | None:
     """The message a happening is told by, with links to the files of a finished recording; None for none."""
     event = event_name(happening)
     if event is None:
@@ -79,7 +79,7 @@ def _text(body: Mapping[str, Any]) -> str:
     return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _recording(recording: Recording, video_url: str | None, audio_url: str | None) -> dict[str, Any]:
+def _recording(recording: Recording, video_url: Download, audio_url: str | None) -> dict[str, Any]:
     """The keys that the API sends in each status, and no other: nothing here is ever null."""
     status = STATUS[recording.state]
     body: dict[str, Any] = {

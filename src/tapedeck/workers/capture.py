@@ -21,9 +21,10 @@ import structlog
 
 from tapedeck.capture.recover import log_end, new_session, resumed_session, starts_in
 from tapedeck.capture.session import TICK_S, CaptureSession
-from tapedeck.core.errors import ConflictError, TapedeckError, UnavailableError
+from tapedeck.core.errors import ConflictError, NotFoundError, TapedeckError, UnavailableError
 from tapedeck.core.meeting import Session, SessionEnd
 from tapedeck.core.recording import LIVE, RecordingState
+from tapedeck.core.wanted import TrackChoice
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.control import CaptureEvents
 from tapedeck.ports.sources import FrameSink, PeerInfo
@@ -77,10 +78,10 @@ class CaptureHost:
         "By meeting."
         self._opening: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         "By meeting, while somebody holds or awaits it."
-        self._waiting: dict[str, set[str]] = {}
-        "Recordings of meetings without a session, by meeting."
         self._closed_doors: Counter[str] = Counter()
         "Meetings whose session is being ended: nobody joins meanwhile."
+        self._waiting: dict[str, dict[str, TrackChoice | None]] = {}
+        "Recordings of meetings without a session, by meeting, and whose tracks they keep."
         self._ending: set[asyncio.Task[None]] = set()
         self._recovered = asyncio.Event()
 
@@ -128,10 +129,13 @@ class CaptureHost:
             listener=_Listener(self, meeting_id),
         )
         live = self._add(meeting_id, capture, keep_alive_s)
-        for recording_id in sorted(self._waiting.pop(meeting_id, ())):
-            live.recordings.add(recording_id)
-            capture.start(recording_id, self._now_ns())
+        self._start_waiting(meeting_id, live)
         return live
+
+    def _start_waiting(self, meeting_id: str, live: _Live) -> None:
+        for recording_id, tracks in sorted(self._waiting.pop(meeting_id, {}).items()):
+            live.recordings.add(recording_id)
+            live.capture.start(recording_id, self._now_ns(), tracks)
 
     def _add(self, meeting_id: str, capture: CaptureSession, keep_alive_s: float) -> _Live:
         live = self._live[meeting_id] = _Live(capture, keep_alive_s)
@@ -153,13 +157,15 @@ class CaptureHost:
 
     # CaptureControl
 
-    async def start(self, meeting_id: str, recording_id: str) -> None:
-        """Record the meeting as soon as it has media."""
+    async def start(self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None) -> None:
+        """Record the meeting as soon as it has media, or some tracks of its live session."""
         live = self._live.get(meeting_id)
         if live is None:
-            self._waiting.setdefault(meeting_id, set()).add(recording_id)
+            if tracks is not None:
+                raise NotFoundError(f"No active session found for meeting_id {meeting_id}")
+            self._waiting.setdefault(meeting_id, {})[recording_id] = None
             return
-        live.capture.start(recording_id, self._now_ns())
+        live.capture.start(recording_id, self._now_ns(), tracks)
         live.recordings.add(recording_id)
 
     async def pause(self, meeting_id: str, recording_id: str) -> None:
@@ -174,7 +180,7 @@ class CaptureHost:
         """End the film now; returns when that is on disk."""
         await self._recovered.wait()
         if recording_id in self._waiting.get(meeting_id, ()):
-            self._waiting[meeting_id].discard(recording_id)
+            del self._waiting[meeting_id][recording_id]
             if not self._waiting[meeting_id]:
                 del self._waiting[meeting_id]
         live = self._live.get(meeting_id)
@@ -242,7 +248,8 @@ class CaptureHost:
         for state in (RecordingState.REQUESTED, RecordingState.STARTING):
             for recording in recovery.recordings[state]:
                 if not any(recording.id in starts for starts in begun.values()):
-                    self._waiting.setdefault(recording.meeting_id, set()).add(recording.id)
+                    waiting = self._waiting.setdefault(recording.meeting_id, {})
+                    waiting[recording.id] = recording.options.tracks
         running = {r.session_id for state in (*LIVE, RecordingState.CLOSING) for r in recovery.recordings[state]}
         for session in recovery.sessions:
             starts = begun.get(session.id, {})
@@ -292,15 +299,14 @@ class CaptureHost:
         for state in LIVE if directory.is_dir() else (*LIVE, RecordingState.CLOSING):
             for recording in recovery.recordings[state]:
                 if recording.session_id == session.id and recording.id not in capture.recording_ids:
-                    capture.start(recording.id, self._now_ns())  # its start had not reached the disk
+                    # its start had not reached the disk
+                    capture.start(recording.id, self._now_ns(), recording.options.tracks)
                     if state is RecordingState.PAUSED:
                         await capture.pause(recording.id, self._now_ns())
         for recording_id in starts:
             live.recordings.add(recording_id)
             self.capturing(session.meeting_id, recording_id, starts[recording_id])
-        for recording_id in sorted(self._waiting.pop(session.meeting_id, ())):
-            live.recordings.add(recording_id)
-            capture.start(recording_id, self._now_ns())
+        self._start_waiting(session.meeting_id, live)
 
     # Time
 

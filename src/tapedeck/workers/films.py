@@ -146,6 +146,10 @@ class FilmWorker:
         self._begin(f"{recording.id} {'live' if live else 'later'}", self._submit(recording, body, live))
 
     async def _submit(self, recording: Recording, body: dict[str, Any], live: bool) -> None:
+        if recording.options.tracks is not None:
+            tracks = asdict(recording.options.tracks)
+            self._renders.submit(render.RenderJob(recording.id, body | {"tracks": tracks}, live, is_light=True))
+            return
         align = await self._uploads.head_align(recording)
         if self._prepare is not None and recording.options.watermark is not None:
             await self._prepare(recording)
@@ -162,6 +166,7 @@ class FilmWorker:
                 duration_ms=round(file.duration_ns / 1_000_000),
                 crc32c=file.checksum,
                 local_path=str(file.path),
+                layer=file.layer,
             )
             for file in files
         ]

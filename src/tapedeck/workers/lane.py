@@ -60,8 +60,8 @@ class Delivery:
     recording: Recording
     directory: Path
     most_film_bytes: int
-    files: tuple[FilmFile, ...] = ()
-    "Of the finished film; none when there will be no film."
+    files: tuple[FilmFile, ...] | None = None
+    "Of the finished film; of tracks perhaps none at all. None while there is no film, and when there will be none."
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     "The film is finished, or will never be."
 
@@ -114,7 +114,7 @@ class Lane:
                     self._bucket = await self._answered(self._means.open_bucket(self.destination))
                 if not self._delivery.ready.is_set():
                     await self._follow(self._bucket)
-                if not self._delivery.files:
+                if self._delivery.files is None:
                     await self._drop()
                     return
                 await self._finish(self._bucket)
@@ -279,7 +279,7 @@ class Lane:
         self.destination = await self._means.service.well(self.destination)
 
     def _files(self) -> Sequence[FilmFile]:
-        return [file for file in self._delivery.files if covers(self.destination, file)]
+        return [file for file in self._delivery.files or () if covers(self.destination, file)]
 
     def _transfer(self, bucket: Bucket, name: str) -> Transfer:
         if name not in self._transfers:

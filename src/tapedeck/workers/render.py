@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 RETRY_DELAYS_S = (0.5, 2.0, 10.0, 60.0, 300.0, *(600.0,) * 36)
 """Pauses between attempts of one film: six hours in all, then it is given up; its log is kept."""
+_LIGHT = 8
+"""So many light jobs weigh as much as a film."""
 _LINE_LIMIT = 1 << 20
 _SILENCE_S = 1800.0
 """A child that says nothing for so long is dead in some way. Finishing a film of a day is the longest silence."""
@@ -41,6 +43,8 @@ class RenderJob:
     recording_id: str
     body: dict[str, Any]
     live: bool
+    is_light: bool = False
+    "It costs next to nothing, and waits for no film."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class FilmFile:
     size_bytes: int
     duration_ns: int
     checksum: str
+    layer: str | None = None
 
 
 class NothingToRenderError(MediaError):
@@ -86,6 +91,7 @@ class RenderHost:
         silence_s: float = _SILENCE_S,
     ) -> None:
         self._slots = asyncio.Semaphore(concurrency)
+        self._light_slots = asyncio.Semaphore(concurrency * _LIGHT)
         self._on_done = on_done
         self._on_failed = on_failed
         self._on_progress = on_progress
@@ -142,7 +148,7 @@ class RenderHost:
                     return  # the next start tries again
                 await self._pause(run, self._delays[attempt - 1], job.live)
             try:
-                async with self._slots:
+                async with self._light_slots if job.is_light else self._slots:
                     job = replace(job, live=not run.log_closed.is_set())
                     files = await self._attempt(run, job)
             except NothingToRenderError as exc:
@@ -253,4 +259,5 @@ def _film_file(item: dict[str, Any]) -> FilmFile:
         size_bytes=int(item["size_bytes"]),
         duration_ns=int(item["duration_ns"]),
         checksum=str(item.get("checksum", "")),
+        layer=None if item.get("layer") is None else str(item["layer"]),
     )

@@ -89,7 +89,7 @@ class UploadWorker:
     def cancel(self, recording_id: str) -> None:
         """There will be no film: drop what was sent of it."""
         delivery = self._deliveries.get(recording_id)
-        if delivery is not None and not delivery.files:
+        if delivery is not None and delivery.files is None:
             delivery.ready.set()
 
     def is_needed(self, recording_id: str) -> bool:
@@ -204,15 +204,16 @@ class UploadWorker:
     async def _settle(self, delivery: Delivery) -> None:
         """Move the recording on if its destinations allow it."""
         recording_id = delivery.recording.id
-        if delivery.files:
-            await self._tell(recording_id, lambda: self._service.settle(recording_id, delivery.files))
+        files = delivery.files
+        if files is not None:
+            await self._tell(recording_id, lambda: self._service.settle(recording_id, files))
 
     def _gone(self, delivery: Delivery, reason: str) -> bool:
-        if not delivery.files:
+        if delivery.files is None:
             return True  # another lane has noticed
         again = self.on_gone(delivery.recording, reason)
         if again:
-            delivery.files = ()
+            delivery.files = None
             delivery.ready.clear()
         return again
 

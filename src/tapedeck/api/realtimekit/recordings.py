@@ -14,7 +14,7 @@ from tapedeck.api.http import Reply, read_json
 from tapedeck.api.realtimekit.queries import Query
 from tapedeck.core.ids import parse_uuid
 from tapedeck.service.recordings import Action, RecordingFilter, RecordingService, RecordingView
-from tapedeck.shapes import answers, bodies, realtimekit
+from tapedeck.shapes import answers, bodies, realtimekit, tracks
 
 __all__ = ["add_browser_routes", "add_routes"]
 
@@ -22,6 +22,10 @@ _STATUSES = tuple(dict.fromkeys(realtimekit.STATUS.values()))
 _START = {
     404: "There is no such meeting.",
     409: "The meeting is being recorded already, and `allow_multiple_recordings` is not set.",
+}
+_START_TRACKS = {
+    404: "There is no such meeting, or nobody is in it.",
+    409: "Tracks of the meeting are being recorded already, and `allow_multiple_recordings` is not set.",
 }
 _ACT = {409: "A recording in this state cannot do that."}
 _LIST = (
@@ -49,8 +53,13 @@ def _fields_are_422(request: Request) -> None:
     setattr(request.state, FIELD_STATUS, 422)
 
 
-def add_routes(routes: APIRouter, prefix: str, gate: Gate, recordings: RecordingService) -> None:
-    """Routes below an app, for backends; participants may start, act and ask for the active one."""
+def add_routes(
+    routes: APIRouter, prefix: str, gate: Gate, recordings: RecordingService, *, track_video: bool = True
+) -> None:
+    """Routes below an app, for backends; participants may start, act and ask for the active one.
+
+    `track_video`: recordings of tracks may have pictures.
+    """
 
     @routes.post(f"{prefix}/recordings")
     @describe(
@@ -65,6 +74,27 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, recordings: Recording
     async def start(account_id: str, app_id: str, request: Request) -> Response:
         entry = await gate.enter_any(request, account_id, app_id)
         return await _start(recordings, entry, request)
+
+    @routes.post(f"{prefix}/recordings/track")
+    @describe(
+        RECORDINGS,
+        "Start a recording of tracks",
+        data=answers.StartedTracks,
+        body=tracks.TrackBody,
+        fields=422,
+        fails=_START_TRACKS,
+        about="A file per person, connection and kind of media, as it was sent. The meeting must have a live session.",
+    )
+    async def start_tracks(account_id: str, app_id: str, request: Request) -> Response:
+        entry = await gate.enter(request, account_id, app_id)
+        _fields_are_422(request)
+        body = bodies.parse(tracks.TrackBody, await read_json(request))
+        allow_multiple = body.allow_multiple_recordings is True
+        options = body.options(video=track_video)
+        view = await recordings.start_tracks(
+            entry.app, entry.principal, body.meeting_id.lower(), options, allow_multiple
+        )
+        return Reply(realtimekit.single(realtimekit.started_tracks(view.recording)))
 
     @routes.get(f"{prefix}/recordings")
     @describe(RECORDINGS, "List recordings", items=answers.ListedRecording, query=_LIST, fields=422)
@@ -88,7 +118,7 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, recordings: Recording
         query.done()
         found = await recordings.list(entry.app, wanted, page)
         items = [
-            realtimekit.listed_recording(v.recording, v.meeting, v.video_url, v.audio_url, v.places)
+            realtimekit.listed_recording(v.recording, v.meeting, _download(v), v.audio_url, v.places)
             for v in found.items
         ]
         return Reply(realtimekit.listing(items, found))
@@ -160,13 +190,13 @@ async def _start(recordings: RecordingService, entry: Entry, request: Request) -
     body = bodies.parse(bodies.StartBody, await read_json(request))
     allow_multiple = body.allow_multiple_recordings is True
     view = await recordings.start(entry.app, entry.principal, body.meeting_id.lower(), body.config(), allow_multiple)
-    said = realtimekit.started_recording(view.recording, view.video_url, view.audio_url, view.places)
+    said = realtimekit.started_recording(view.recording, _download(view), view.audio_url, view.places)
     return Reply(realtimekit.single(said))
 
 
 async def _active(recordings: RecordingService, entry: Entry, meeting_id: str) -> Response:
     view = await recordings.active(entry.app, entry.principal, parse_uuid(meeting_id, "meeting_id"))
-    return Reply(realtimekit.single(realtimekit.active_recording(view.recording, view.video_url, view.audio_url)))
+    return Reply(realtimekit.single(realtimekit.active_recording(view.recording, _download(view), view.audio_url)))
 
 
 async def _act(recordings: RecordingService, entry: Entry, recording_id: str, request: Request) -> Response:
@@ -176,6 +206,10 @@ async def _act(recordings: RecordingService, entry: Entry, recording_id: str, re
     return _whole(await recordings.control(entry.app, entry.principal, recording_id, Action(body.action)))
 
 
+def _download(view: RecordingView) -> realtimekit.Download:
+    return realtimekit.download_of(view.recording, view.video_url, view.track_urls)
+
+
 def _whole(view: RecordingView) -> Response:
-    body = realtimekit.full_recording(view.recording, view.meeting, view.video_url, view.audio_url, view.places)
+    body = realtimekit.full_recording(view.recording, view.meeting, _download(view), view.audio_url, view.places)
     return Reply(realtimekit.single(body))

@@ -1,0 +1,121 @@
+"""H264 as files want it: NAL units with their lengths instead of start codes, and what a file must know of the stream.
+
+Owns the few fields that are read out of parameter sets (ITU-T H.264 7.3.2.1). Nothing is decoded, and nothing is left
+out: parameter sets stay where they were sent, so that a stream may change its size at any key frame.
+"""
+
+from __future__ import annotations
+
+__all__ = ["decoder_config", "nal_units", "parameter_sets", "picture_size", "to_lengths"]
+
+_SPS, _PPS = 7, 8
+_HIGH = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
+"""Profiles whose parameter sets say more of colour."""
+
+
+def nal_units(payload: bytes) -> list[bytes]:
+    """The NAL units of a frame in Annex B, in order."""
+    pieces = payload.split(b"\0\0\1")
+    units = [piece[:-1] if piece.endswith(b"\0") else piece for piece in pieces[1:-1]]  # a start code may have 4 bytes
+    return [unit for unit in (*units, pieces[-1]) if unit] if len(pieces) > 1 else []
+
+
+def to_lengths(payload: bytes) -> bytes:
+    """A frame in Annex B with the length of each NAL unit in four bytes in front of it."""
+    return b"".join(len(unit).to_bytes(4) + unit for unit in nal_units(payload))
+
+
+def parameter_sets(payload: bytes) -> tuple[bytes, bytes] | None:
+    """The first sequence and the first picture parameter set in a frame; None when it has not both."""
+    units = nal_units(payload)
+    sequence = next((unit for unit in units if unit[0] & 31 == _SPS and len(unit) > 4), None)
+    picture = next((unit for unit in units if unit[0] & 31 == _PPS), None)
+    return None if sequence is None or picture is None else (sequence, picture)
+
+
+def decoder_config(sequence: bytes, picture: bytes) -> bytes:
+    """AVCDecoderConfigurationRecord (ISO/IEC 14496-15 5.3.3.1) of one set of each kind, lengths of four bytes."""
+    return b"".join(
+        (
+            b"\1" + sequence[1:4] + b"\xff\xe1",
+            len(sequence).to_bytes(2) + sequence,
+            b"\1" + len(picture).to_bytes(2) + picture,
+        )
+    )
+
+
+def picture_size(sequence: bytes) -> tuple[int, int]:
+    """Width and height in pixels by a sequence parameter set. ValueError when it ends too early."""
+    bits = _Bits(sequence[1:].replace(b"\0\0\3", b"\0\0"))
+    profile = bits.take(8)
+    bits.take(16)
+    bits.unsigned()
+    chroma = 1
+    if profile in _HIGH:
+        chroma = bits.unsigned()
+        if chroma == 3:
+            bits.take(1)
+        bits.unsigned()
+        bits.unsigned()
+        bits.take(1)
+        if bits.take(1):
+            for index in range(8 if chroma != 3 else 12):
+                if bits.take(1):
+                    bits.skip_scaling(16 if index < 6 else 64)
+    bits.unsigned()
+    order = bits.unsigned()
+    if order == 0:
+        bits.unsigned()
+    elif order == 1:
+        bits.take(1)
+        bits.unsigned()
+        bits.unsigned()
+        for _ in range(bits.unsigned() & 0xFF):
+            bits.unsigned()
+    bits.unsigned()
+    bits.take(1)
+    width = 16 * (bits.unsigned() + 1)
+    height = 16 * (bits.unsigned() + 1)
+    frames_only = bits.take(1)
+    height *= 2 - frames_only
+    if not frames_only:
+        bits.take(1)
+    bits.take(1)
+    if bits.take(1):
+        step_x = 2 if chroma in (1, 2) else 1
+        step_y = (2 if chroma == 1 else 1) * (2 - frames_only)
+        left, right, top, bottom = (bits.unsigned() for _ in range(4))
+        width -= step_x * (left + right)
+        height -= step_y * (top + bottom)
+    return width, height
+
+
+class _Bits:
+    """Reads bits, most significant first. ValueError at the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._value = int.from_bytes(data)
+        self._left = 8 * len(data)
+
+    def take(self, count: int) -> int:
+        """The next bits as a number."""
+        self._left -= count
+        if self._left < 0:
+            raise ValueError("the parameter set ends too early")
+        return self._value >> self._left & ((1 << count) - 1)
+
+    def unsigned(self) -> int:
+        """A number in Exp-Golomb code (9.1)."""
+        zeros = 0
+        while not self.take(1):
+            zeros += 1
+        return (1 << zeros) - 1 + self.take(zeros)
+
+    def skip_scaling(self, count: int) -> None:
+        """A scaling list (7.3.2.1.1.1)."""
+        last = following = 8
+        for _ in range(count):
+            if following:
+                code = self.unsigned()
+                following = (last + ((code + 1) // 2 if code & 1 else -(code // 2))) & 0xFF
+            last = following or last
