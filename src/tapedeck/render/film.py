@@ -34,6 +34,8 @@ _READ_AHEAD_NS = 3 * _S
 _PREROLL_NS = 120_000_000
 """A packet of sound is at most so long (RFC 6716): one that begins this much before a span may reach into it."""
 _SOUND_BATCH_NS = 500_000_000
+_PASSING_EVERY = 15
+"""Pictures between two looks at the frames of those who are hidden."""
 
 Shown = tuple[int, str, int | None]
 """Film frame, tile key, media time of the picture in it (None: no picture)."""
@@ -274,8 +276,9 @@ class Film:
     def _pass_by(self, scene: Scene, moments: list[_Moment]) -> None:
         """Tell the tracks that nobody sees what time it is."""
         shown = {tile.track_id for tile in scene.tiles}
+        passing = not scene.hides or self._next % _PASSING_EVERY == 0
         for track_id, reel in list(self._reels.items()):
-            if track_id in shown:
+            if track_id in shown or not passing:
                 continue
             for moment in moments:
                 reel.pass_by(moment.t_ns, watched=not scene.hides)
