@@ -7,7 +7,7 @@ order in which capture would have written it, Progress included.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -160,6 +160,12 @@ class Meeting:
             frame = EncodedFrame(at_ns * 48_000 // S + 48_000, arrival_ns, payload, Codec.OPUS, FrameFlags.KEY)
             self.entries.append(_Entry(arrival_ns, len(self.entries), track_id, frame))
         return track_id
+
+    def packets(self, track_id: str, packets: Iterable[tuple[int, bytes]]) -> None:
+        """Packets of sound, each with when it was captured; without jitter."""
+        for at_ns, payload in packets:
+            frame = EncodedFrame(at_ns * 48_000 // S + 48_000, at_ns + DELAY_NS, payload, Codec.OPUS, FrameFlags.KEY)
+            self.entries.append(_Entry(at_ns + DELAY_NS, len(self.entries), track_id, frame))
 
     def drop(self, track_id: str, start_ns: int, end_ns: int, *, mark: bool = True) -> None:
         """Frames captured in between are lost; the next one is marked."""
