@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo serve test test-fast lint fmt types bench lock clean
+.PHONY: help setup demo serve test test-fast lint fmt types bench docs lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -46,6 +46,9 @@ types: $(READY) ## mypy, strict
 bench: $(READY) ## every mark beside its peer, measured in one run
 	@scripts/debian-packages ffmpeg wrk
 	$(BIN)/python -m bench
+
+docs: $(READY) ## make docs/reference/api.md from the API's own description
+	$(BIN)/python -m tapedeck.testing.reference > docs/reference/api.md
 
 lock: $(READY) ## renew requirements.lock (hashes, no addresses)
 	$(BIN)/uv pip compile pyproject.toml --quiet --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -43,6 +43,7 @@ from tapedeck.notify.outbox import Composer, sample
 from tapedeck.ports.sources import PeerInfo
 from tapedeck.ports.whip import WhipAnswer, WhipPatched
 from tapedeck.service.access import AccessService
+from tapedeck.service.analytics import AnalyticsService
 from tapedeck.service.attendance import AttendanceService
 from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
@@ -153,6 +154,7 @@ async def _serve(root: Path) -> None:
         presets_service=PresetService(db, clock),
         attendance_service=AttendanceService(db, clock),
         hosting_service=hosting,
+        analytics_service=AnalyticsService(db, clock),
         recordings_service=recordings,
         webhooks_service=WebhookService(db, clock),
         deliveries_service=DeliveryService(db, clock, ledger, compose, sample),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tapedeck.config import load_settings, unknown_names
+from tapedeck.config import RECORDING_STATUSES, load_settings, unknown_names
 from tapedeck.core.errors import InvalidError
 
 
@@ -82,3 +82,12 @@ def test_defaults_live_in_the_data_directory() -> None:
     assert settings.effective_database_url.endswith("there/tapedeck.db")
     assert settings.keep_logs_days is None
     assert settings.rtc_port_range is None
+
+
+def test_the_statuses_webhooks_are_told_of_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().webhook_recording_statuses == RECORDING_STATUSES
+    monkeypatch.setenv("TAPEDECK_WEBHOOK_RECORDING_STATUSES", "RECORDING, UPLOADED")
+    assert load_settings().webhook_recording_statuses == ("RECORDING", "UPLOADED")
+    monkeypatch.setenv("TAPEDECK_WEBHOOK_RECORDING_STATUSES", "RECORDING,DONE")
+    with pytest.raises(InvalidError, match="'DONE' is none of"):
+        load_settings()

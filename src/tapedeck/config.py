@@ -33,6 +33,9 @@ _TOOL_NAMES = {"TAPEDECK_CHROMIUM", "TAPEDECK_CONFIG"}
 """Environment names that are not settings of the server: the browser of the tests, the path of the settings file."""
 
 
+RECORDING_STATUSES = ("INVOKED", "RECORDING", "PAUSED", "UPLOADING", "UPLOADED", "ERRORED")
+
+
 class Settings(BaseSettings):
     """All settings of a Tapedeck process. Field names are the setting names in lower case."""
 
@@ -79,6 +82,8 @@ class Settings(BaseSettings):
     "Count the calls of each token, and answer 429 to too many: RealtimeKit's published numbers."
     allow_private_urls: bool = False
     "Webhooks and images of watermarks may be on private and loopback addresses."
+    webhook_recording_statuses: Annotated[tuple[str, ...], NoDecode] = RECORDING_STATUSES
+    "Which statuses of recordings webhooks are told of, comma separated."
     webhook_timeout_s: Annotated[float, Field(gt=0, le=60)] = 3.0
     "How long an endpoint may take to answer a webhook."
 
@@ -100,7 +105,7 @@ class Settings(BaseSettings):
     "Form of log lines on standard error."
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("rtc_hosts", "ice_servers", mode="before")
+    @field_validator("rtc_hosts", "ice_servers", "webhook_recording_statuses", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -110,6 +115,14 @@ class Settings(BaseSettings):
     def _former(cls, value: object) -> object:
         keys = value.split(",") if isinstance(value, str) else value
         return tuple(SecretStr(key.strip()) for key in keys) if isinstance(keys, list | tuple) else value
+
+    @field_validator("webhook_recording_statuses")
+    @classmethod
+    def _statuses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for status in value:
+            if status not in RECORDING_STATUSES:
+                raise ValueError(f"{status!r} is none of {', '.join(RECORDING_STATUSES)}")
+        return value
 
     @field_validator("rtc_hosts")
     @classmethod

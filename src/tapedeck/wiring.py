@@ -36,6 +36,7 @@ from tapedeck.media.codecs import missing_codecs
 from tapedeck.notify.deliver import Deliverer
 from tapedeck.notify.outbox import Composer, sample
 from tapedeck.service.access import AccessService, Bootstrap
+from tapedeck.service.analytics import AnalyticsService
 from tapedeck.service.attendance import AttendanceService
 from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
@@ -286,7 +287,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     poster = HttpPoster(allow_private=settings.allow_private_urls, timeout_s=settings.webhook_timeout_s)
     compose = Composer(store)
     feed = EventFeed(db, ledger, compose)
-    deliveries = DeliveryService(db, clock, ledger, compose, sample)
+    deliveries = DeliveryService(db, clock, ledger, Composer(store, settings.webhook_recording_statuses), sample)
     webhooks = DeliveryWorker(deliveries, Deliverer(poster, signer, clock), ledger, clock)
     limits = Limits(empty_timeout_s=settings.empty_meeting_timeout_s)
     lifecycle = LifecycleService(db, clock, ledger, recordings, limits)
@@ -337,6 +338,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         presets_service=PresetService(db, clock),
         attendance_service=AttendanceService(db, clock),
         hosting_service=hosting,
+        analytics_service=AnalyticsService(db, clock),
         recordings_service=recordings,
         webhooks_service=WebhookService(db, clock, settings.allow_private_urls),
         deliveries_service=deliveries,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from functools import lru_cache
 from typing import Any
@@ -14,20 +13,15 @@ from fastapi.routing import APIRoute
 from starlette.routing import Match
 
 from tapedeck.api import openapi
-from tapedeck.api.app import create_app
+from tapedeck.testing import reference
 
 __all__ = ["check", "description", "empty_app"]
 
 
 @lru_cache(1)
 def empty_app() -> FastAPI:
-    """The application without anything behind it: its routes can be looked at, not asked."""
-    nothing: dict[str, Any] = {
-        name: None
-        for name, wanted in inspect.signature(create_app).parameters.items()
-        if wanted.default is inspect.Parameter.empty
-    }
-    return create_app(**nothing)
+    """The application without anything behind it, made once."""
+    return reference.empty_app()
 
 
 @lru_cache(1)

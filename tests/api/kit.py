@@ -23,6 +23,7 @@ from tapedeck.core.meeting import Participant
 from tapedeck.core.quota import Limiter
 from tapedeck.ports.sources import PeerInfo
 from tapedeck.ports.whip import WhipAnswer, WhipPatched
+from tapedeck.service.analytics import AnalyticsService
 
 __all__ = ["NotingWhip", "Site", "make_site", "serve"]
 
@@ -106,6 +107,7 @@ async def make_site(root: Path, public_url: str = "http://test", limiter: Limite
             presets_service=world.presets,
             attendance_service=world.attendance,
             hosting_service=world.hosting,
+            analytics_service=AnalyticsService(world.db, world.clock),
             recordings_service=world.recordings,
             webhooks_service=world.webhooks,
             deliveries_service=world.deliveries,

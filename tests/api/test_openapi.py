@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -9,6 +10,7 @@ from tests.api.described import description, empty_app
 from tests.api.kit import Site
 
 from tapedeck.api import openapi
+from tapedeck.testing import reference
 
 
 def test_every_route_is_described() -> None:
@@ -54,3 +56,9 @@ async def test_the_server_hands_it_out_without_a_token(site: Site) -> None:
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == description()
     jsonschema_rs.validator_for({"$ref": "#/components/schemas/ErrorAnswer"} | answer.json())
+
+
+def test_the_reference_in_the_docs_is_up_to_date() -> None:
+    """`make docs` makes it."""
+    page = Path(__file__).parents[2] / "docs" / "reference" / "api.md"
+    assert page.read_text() == reference.render(description())

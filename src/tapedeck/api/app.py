@@ -11,7 +11,7 @@ from tapedeck.api import errors, files, health, rtc
 from tapedeck.api.auth import Gate
 from tapedeck.api.edge import Edge
 from tapedeck.api.health import Check
-from tapedeck.api.realtimekit import apps, meetings, participants, presets, recordings, sessions, webhooks
+from tapedeck.api.realtimekit import apps, livestreams, meetings, participants, presets, recordings, sessions, webhooks
 from tapedeck.api.route import PlainRoute
 from tapedeck.api.v1 import deliveries, events
 from tapedeck.core.quota import Limiter
@@ -20,6 +20,7 @@ from tapedeck.ports.signer import Signer
 from tapedeck.ports.storage import ObjectStore
 from tapedeck.ports.whip import WhipServer
 from tapedeck.service.access import AccessService
+from tapedeck.service.analytics import AnalyticsService
 from tapedeck.service.attendance import AttendanceService
 from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
@@ -46,6 +47,7 @@ def create_app(
     attendance_service: AttendanceService,
     hosting_service: HostService,
     recordings_service: RecordingService,
+    analytics_service: AnalyticsService,
     webhooks_service: WebhookService,
     deliveries_service: DeliveryService,
     feed: EventFeed,
@@ -87,6 +89,8 @@ def create_app(
     sessions.add_routes(routes, _APP, gate, attendance_service)
     sessions.add_active_routes(routes, _APP, gate, attendance_service, hosting_service)
     recordings.add_routes(routes, _APP, gate, recordings_service, track_video=track_video)
+    livestreams.add_livestream_routes(routes, _APP, gate, meetings_service)
+    livestreams.add_analytics_routes(routes, _APP, gate, analytics_service)
     webhooks.add_routes(routes, _APP, gate, webhooks_service)
     webhooks.add_key_route(routes, signer)
     deliveries.add_routes(routes, _OURS, gate, deliveries_service)

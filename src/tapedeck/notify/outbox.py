@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -12,7 +13,7 @@ from tapedeck.core.meeting import App, Meeting, Session
 from tapedeck.core.naming import output_file_name
 from tapedeck.core.recording import Recording, RecordingState, StopCause
 from tapedeck.ports.storage import ObjectStore
-from tapedeck.shapes.realtimekit import download_of
+from tapedeck.shapes.realtimekit import STATUS, download_of
 from tapedeck.shapes.webhooks import event_name, message_of
 
 __all__ = ["Composer", "sample"]
@@ -21,12 +22,16 @@ __all__ = ["Composer", "sample"]
 class Composer:
     """Puts happenings into messages."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, statuses: Collection[str] | None = None) -> None:
+        """`statuses`: of recordings only these are spoken of; None for all."""
         self._store = store
+        self._statuses = statuses
 
     async def __call__(self, happening: Happening) -> Message | None:
         """The message of a happening; None when the API does not speak of it."""
         recording = happening.recording
+        if recording is not None and self._statuses is not None and STATUS[recording.state] not in self._statuses:
+            return None
         links: dict[str, str] = {}
         if recording is not None and recording.expires_at is not None and event_name(happening) is not None:
             for file in recording.files:

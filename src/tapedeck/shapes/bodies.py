@@ -27,6 +27,7 @@ __all__ = [
     "EditParticipantBody",
     "EditWebhookBody",
     "Later",
+    "LivestreamBody",
     "MeetingBody",
     "ParticipantBody",
     "Prefix",
@@ -383,3 +384,15 @@ class RedeliverBody(Body):
     status: list[Literal["DELIVERED", "FAILED", "CANCELLED"]] | None = None
     event: EventName | None = None
     key: Annotated[str, Field(max_length=64)] | None = None
+
+
+class _LivestreamVideo(Body):
+    width: _Whole | None = None
+    height: _Whole | None = None
+
+
+class LivestreamBody(Body):
+    """POST livestreams of a meeting."""
+
+    name: str | None = None
+    video_config: _LivestreamVideo | None = None

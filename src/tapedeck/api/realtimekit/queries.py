@@ -51,7 +51,7 @@ class Query:
 
     def page(self) -> Page:
         """`page_no` and `per_page`: whole numbers from 0, written as integers or floats."""
-        return Page(self._whole("page_no") or 0, self._whole("per_page") or 0)
+        return Page(self.whole("page_no") or 0, self.whole("per_page") or 0)
 
     def flag(self, name: str) -> bool | None:
         """`true` or `false`."""
@@ -89,7 +89,8 @@ class Query:
             self._wrong(name, "must be an ISO 8601 date-time")
             return None
 
-    def _whole(self, name: str) -> int | None:
+    def whole(self, name: str) -> int | None:
+        """A whole number from 0, written as integer or float."""
         value = self.text(name)
         if value is None:
             return None
