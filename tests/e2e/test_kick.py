@@ -121,7 +121,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_film_shows_each_until_they_were_sent_away(run: Run) -> None:
-    # Of two seconds the pictures that wait for the first key frame, or for a busy machine, are more than 1 %.
+    # Nobody has a tile of their own while one layout dissolves into the next, and of two seconds that is a tenth.
     report = judge(run.viewed, run.people, run.recorded, Bars(presence=0.9))
     assert report.ok, f"\n{report}"
 
