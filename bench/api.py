@@ -45,6 +45,7 @@ from tapedeck.ports.whip import WhipAnswer, WhipPatched
 from tapedeck.service.access import AccessService
 from tapedeck.service.analytics import AnalyticsService
 from tapedeck.service.attendance import AttendanceService
+from tapedeck.service.configs import ConfigService
 from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
 from tapedeck.service.hosting import HostService
@@ -151,6 +152,7 @@ async def _serve(root: Path) -> None:
     app = create_app(
         access=access,
         meetings_service=MeetingService(db, clock, quick, hosting, vault),
+        configs_service=ConfigService(db, vault),
         presets_service=PresetService(db, clock),
         attendance_service=AttendanceService(db, clock),
         hosting_service=hosting,

@@ -91,3 +91,24 @@ def test_the_statuses_webhooks_are_told_of_are_checked(monkeypatch: pytest.Monke
     monkeypatch.setenv("TAPEDECK_WEBHOOK_RECORDING_STATUSES", "RECORDING,DONE")
     with pytest.raises(InvalidError, match="'DONE' is none of"):
         load_settings()
+
+
+def test_defaults_of_recordings_are_a_table_of_the_file_and_checked_like_a_meetings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "tapedeck.toml"
+    path.write_text("[recording_config]\nmax_seconds = 600\n[recording_config.video_config]\nwidth = 640\n")
+    assert load_settings().recording_config == {"max_seconds": 600, "video_config": {"width": 640}}
+    for wrong, words in (
+        ("max_seconds = 5", '"max_seconds" must be at least 60'),
+        ("max_second = 600", "no recording has max_second"),
+        ('[recording_config.storage_config]\ntype = "aws"\nsecret = "SK-ours"', '"storage_config.access_key"'),
+    ):
+        path.write_text(f"[recording_config]\n{wrong}\n")
+        with pytest.raises(InvalidError, match="RECORDING_CONFIG") as caught:
+            load_settings()
+        assert words in str(caught.value) and "SK-ours" not in str(caught.value)
+    path.unlink()
+    monkeypatch.setenv("TAPEDECK_RECORDING_CONFIG", '{"file_name_prefix": "ours"}')
+    settings = load_settings()
+    assert settings.recording_config == {"file_name_prefix": "ours"} and "ours" not in repr(settings)

@@ -25,6 +25,7 @@ from pydantic_settings import (
 
 from tapedeck.core.bucketurl import bucket_storage
 from tapedeck.core.errors import InvalidError
+from tapedeck.shapes.configs import AppRecordingConfig, recording_defaults
 
 __all__ = ["Settings", "load_settings", "unknown_names"]
 
@@ -89,6 +90,8 @@ class Settings(BaseSettings):
 
     empty_meeting_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 60
     "A recording of a meeting without participants stops after this."
+    recording_config: Annotated[dict[str, Any], Field(repr=False)] = {}
+    "What recordings are unless their app, their meeting or their start says otherwise: a table in the file, JSON here."
     render_mode: Literal["live", "deferred"] = "live"
     "Make the film while the meeting runs, or after it."
     track_video: Literal["on", "off"] = "on"
@@ -154,6 +157,16 @@ class Settings(BaseSettings):
         if value != "until-uploaded" and not (value.isdigit() and int(value) <= 36_500):
             raise ValueError("give until-uploaded or a number of days")
         return value
+
+    @field_validator("recording_config")
+    @classmethod
+    def _recording(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if unknown := value.keys() - AppRecordingConfig.model_fields.keys():
+            raise ValueError(f"no recording has {', '.join(sorted(unknown))}")
+        try:
+            return recording_defaults(value)
+        except InvalidError as exc:
+            raise ValueError(str(exc)) from None
 
     @field_validator("account_id", "app_id")
     @classmethod

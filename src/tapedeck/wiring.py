@@ -38,6 +38,7 @@ from tapedeck.notify.outbox import Composer, sample
 from tapedeck.service.access import AccessService, Bootstrap
 from tapedeck.service.analytics import AnalyticsService
 from tapedeck.service.attendance import AttendanceService
+from tapedeck.service.configs import ConfigService
 from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
 from tapedeck.service.hosting import HostService
@@ -279,7 +280,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         await vault.renew()
     ledger = Ledger(db, clock)
     capture = CaptureHost(settings.captures_dir, clock)
-    recordings = RecordingService(db, clock, ledger, capture, store, vault)
+    recordings = RecordingService(db, clock, ledger, capture, store, vault, settings.recording_config)
     sessions = SessionService(db, ledger, recordings)
     hosting = HostService(db, clock, capture, sessions)
     meetings = MeetingService(db, clock, capture, hosting, vault)
@@ -335,6 +336,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     app = create_app(
         access=access,
         meetings_service=meetings,
+        configs_service=ConfigService(db, vault),
         presets_service=PresetService(db, clock),
         attendance_service=AttendanceService(db, clock),
         hosting_service=hosting,

@@ -104,6 +104,7 @@ async def make_site(root: Path, public_url: str = "http://test", limiter: Limite
         app = create_app(
             access=world.access,
             meetings_service=world.meetings,
+            configs_service=world.configs,
             presets_service=world.presets,
             attendance_service=world.attendance,
             hosting_service=world.hosting,

@@ -26,10 +26,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def test_after_a_rotation_everything_is_sealed_with_the_new_key(world: World) -> None:
     meeting = await world.meeting(recording_config={"storage_config": AWS, "max_seconds": 60})
     await world.meeting(recording_config={"storage_config": None})
+    await world.configs.change(world.app, {"recording_config": {"storage_config": AWS}})
     recording = await world.start(meeting)
     assert await Vault(world.db, AesSealer([OLD])).renew() == Renewed(0, 0)
-    assert await Vault(world.db, AesSealer([NEW])).renew() == Renewed(0, 2)
-    assert await Vault(world.db, AesSealer([NEW, OLD])).renew() == Renewed(2, 0)
+    assert await Vault(world.db, AesSealer([NEW])).renew() == Renewed(0, 3)
+    assert await Vault(world.db, AesSealer([NEW, OLD])).renew() == Renewed(3, 0)
     later = Vault(world.db, AesSealer([NEW]))
     assert await later.renew() == Renewed(0, 0)
     async with world.db.read() as session:

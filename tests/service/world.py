@@ -34,6 +34,7 @@ from tapedeck.db.recordings import OutboxEntry
 from tapedeck.notify.outbox import Composer, sample
 from tapedeck.service.access import AccessService
 from tapedeck.service.attendance import AttendanceService
+from tapedeck.service.configs import ConfigService
 from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
 from tapedeck.service.hosting import HostService
@@ -123,6 +124,8 @@ class World:
     hosting: HostService
     attendance: AttendanceService
     presets: PresetService
+    configs: ConfigService
+    vault: Vault
     recordings: RecordingService
     sessions: SessionService
     lifecycle: LifecycleService
@@ -252,6 +255,8 @@ async def make_world(
             hosting=hosting,
             attendance=AttendanceService(db, clock),
             presets=PresetService(db, clock),
+            configs=ConfigService(db, vault),
+            vault=vault,
             recordings=recordings,
             sessions=sessions,
             lifecycle=LifecycleService(db, clock, ledger, recordings),

@@ -13,7 +13,7 @@ from tapedeck.api.edge import Edge
 from tapedeck.api.health import Check
 from tapedeck.api.realtimekit import apps, livestreams, meetings, participants, presets, recordings, sessions, webhooks
 from tapedeck.api.route import PlainRoute
-from tapedeck.api.v1 import deliveries, events
+from tapedeck.api.v1 import configs, deliveries, events
 from tapedeck.core.quota import Limiter
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.signer import Signer
@@ -22,6 +22,7 @@ from tapedeck.ports.whip import WhipServer
 from tapedeck.service.access import AccessService
 from tapedeck.service.analytics import AnalyticsService
 from tapedeck.service.attendance import AttendanceService
+from tapedeck.service.configs import ConfigService
 from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
 from tapedeck.service.hosting import HostService
@@ -43,6 +44,7 @@ def create_app(
     *,
     access: AccessService,
     meetings_service: MeetingService,
+    configs_service: ConfigService,
     presets_service: PresetService,
     attendance_service: AttendanceService,
     hosting_service: HostService,
@@ -93,6 +95,7 @@ def create_app(
     livestreams.add_analytics_routes(routes, _APP, gate, analytics_service)
     webhooks.add_routes(routes, _APP, gate, webhooks_service)
     webhooks.add_key_route(routes, signer)
+    configs.add_routes(routes, _OURS, gate, configs_service)
     deliveries.add_routes(routes, _OURS, gate, deliveries_service)
     events.add_routes(routes, _OURS, gate, feed)
     recordings.add_browser_routes(routes, "/v2", gate, recordings_service)

@@ -33,6 +33,7 @@ __all__ = [
     "list_tokens",
     "revive_token",
     "revoke_token",
+    "save_app",
     "to_app",
 ]
 
@@ -128,6 +129,13 @@ async def list_apps(
     order = (AppRow.created_at, AppRow.id) if ascending else (AppRow.created_at.desc(), AppRow.id.desc())
     found = await session.execute(rows.order_by(*order).limit(page.size).offset(page.offset))
     return Listing([to_app(row) for row in found.scalars()], total, page)
+
+
+async def save_app(session: AsyncSession, app: App) -> None:
+    """Store what changed of an app."""
+    config = None if app.recording_config is None else dict(app.recording_config)
+    rows = update(AppRow).where(AppRow.id == app.id)
+    await session.execute(rows.values(name=app.name, empty_timeout_s=app.empty_timeout_s, recording_config=config))
 
 
 def to_app(row: AppRow) -> App:

@@ -154,10 +154,14 @@ async def add_meeting(session: AsyncSession, meeting: Meeting) -> None:
     await session.flush()
 
 
-async def sealed_configs(session: AsyncSession) -> Sequence[tuple[str, dict[str, Any]]]:
-    """Id and recording config of every meeting that has the credentials of a storage."""
-    rows = select(MeetingRow.id, MeetingRow.recording_config)
-    marked = rows.where(cast(MeetingRow.recording_config, Text).like(f'%"{SEALED}"%'))
+Configured = type[MeetingRow] | type[AppRow]
+"""What has a recording config."""
+
+
+async def sealed_configs(session: AsyncSession, of: Configured) -> Sequence[tuple[str, dict[str, Any]]]:
+    """Id and recording config of every meeting, or of every app, that has the credentials of a storage."""
+    rows = select(of.id, of.recording_config)
+    marked = rows.where(cast(of.recording_config, Text).like(f'%"{SEALED}"%'))
     return [
         (id_, config)
         for id_, config in (await session.execute(marked)).all()
@@ -165,9 +169,9 @@ async def sealed_configs(session: AsyncSession) -> Sequence[tuple[str, dict[str,
     ]
 
 
-async def save_config(session: AsyncSession, meeting_id: str, config: dict[str, Any]) -> None:
-    """Replace the recording config of a meeting, and nothing else of it."""
-    await session.execute(update(MeetingRow).where(MeetingRow.id == meeting_id).values(recording_config=config))
+async def save_config(session: AsyncSession, of: Configured, id_: str, config: dict[str, Any]) -> None:
+    """Replace the recording config of a meeting or an app, and nothing else of it."""
+    await session.execute(update(of).where(of.id == id_).values(recording_config=config))
 
 
 async def save_meeting(session: AsyncSession, meeting: Meeting) -> None:

@@ -43,7 +43,7 @@ from tapedeck.core.recording import (
     advance,
 )
 from tapedeck.core.times import whole_ms
-from tapedeck.db import destinations, presence, rooms
+from tapedeck.db import access, destinations, presence, rooms
 from tapedeck.db import recordings as table
 from tapedeck.db.engine import Database, DbSession
 from tapedeck.db.listing import RecordingFilter, list_recordings
@@ -84,9 +84,18 @@ class RecordingService:
     """Use cases of one node's recordings."""
 
     def __init__(
-        self, db: Database, clock: Clock, ledger: Ledger, control: CaptureControl, store: ObjectStore, vault: Vault
+        self,
+        db: Database,
+        clock: Clock,
+        ledger: Ledger,
+        control: CaptureControl,
+        store: ObjectStore,
+        vault: Vault,
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
+        """`defaults` is the weakest level of wishes, the server's own. InvalidError as of `Vault.seal`."""
         self._db = db
+        self._defaults = None if defaults is None else vault.seal(defaults)
         self._clock = clock
         self._ledger = ledger
         self._control = control
@@ -294,7 +303,9 @@ class RecordingService:
         caller: Caller | None,
     ) -> tuple[Recording, RecordingChanged]:
         now = whole_ms(self._clock.now())
-        levels = (self._vault.seal(config), meeting.recording_config)
+        app = await access.find_app(session, meeting.app_id)
+        of_app = None if app is None else app.recording_config
+        levels = (self._vault.seal(config), meeting.recording_config, of_app, self._defaults)
         options = resolve_options(*levels, lenient=cause is StartCause.FIRST_JOIN)
         recording = Recording(
             id=str(uuid4()),

@@ -23,6 +23,7 @@ from tapedeck.core.recording import Recording
 from tapedeck.db import destinations as table
 from tapedeck.db import rooms
 from tapedeck.db.engine import Database
+from tapedeck.db.models import AppRow, MeetingRow
 from tapedeck.ports.sealer import Sealer
 
 __all__ = ["Renewed", "Vault"]
@@ -108,15 +109,16 @@ class Vault:
                 elif fresh != sealed:
                     await table.save_sealed(session, destination_id, fresh)
                     renewed += 1
-            for meeting_id, config in await rooms.sealed_configs(session):
-                storage = config["storage_config"]
-                fresh = self._renew(storage[SEALED])
-                if fresh is None:
-                    lost += 1
-                elif fresh != storage[SEALED]:
-                    changed = {**config, "storage_config": {**storage, SEALED: fresh}}
-                    await rooms.save_config(session, meeting_id, changed)
-                    renewed += 1
+            for of in (MeetingRow, AppRow):
+                for id_, config in await rooms.sealed_configs(session, of):
+                    storage = config["storage_config"]
+                    fresh = self._renew(storage[SEALED])
+                    if fresh is None:
+                        lost += 1
+                    elif fresh != storage[SEALED]:
+                        changed = {**config, "storage_config": {**storage, SEALED: fresh}}
+                        await rooms.save_config(session, of, id_, changed)
+                        renewed += 1
         if renewed or lost:
             extra = {"action": "credentials_renewed", "renewed": renewed, "lost": lost}
             _log.log(logging.WARNING if lost else logging.INFO, "stored credentials were sealed again", extra=extra)

@@ -31,6 +31,7 @@ __all__ = [
     "MeetingBody",
     "ParticipantBody",
     "Prefix",
+    "RecordingConfig",
     "RedeliverBody",
     "SampleBody",
     "StartBody",
@@ -238,14 +239,14 @@ class ActionBody(Body):
     action: Literal["stop", "pause", "resume"]
 
 
-def _with_a_file(value: _RecordingConfig) -> _RecordingConfig:
+def _with_a_file(value: RecordingConfig) -> RecordingConfig:
     video, audio = value.video_config, value.audio_config
     if video is not None and video.export_file is False and (audio is None or audio.export_file is False):
         raise refuse('asks for neither a video file ("video_config") nor an audio file ("audio_config")')
     return value
 
 
-class _RecordingConfig(_FilmConfig):
+class RecordingConfig(_FilmConfig):
     live_streaming_config: Later = None
 
 
@@ -286,7 +287,7 @@ class MeetingBody(Body):
     status: Literal["ACTIVE", "INACTIVE"] | None = None
     record_on_start: bool | None = None
     session_keep_alive_time_in_secs: Annotated[float, BeforeValidator(_number), Field(ge=60, le=600)] | None = None
-    recording_config: Annotated[_RecordingConfig, AfterValidator(_with_a_file)] | None = None
+    recording_config: Annotated[RecordingConfig, AfterValidator(_with_a_file)] | None = None
     ai_config: _AiConfig | None = None
     live_stream_on_start: _NotTrue = None
     persist_chat: _NotTrue = None

@@ -39,6 +39,7 @@ __all__ = [
     "participant_body",
     "preset_body",
     "preset_item",
+    "public_config",
     "removed_participant",
     "single",
     "started_recording",
@@ -265,13 +266,13 @@ def meeting_body(meeting: Meeting, listed: bool = False) -> dict[str, Any]:
         "session_keep_alive_time_in_secs": int(seconds) if seconds == int(seconds) else seconds,
     }
     if meeting.recording_config is not None:
-        body["recording_config"] = _config(meeting.recording_config)
+        body["recording_config"] = public_config(meeting.recording_config)
     if meeting.ai_config is not None and not listed:
         body["ai_config"] = dict(meeting.ai_config)
     return body
 
 
-def _config(config: Mapping[str, Any]) -> dict[str, Any]:
+def public_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A level of wishes without secrets."""
     if "storage_config" not in config:
         return dict(config)
