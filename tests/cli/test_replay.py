@@ -11,7 +11,7 @@ from tests.render.test_job import meeting_of_two
 from typer.testing import CliRunner
 
 from tapedeck.cli.main import app
-from tapedeck.cli.replay import parse_size, replay
+from tapedeck.cli.replay import parse_moment, parse_size, replay
 from tapedeck.core.errors import InvalidError, MediaError, NotFoundError
 
 
@@ -27,6 +27,36 @@ def test_sizes(text: str, size: tuple[int, int]) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(InvalidError, match="1280x720"):
         parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [("60", 60 * S), ("0.5", S // 2), ("1:30", 90 * S), ("01:02:03.25", 3723 * S + S // 4), ("5000", 5000 * S)],
+)
+def test_moments(text: str, ns: int) -> None:
+    assert parse_moment(text) == ns
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1:60", "1:2:3:4", "1.", "one", "1e3", "nan"])
+def test_what_is_no_moment(text: str) -> None:
+    with pytest.raises(InvalidError, match="not a time"):
+        parse_moment(text)
+
+
+def test_a_part_of_a_film_with_one_person_from_the_command_line(tmp_path: Path) -> None:
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    out = tmp_path / "a.mp4"
+    command = ["replay", str(tmp_path / "log"), "--out", str(out), "--size", "64x36"]
+    assert CliRunner().invoke(app, [*command, "--only", "ADA", "--from", "0:01", "--to", "2.5"]).exit_code == 0
+    with av.open(str(out)) as film:
+        assert film.streams.video[0].frames == 45
+    for more, words in (
+        (["--only", "eve"], "'eve' was not there"),
+        (["--from", "3"], "only 0:03 long"),
+        (["--from", "2", "--to", "2"], "ends after that"),
+    ):
+        refused = CliRunner().invoke(app, [*command, *more])
+        assert isinstance(refused.exception, InvalidError) and words in str(refused.exception)
 
 
 def test_a_film_is_made_and_told(tmp_path: Path) -> None:

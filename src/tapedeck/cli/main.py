@@ -145,10 +145,16 @@ def replay(
     focus: Annotated[
         str | None, typer.Option(help="Id of the participant who is large (speaker, sidebar) or alone (single).")
     ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Id, custom id or name of who is seen and heard; may be repeated.")
+    ] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="Where in the film to begin: 60 or 1:00.")] = None,
+    to: Annotated[str | None, typer.Option(help="Where in the film to end.")] = None,
 ) -> None:
     """Make a film of a media log, with no server running."""
-    from tapedeck.cli.replay import parse_size
+    from tapedeck.cli.replay import parse_moment, parse_size
     from tapedeck.cli.replay import replay as command
+    from tapedeck.render.excerpt import Excerpt
 
     width, height = parse_size(size)
     console = Console()
@@ -161,6 +167,11 @@ def replay(
             height=height,
             layout=layout,
             focus=focus,
+            excerpt=Excerpt(
+                0 if from_ is None else parse_moment(from_),
+                None if to is None else parse_moment(to),
+                tuple(only) if only else None,
+            ),
             console=console,
         )
     )

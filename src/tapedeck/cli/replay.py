@@ -19,12 +19,14 @@ from tapedeck.core.film import FilmClock
 from tapedeck.core.layouts import Layout
 from tapedeck.core.output import Output, VideoOutput
 from tapedeck.medialog.reader import LogReader
+from tapedeck.render.excerpt import Excerpt
 from tapedeck.render.job import Job, Progress, run
 
-__all__ = ["parse_size", "replay"]
+__all__ = ["parse_moment", "parse_size", "replay"]
 
 _S = 1_000_000_000
 _MOST_SIDE = 8192
+_ALL = Excerpt()
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -36,6 +38,15 @@ def parse_size(text: str) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
+def parse_moment(text: str) -> int:
+    """Nanoseconds of a film time: `90`, `90.5`, `1:30` or `1:01:30.25`. InvalidError: not a time."""
+    match = re.fullmatch(r"(?:(?:(\d{1,3}):)?([0-5]?\d):)?(\d{1,6})(?:\.(\d{1,9}))?", text.strip())
+    if match is None or (match[2] is not None and int(match[3]) > 59):
+        raise InvalidError(f"{text!r} is not a time of a film: give seconds, or minutes and seconds as in 1:30.")
+    whole = (int(match[1] or 0) * 60 + int(match[2] or 0)) * 60 + int(match[3])
+    return whole * _S + int((match[4] or "0").ljust(9, "0"))
+
+
 def replay(
     logdir: Path,
     out: Path,
@@ -45,6 +56,7 @@ def replay(
     height: int = 720,
     layout: Layout = Layout.AUTO,
     focus: str | None = None,
+    excerpt: Excerpt = _ALL,
     console: Console,
 ) -> int:
     """Write the film of a recording, or of everything in the log, to `out`; the exit code.
@@ -54,7 +66,11 @@ def replay(
     """
     if out.is_dir():
         raise InvalidError(f"{out} is a directory: say which file to write.")
-    length_ns = _length_ns(logdir, recording_id)
+    excerpt.check()
+    whole_ns = _length_ns(logdir, recording_id)
+    if excerpt.from_ns and excerpt.from_ns >= whole_ns:
+        raise InvalidError(f"The film is only {_clock(whole_ns)} long: nothing of it is left.")
+    length_ns = min(whole_ns, whole_ns if excerpt.to_ns is None else excerpt.to_ns) - excerpt.from_ns
     job = Job(
         log_dir=logdir,
         recording_id=recording_id,
@@ -62,6 +78,7 @@ def replay(
         outputs=(Output(out.name, VideoOutput(width, height)),),
         layout=layout,
         focus=focus,
+        excerpt=excerpt,
         threads=0,
     )
     job.check()

@@ -51,11 +51,13 @@ class FilmClock:
     """Grows with the timeline. `feed` takes events in log order; what was answered once stays true.
 
     `recording_id` None makes one film of everything in the log: of all recordings' spans together, from the first track
-    on. That needs the whole timeline and is for replay only.
+    on. That needs the whole timeline and is for replay only, and so is `part`: only what lies between two times of that
+    film, the second None for its end.
     """
 
-    def __init__(self, recording_id: str | None) -> None:
+    def __init__(self, recording_id: str | None, part: tuple[int, int | None] | None = None) -> None:
         self._recording_id = recording_id
+        self._part = part
         self._kept: list[TimelineEvent] = []
         self._others: dict[str, list[TimelineEvent]] = {}
         self._first_track_ns: int | None = None
@@ -158,7 +160,7 @@ class FilmClock:
             cuts.append(Cut(len(cuts), span.start_ns, end_ns, film_ns))
             if end_ns is not None:
                 film_ns += end_ns - span.start_ns
-        self._cuts = tuple(cuts)
+        self._cuts = tuple(cuts if self._part is None else _cut_out(cuts, *self._part))
 
     def _all_spans(self) -> list[Span]:
         ids = {event.recording_id for event in self._kept if isinstance(event, RecordingStarted)}
@@ -189,3 +191,15 @@ def _without(spans: list[Span], events: Iterable[TimelineEvent]) -> list[Span]:
                 spans.append(Span(last.start_ns, event.from_ns))
             spans.append(Span(event.at_ns, None))
     return spans
+
+
+def _cut_out(cuts: Iterable[Cut], from_ns: int, to_ns: int | None) -> list[Cut]:
+    """What lies between two film times, as a film of its own."""
+    kept: list[Cut] = []
+    for cut in cuts:
+        start_ns = max(cut.start_ns, cut.to_capture(from_ns))
+        ends = [end for end in (cut.end_ns, None if to_ns is None else cut.to_capture(to_ns)) if end is not None]
+        end_ns = min(ends, default=None)
+        if end_ns is None or end_ns > start_ns:
+            kept.append(Cut(len(kept), start_ns, end_ns, max(cut.film_ns, from_ns) - from_ns))
+    return kept

@@ -17,7 +17,9 @@ from tapedeck.core.frames import EncodedFrame, TrackInfo
 from tapedeck.core.sync import PeerClock
 from tapedeck.core.timeline import (
     ClockReport,
+    NameChanged,
     ParticipantJoined,
+    ParticipantLeft,
     Progress,
     RecordingStarted,
     TimelineEvent,
@@ -131,8 +133,17 @@ def _same(first: EncodedFrame, second: EncodedFrame) -> bool:
 class LogFeed:
     """A log directory, read in step with the film that is made of it."""
 
-    def __init__(self, log: LogReader, recording_id: str | None, choice: TrackChoice | None = None) -> None:
-        """`recording_id` None: everything in the log as one film; the log must be complete then.
+    def __init__(
+        self,
+        log: LogReader,
+        recording_id: str | None,
+        choice: TrackChoice | None = None,
+        *,
+        part: tuple[int, int | None] | None = None,
+        only: frozenset[str] | None = None,
+    ) -> None:
+        """`recording_id` None: everything in the log as one film. `part`: of the film only what lies between two of its
+        times. The log must be complete in both cases. `only`: these participants, as if nobody else had been there.
 
         With `choice` only connections of the people in it are read. UnavailableError: the disk cannot be read.
         """
@@ -140,14 +151,17 @@ class LogFeed:
         "Tracks of which frames may still be taken, in order of their opening."
         self.names: dict[str, str] = {}
         "By peer, those who are chosen: what they were chosen by."
-        self.film = FilmClock(recording_id)
+        self.film = FilmClock(recording_id, part)
         self.until_ns = 0
         "The log is complete up to here, as far as it was read."
         self.is_complete = False
         "Nothing that belongs to the film is still to come."
         self._log = log
         self._choice = choice
-        self._whole = recording_id is None
+        self._whole = recording_id is None or part is not None
+        self._only = only
+        self._hidden: set[str] = set()
+        "Tracks of everybody else."
         self._timeline = log.timeline()
         self._pending: deque[TimelineEvent] = deque()
         self._clocks: dict[str, PeerClock] = {}
@@ -175,11 +189,13 @@ class LogFeed:
             event = self._next_event()
             if event is None:
                 break
-            events.append(event)
+            if self._is_shown(event):
+                events.append(event)
             if not self._whole:
                 self.film.feed((event,))
             if isinstance(event, TrackOpened):
-                self._open(event.track)
+                if event.track.track_id not in self._hidden:
+                    self._open(event.track)
             elif isinstance(event, ParticipantJoined):
                 self._choose(event)
             elif isinstance(event, TrackClosed):
@@ -220,6 +236,19 @@ class LogFeed:
         self._timeline.close()
         for track in self.tracks.values():
             track.close()
+
+    def _is_shown(self, event: TimelineEvent) -> bool:
+        """Whether an event is of somebody who is shown, or of nobody."""
+        if self._only is None:
+            return True
+        if isinstance(event, TrackOpened):
+            if event.track.participant_id in self._only:
+                return True
+            self._hidden.add(event.track.track_id)
+            return False
+        if isinstance(event, ParticipantJoined | ParticipantLeft | NameChanged):
+            return event.participant_id in self._only
+        return getattr(event, "track_id", None) not in self._hidden
 
     def _settle(self) -> None:
         ready_ns = self.ready_until_ns

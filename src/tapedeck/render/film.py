@@ -86,14 +86,17 @@ class Film:
         layout: Layout = Layout.AUTO,
         focus: str | None = None,
         new_canvas: Callable[[Size], Canvas] = Canvas,
+        part: tuple[int, int | None] | None = None,
+        only: frozenset[str] | None = None,
         on_shown: Callable[[Shown], None] | None = None,
     ) -> None:
         """`recording_id` None: everything in the log. `video` None: its sound alone, which costs no picture anything.
         `layout` and `focus` (a participant) as `core.scene.Director`.
 
-        `new_canvas` makes what is painted on. `on_shown` hears what every tile of every picture shows.
+        `new_canvas` makes what is painted on. `part` (film times in ns) and `only` (participants) as in
+        `render.feed.LogFeed`. `on_shown` hears what every tile of every picture shows.
         """
-        self._feed = LogFeed(log, recording_id)
+        self._feed = LogFeed(log, recording_id, part=part, only=only)
         steps = video or VideoOutput()  # without a picture its moments are still what the film goes by
         size = Size(steps.width, steps.height)
         self._director = Director(layout, size, focus)

@@ -19,9 +19,11 @@ from tapedeck.core.geometry import Size
 from tapedeck.core.layouts import Layout
 from tapedeck.core.output import QUALITIES, AudioOutput, Output, VideoOutput
 from tapedeck.media.mux import FilmFile, FilmWriters
+from tapedeck.media.picture import Canvas
 from tapedeck.media.press import Press
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.canvas import canvases
+from tapedeck.render.excerpt import Excerpt, people_of
 from tapedeck.render.film import Film, FilmStats
 
 __all__ = ["POLL_S", "Abandoned", "Job", "Progress", "open_log", "run"]
@@ -39,7 +41,7 @@ _HASTE_NS = 8_000_000_000
 """A live render that made so much film without once having to wait for its log is behind it and makes haste."""
 _MOST_SIDE = 8192
 _MOST_ALIGN = 1 << 30
-_VIDEO, _AUDIO = VideoOutput(), AudioOutput()
+_VIDEO, _AUDIO, _ALL = VideoOutput(), AudioOutput(), Excerpt()
 
 
 class Abandoned(Exception):
@@ -64,6 +66,10 @@ class Job:
     live film is behind its log."""
     head_align: int = 1
     "Length of the parts that the film goes up in while it grows, where a store wants them equal (bytes)."
+    excerpt: Excerpt = _ALL
+    "Of a log that is complete."
+    watermark: bool = True
+    "Whether the watermark of the recording is over the film."
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> Job:
@@ -79,6 +85,8 @@ class Job:
                 focus=None if body.get("focus") is None else str(body["focus"]),
                 threads=int(body.get("threads", 1)),
                 head_align=int(body.get("head_align", 1)),
+                excerpt=_excerpt(body),
+                watermark=bool(body.get("watermark", True)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise InvalidError(f"The render job is malformed: {exc!r}.") from exc
@@ -110,8 +118,9 @@ class Job:
             raise InvalidError(
                 f"Nobody is in focus in the layout {self.layout}: choose speaker, sidebar or single, or leave it out."
             )
-        if self.live and self.recording_id is None:
-            raise InvalidError("A live render needs the id of its recording.")
+        self.excerpt.check()
+        if self.live and (self.recording_id is None or self.excerpt != _ALL):
+            raise InvalidError("A live render needs the id of its recording, and makes all of it.")
 
 
 def _output(body: Mapping[str, Any]) -> Output:
@@ -120,6 +129,15 @@ def _output(body: Mapping[str, Any]) -> Output:
         file_name=str(body["file_name"]),
         video=None if video is None else replace(_VIDEO, **{str(key): value for key, value in video.items()}),
         audio=replace(_AUDIO, **{str(key): value for key, value in audio.items()}),
+    )
+
+
+def _excerpt(body: Mapping[str, Any]) -> Excerpt:
+    to_ns, only = body.get("to_ns"), body.get("only")
+    return Excerpt(
+        int(body.get("from_ns", 0)),
+        None if to_ns is None else int(to_ns),
+        None if only is None else tuple(str(word) for word in only),
     )
 
 
@@ -159,6 +177,7 @@ def run(
         job.out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise UnavailableError(f"The directory for the film cannot be made: {exc.strerror or exc}.") from exc
+    only = None if job.excerpt.only is None else people_of(log, job.excerpt.only)
     writers = FilmWriters(
         job.out_dir,
         job.outputs,
@@ -169,8 +188,17 @@ def run(
     canvas = job.canvas
     size = Size(2, 2) if canvas is None else Size(canvas.width, canvas.height)
     press = Press(writers, size, beside=job.threads != 1)
-    new_canvas = canvases(job.log_dir, job.recording_id)
-    film = Film(log, job.recording_id, canvas, press, layout=job.layout, focus=job.focus, new_canvas=new_canvas)
+    film = Film(
+        log,
+        job.recording_id,
+        canvas,
+        press,
+        layout=job.layout,
+        focus=job.focus,
+        new_canvas=canvases(job.log_dir, job.recording_id) if job.watermark else Canvas,
+        part=job.excerpt.part(canvas.fps if canvas is not None else _VIDEO.fps),
+        only=only,
+    )
     try:
         _make(job, film, press, stop, on_progress)
         press.close()
