@@ -33,6 +33,10 @@ class Wire:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def is_down(self) -> bool:
+        return self._server is None
+
     async def up(self) -> None:
         """Take connections."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
