@@ -4,10 +4,11 @@ import struct
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFont
+from PIL import Image, ImageFont, features
 
 from tapedeck.core.geometry import Size
 from tapedeck.core.look import PALETTE, colour_of
@@ -169,3 +170,16 @@ def test_a_name_does_not_lie_over_the_initials() -> None:
         label, avatar = PAINTER.label("Ada Lovelace", tile), PAINTER.avatar("Ada Lovelace", "p1", tile)
         disc = [y for y in range(tile.height) if avatar.getpixel((tile.width // 2, y)) != avatar.getpixel((0, 0))]
         assert label is not None and max(disc) < tile.height - label.height
+
+
+@pytest.mark.skipif(not features.check("raqm"), reason="FriBidi is not here: nothing to compare with")
+@pytest.mark.parametrize("name", ["שלום עולם", "Ada שלום 12", "محمد علي", "سلام (12)", "Αλέξανδρος", "Ada Lovelace"])
+def test_names_look_alike_with_and_without_a_shaping_library(name: str) -> None:
+    fonts = Fonts([Path("/usr/share/fonts/truetype/dejavu")])
+    with_it, without = (TextPainter(fonts, is_shaping=shaping).label(name, TILE) for shaping in (True, False))
+    assert with_it is not None and without is not None and abs(with_it.width - without.width) <= 3
+    size = (with_it.width // 4, with_it.height // 4)
+    one, two = (
+        np.asarray(image.convert("L").resize(size, Image.Resampling.BOX), float) for image in (with_it, without)
+    )
+    assert np.corrcoef(one.ravel(), two.ravel())[0, 1] > 0.9

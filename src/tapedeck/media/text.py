@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 
 from tapedeck.core.geometry import Size
 from tapedeck.core.look import (
@@ -25,6 +25,7 @@ from tapedeck.core.look import (
     label_px,
     mix,
 )
+from tapedeck.core.script import visual
 from tapedeck.media.fonts import FontFile, Fonts
 
 __all__ = ["TextPainter"]
@@ -40,7 +41,9 @@ _Run = tuple[_Font, str, float]
 class TextPainter:
     """Draws labels and avatars. Not thread-safe."""
 
-    def __init__(self, fonts: Fonts | None = None) -> None:
+    def __init__(self, fonts: Fonts | None = None, is_shaping: bool | None = None) -> None:
+        """`is_shaping`: whether to have text shaped by HarfBuzz and FriBidi; None: if this machine has them."""
+        self._is_shaping = features.check("raqm") if is_shaping is None else is_shaping
         self._fonts = Fonts() if fonts is None else fonts
         self._opened: dict[tuple[FontFile | None, int], tuple[_Font, float]] = {}
         self._labels: dict[tuple[str, Size, bool], Image.Image | None] = {}
@@ -143,10 +146,12 @@ class TextPainter:
 
     def _runs(self, text: list[str], px: int) -> list[_Run]:
         runs: list[_Run] = []
+        if not self._is_shaping:
+            text = visual(text)
         for file, part in self._fonts.runs(text):
             font, scale = self._font(file, px)
             runs.append((font, part, scale))
-        if len(runs) > 1 and _right_to_left(text):
+        if len(runs) > 1 and self._is_shaping and _right_to_left(text):
             runs.reverse()
         return runs
 
@@ -158,14 +163,16 @@ class TextPainter:
             self._opened[key] = self._open(file or self._fonts.any, px)
         return self._opened[key]
 
-    @staticmethod
-    def _open(file: FontFile | None, px: int) -> tuple[_Font, float]:
+    def _open(self, file: FontFile | None, px: int) -> tuple[_Font, float]:
+        engine = ImageFont.Layout.RAQM if self._is_shaping else ImageFont.Layout.BASIC
         if file is None:
             return ImageFont.load_default(px), 1.0
         try:
             if file.has_colour_bitmaps:
-                return ImageFont.truetype(str(file.path), _BITMAP_PX, file.index), px * 1.15 / _BITMAP_PX
-            return ImageFont.truetype(str(file.path), px, file.index), 1.0
+                return ImageFont.truetype(
+                    str(file.path), _BITMAP_PX, file.index, layout_engine=engine
+                ), px * 1.15 / _BITMAP_PX
+            return ImageFont.truetype(str(file.path), px, file.index, layout_engine=engine), 1.0
         except OSError:  # a damaged file
             return ImageFont.load_default(px), 1.0
 
