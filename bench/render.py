@@ -100,7 +100,7 @@ def make_log(
             events.append(TrackOpened(0, info))
         media += [(at, f"video-{index}", frame) for at, frame in camera(sources / f"{index}.h264", fps)]
         media += [(at, f"audio-{index}", frame) for at, frame in microphone(sources / f"{index}.opus")]
-    media.sort(key=lambda item: item[0])
+    media = sorted((item for item in media if item[0] < seconds * S), key=lambda item: item[0])
     for event in events:
         writer.event(event)
     for lap in range(repeat):
