@@ -1,0 +1,146 @@
+"""Every route of the application times every kind of token, from the table of routes: a new one cannot escape.
+
+`test_access.py` shows that the right token gets through with everything in place; here is who is refused, and that the
+right one is not.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from uuid import uuid4
+
+from fastapi.routing import APIRoute
+from tests.api.described import empty_app
+from tests.api.kit import Site
+from tests.service.world import START
+
+from tapedeck.api.describe import Who, operation_of
+from tapedeck.core.access import TokenScope
+
+OPEN = {
+    "/.well-known/webhooks.json",
+    "/files/{key:path}",
+    "/health/live",
+    "/health/ready",
+    "/openapi.json",
+}
+"""Routes that take no token. Adding one here is a decision."""
+
+
+def table() -> list[tuple[str, str, Who]]:
+    found = []
+    for route in empty_app().routes:
+        if isinstance(route, APIRoute):
+            operation = operation_of(route.endpoint)
+            assert operation is not None, route.path
+            found += [(method, route.path, operation.who) for method in sorted(route.methods or ())]
+    return found
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One of each kind."""
+
+    good: str
+    small: str
+    elsewhere: str
+    foreign: str
+    void: tuple[str, ...]
+    host: str
+    guest: str
+    stranger: str
+    ids: dict[str, str]
+
+    def name(self, token: str | None) -> str:
+        """Which of them it is."""
+        return next((name for name, value in vars(self).items() if value == token), "a void token")
+
+
+async def tokens(site: Site) -> Tokens:
+    world = site.world
+    other = await world.access.create_app("acme", "Other")
+    await world.access.create_account("foreign")
+    revoked, token = await world.access.issue_token("acme")
+    await world.access.revoke_token(token.id)
+    expired, _ = await world.access.issue_token("acme", expires_at=START)
+    meeting, another = await world.meeting(), await world.meeting()
+    recording = await world.start(meeting)
+    person = await world.person(meeting)
+    host = site.token_of(person)
+    gone = await world.person(meeting, name="Gone")
+    late = site.token_of(gone)
+    await world.meetings.delete_participant(world.app, meeting.id, gone.id)
+    return Tokens(
+        good=world.token,
+        small=(await world.access.issue_token("acme", scope=TokenScope.REALTIME))[0],
+        elsewhere=(await world.access.issue_token("acme", other.id))[0],
+        foreign=(await world.access.issue_token("foreign"))[0],
+        void=(revoked, expired, late, "nonsense", "a.b.c", world.token[:-1], host[:-2]),
+        host=host,
+        guest=site.token_of(await world.person(meeting, "group_call_participant")),
+        stranger=site.token_of(await world.person(another)),
+        ids={"account_id": "acme", "app_id": "campus", "meeting_id": meeting.id, "recording_id": recording.id},
+    )
+
+
+async def ask(site: Site, method: str, path: str, token: str | None, ids: dict[str, str]) -> int:
+    """The status, with an empty body but for the meeting: who may not come is refused before it is read."""
+    url = re.sub(r"\{(\w+)(?::\w+)?\}", lambda part: ids.get(part[1], str(uuid4())), path)
+    headers = {} if token is None else site.bearer(token)
+    body = {"meeting_id": ids["meeting_id"], "action": "stop"}
+    answer = await site.http.request(method, url, headers=headers, json=None if method == "GET" else body)
+    if answer.status_code in (401, 403):
+        assert answer.json()["errors"][0]["code"] == 10000
+    return answer.status_code
+
+
+def test_only_these_routes_take_no_token() -> None:
+    assert {path for _, path, who in table() if who is Who.NOBODY} == OPEN
+
+
+async def test_every_route_refuses_who_may_not(site: Site) -> None:
+    some = await tokens(site)
+    let_in = []
+    for method, path, who in table():
+        if who is Who.NOBODY:
+            continue
+        wanted = dict.fromkeys((None, *some.void), 401) | dict.fromkeys(_refused(some, path, who), 403)
+        for token, status in wanted.items():
+            seen = await ask(site, method, path, token, some.ids)
+            if seen != status:
+                let_in.append(f"{method} {path}: {seen} instead of {status} for {some.name(token)}")
+    assert not let_in, "\n".join(let_in)
+
+
+def _refused(some: Tokens, path: str, who: Who) -> list[str]:
+    """Tokens that are good, but not for this."""
+    if who is Who.PERSON:
+        if path.startswith("/v2/"):
+            return [some.good, some.guest, some.stranger]  # may not record; is in another meeting
+        return [some.good, some.stranger]
+    refused = [some.foreign, some.guest, some.stranger]
+    if "{app_id}" in path:
+        refused.append(some.elsewhere)
+    if who is not Who.ANYONE:
+        refused.append(some.host)
+    return [*refused, some.small] if who is Who.ADMIN else refused
+
+
+async def test_every_route_lets_in_who_may(site: Site) -> None:
+    """Whatever else is wrong with the request: it is not the token."""
+    some = await tokens(site)
+    allowed = {
+        Who.ADMIN: (some.good,),
+        Who.BACKEND: (some.good, some.small),
+        Who.ANYONE: (some.good, some.small, some.host),
+        Who.PERSON: (some.host,),
+        Who.NOBODY: (),
+    }
+    kept_out = []
+    for method, path, who in table():
+        for token in () if path.endswith("/events") else allowed[who]:  # a stream ends only when its reader goes
+            seen = await ask(site, method, path, token, some.ids)
+            if seen in (401, 403):
+                kept_out.append(f"{method} {path}: {seen} for {some.name(token)}")
+    assert not kept_out, "\n".join(kept_out)
