@@ -13,12 +13,14 @@ import pytest
 from cloudflare import APIResponseValidationError
 from tests.api.kit import Site, sdk
 
+from tapedeck.core.destination import DestinationKind
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.happenings import Happening, HappeningKind, recording_of
 from tapedeck.core.meeting import Meeting
 from tapedeck.core.naming import TRACK_FILE_TEMPLATE, object_key
 from tapedeck.core.recording import FilmFile, RecordingState, snapshot
 from tapedeck.core.wanted import TrackChoice, TrackLayer
+from tapedeck.db import destinations
 from tapedeck.notify.outbox import Composer
 from tapedeck.shapes.bodies import parse
 from tapedeck.shapes.tracks import TrackBody
@@ -144,6 +146,34 @@ async def test_wrong_fields_are_422_by_name(site: Site, field: str, value: Any) 
     assert field in answer.json()["errors"][0]["message"]
     assert answer.json()["errors"][0]["source"]["pointer"].startswith(f"/{field}")
     assert not site.world.capture.tracks
+
+
+async def test_a_layer_may_go_to_a_storage_of_its_own_too(site: Site) -> None:
+    meeting, _ = await live_meeting(site)
+    storage = {"type": "aws", "access_key": "AK", "secret": "the-secret", "bucket": "rec", "region": "eu-west-1"}
+    outputs = [{"type": "REALTIMEKIT_BUCKET"}, {"type": "STORAGE_CONFIG", "storage_config": storage}]
+    answer = await start(site, meeting, layers={"default": {"outputs": outputs}, "default-video": {}})
+    assert answer.status_code == 200 and "the-secret" not in answer.text
+    async with site.world.db.read() as session:
+        places = await destinations.of_recording(session, answer.json()["data"]["id"])
+    found = sorted((place.kind, place.layer, place.storage.get("bucket")) for place in places)
+    assert found == [(DestinationKind.BUCKET, None, None), (DestinationKind.EXTERNAL, "default", "rec")]
+    assert all("the-secret" not in repr(place) for place in places)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        [{"type": "STORAGE_CONFIG"}],
+        [{"type": "STORAGE_CONFIG", "storage_config": {"type": "aws"}}],
+        [{"storage_config": {"type": "azure", "access_key": "k", "bucket": "rec"}}],
+        [{"type": "STORAGE_CONFIG", "storage_config": {"type": "floppy", "secret": "hush"}}],
+    ],
+)
+async def test_a_storage_without_sense_is_422(site: Site, outputs: Any) -> None:
+    meeting, _ = await live_meeting(site)
+    answer = await start(site, meeting, layers={"default": {"outputs": outputs}})
+    assert answer.status_code == 422 and "layers.default.outputs" in answer.text and "hush" not in answer.text
 
 
 async def test_no_meeting_id_is_422(site: Site) -> None:

@@ -138,14 +138,17 @@ class RecordingService:
         principal: Principal,
         meeting_id: str,
         options: RecordingOptions,
+        storages: Mapping[str, tuple[str, Mapping[str, Any]]],
         allow_multiple: bool = False,
     ) -> RecordingView:
         """Start a recording of tracks (`options.tracks`) of the live session; composites beside it do not matter.
 
-        Errors as of `start`; NotFoundError also when the meeting has no live session.
+        `storages` has by layer where its files go too, with the place of that in the request. Errors as of `start`;
+        NotFoundError also when the meeting has no live session.
         """
         self._admit(principal, meeting_id)
         assert options.tracks is not None, "whose tracks is said by the caller: nobody's absence means everybody"
+        sealed = {layer: self._vault.seal_storage(storage, pointer) for layer, (pointer, storage) in storages.items()}
         async with self._db.write() as session:
             meeting = await self._recordable(session, app, meeting_id)
             live = await presence.live_session(session, meeting_id)
@@ -165,6 +168,8 @@ class RecordingService:
                 session_id=live.id,
             )
             change = await self._ledger.open(session, recording)
+            for place in self._vault.places(recording, layers=sealed):
+                await destinations.add_destination(session, place)
         self._ledger.publish(recording, change)
         await self.dispatch(recording)
         return await self._view(recording, meeting)

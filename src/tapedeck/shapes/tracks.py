@@ -14,7 +14,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from tapedeck.core.errors import FieldProblem, InvalidError
 from tapedeck.core.wanted import RecordingOptions, TrackChoice, TrackLayer
-from tapedeck.shapes.bodies import LATER, Body, Later, Prefix, refuse, whole
+from tapedeck.shapes.bodies import Body, Prefix, refuse, whole
+from tapedeck.shapes.storage import StorageConfig, storage_values
 
 __all__ = ["TrackBody"]
 
@@ -28,23 +29,26 @@ def _maybe_text(value: Any) -> Any:
     return whole(value)
 
 
-def _in_bucket(value: str) -> str:
-    if value == "STORAGE_CONFIG":
-        raise refuse(f"STORAGE_CONFIG {LATER}; use REALTIMEKIT_BUCKET")
-    return value
-
-
 class _TrackOutput(Body):
-    type: Annotated[Literal["REALTIMEKIT_BUCKET", "DYTE_BUCKET", "STORAGE_CONFIG"], AfterValidator(_in_bucket)] = (
-        "REALTIMEKIT_BUCKET"
-    )
-    storage_config: Later = None
+    type: Literal["REALTIMEKIT_BUCKET", "DYTE_BUCKET", "STORAGE_CONFIG"] = "REALTIMEKIT_BUCKET"
+    storage_config: StorageConfig | None = None
+
+
+def _places(outputs: list[_TrackOutput]) -> list[_TrackOutput]:
+    """The built-in bucket has the files in any case; a storage of one's own may be named once."""
+    outside = [output for output in outputs if output.type == "STORAGE_CONFIG"]
+    if len(outside) > 1:
+        raise refuse("must not have more than one STORAGE_CONFIG")
+    for output in outputs:
+        if (output.type == "STORAGE_CONFIG") != (output.storage_config is not None):
+            raise refuse("must have a storage_config with the type STORAGE_CONFIG, and with no other")
+    return outputs
 
 
 class _TrackLayer(Body):
     file_name_prefix: Prefix | None = None
     media_kind: Literal["audio", "video"] | None = None
-    outputs: Annotated[list[_TrackOutput], Field(max_length=10)] | None = None
+    outputs: Annotated[list[_TrackOutput], Field(max_length=10), AfterValidator(_places)] | None = None
 
 
 _LAYER_KINDS: dict[str, Literal["audio", "video"]] = {"default": "audio", "default-video": "video"}
@@ -84,6 +88,16 @@ class TrackBody(Body):
         user_ids = None if self.user_ids is None else tuple(dict.fromkeys(self.user_ids))
         options = RecordingOptions(tracks=TrackChoice(layers, user_ids))
         return options if self.max_seconds is None else replace(options, max_seconds=self.max_seconds)
+
+    def storages(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """By layer: the storage of one's own that its files go to as well, and its place in the body (JSON pointer)."""
+        found: dict[str, tuple[str, dict[str, Any]]] = {}
+        for name, layer in (self.layers or {}).items():
+            for index, output in enumerate((layer and layer.outputs) or ()):
+                if output.storage_config is not None:
+                    pointer = f"/layers/{name}/outputs/{index}/storage_config"
+                    found[name] = (pointer, storage_values(output.storage_config))
+        return found
 
 
 def _track_layer(name: str, layer: _TrackLayer | None) -> TrackLayer:

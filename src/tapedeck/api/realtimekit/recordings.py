@@ -92,7 +92,7 @@ def add_routes(
         allow_multiple = body.allow_multiple_recordings is True
         options = body.options(video=track_video)
         view = await recordings.start_tracks(
-            entry.app, entry.principal, body.meeting_id.lower(), options, allow_multiple
+            entry.app, entry.principal, body.meeting_id.lower(), options, body.storages(), allow_multiple
         )
         return Reply(realtimekit.single(realtimekit.started_tracks(view.recording)))
 
