@@ -76,7 +76,7 @@ class FilmFile:
     crc32c: int
     "CRC-32C (Castagnoli) of the whole file, as S3 and GCS compute it."
     kind: str = "video"
-    "`video` or `audio`."
+    "`video` or `audio`; `poster`, `sprite` or `storyboard`."
 
 
 class _Lane:

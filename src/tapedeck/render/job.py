@@ -25,6 +25,7 @@ from tapedeck.medialog.reader import LogReader
 from tapedeck.render.canvas import canvases
 from tapedeck.render.excerpt import Excerpt, people_of
 from tapedeck.render.film import Film, FilmStats
+from tapedeck.render.stills import Stills
 
 __all__ = ["POLL_S", "Abandoned", "Job", "Progress", "open_log", "run"]
 
@@ -68,6 +69,8 @@ class Job:
     "Length of the parts that the film goes up in while it grows, where a store wants them equal (bytes)."
     excerpt: Excerpt = _ALL
     "Of a log that is complete."
+    stills: bool = False
+    "Whether a poster and a strip of thumbnails are made of the first film."
     watermark: bool = True
     "Whether the watermark of the recording is over the film."
 
@@ -86,6 +89,7 @@ class Job:
                 threads=int(body.get("threads", 1)),
                 head_align=int(body.get("head_align", 1)),
                 excerpt=_excerpt(body),
+                stills=bool(body.get("stills", False)),
                 watermark=bool(body.get("watermark", True)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
@@ -188,11 +192,12 @@ def run(
     canvas = job.canvas
     size = Size(2, 2) if canvas is None else Size(canvas.width, canvas.height)
     press = Press(writers, size, beside=job.threads != 1)
+    stills = Stills(press, size, canvas.fps) if job.stills and canvas is not None else None
     film = Film(
         log,
         job.recording_id,
         canvas,
-        press,
+        stills or press,
         layout=job.layout,
         focus=job.focus,
         new_canvas=canvases(job.log_dir, job.recording_id) if job.watermark else Canvas,
@@ -203,6 +208,9 @@ def run(
         _make(job, film, press, stop, on_progress)
         press.close()
         files = writers.finish()
+        if stills is not None:
+            name = next(output.file_name for output in job.outputs if output.video is not None)
+            files += stills.finish(job.out_dir, name)
         on_progress(Progress(film.made_ns, 0))
         return files, film.stats
     finally:

@@ -141,6 +141,7 @@ class FilmWorker:
             "recording_id": recording.id,
             "out_dir": str(self._films_dir / recording.id),
             "outputs": [asdict(output) for output in outputs_of(recording.options, recording.file_name)],
+            "stills": True,
         }
         self._uploads.follow(recording)
         self._begin(f"{recording.id} {'live' if live else 'later'}", self._submit(recording, body, live))

@@ -1,0 +1,87 @@
+"""Stills of a film, taken from the canvas while the film is made: a poster, and a strip of thumbnails as sprite and
+WebVTT.
+
+A sink before a sink: it looks at each picture on its way to the encoders and keeps few of them. Nothing is decoded for
+it, and a film never fails for want of a still.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import av
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tapedeck.core.errors import MediaError
+from tapedeck.core.geometry import Size
+from tapedeck.core.stills import COLUMNS, Posters, Strip, names_of, storyboard, thumb_size
+from tapedeck.media.mux import FilmFile
+from tapedeck.media.press import Sink
+from tapedeck.media.still import Shrinker, jpeg, sheet
+
+__all__ = ["Stills"]
+
+_S = 1_000_000_000
+
+
+class Stills:
+    """Keeps stills of the pictures that are written through it."""
+
+    def __init__(self, sink: Sink, size: Size, fps: int) -> None:
+        """`size`: of the pictures."""
+        self._sink = sink
+        self._fps = fps
+        self._thumbs: Strip[Image.Image] = Strip()
+        self._posters: Posters[Image.Image] = Posters()
+        self._small, self._large = Shrinker(thumb_size(size)), Shrinker(size)
+        self._count = 0
+
+    def write_picture(self, frame: av.VideoFrame, index: int) -> None:
+        """As `Sink`."""
+        film_ns = index * _S // self._fps
+        self._count = index + 1
+        try:
+            if self._thumbs.wants(film_ns):
+                self._thumbs.add(self._small.image(frame))
+            if self._posters.wants(film_ns):
+                self._posters.add(film_ns, self._large.image(frame))
+        except MediaError as exc:
+            sys.stderr.write(f"{exc}\n")
+        self._sink.write_picture(frame, index)
+
+    def write_sound(self, samples: NDArray[np.float32]) -> None:
+        """As `Sink`."""
+        self._sink.write_sound(samples)
+
+    def finish(self, directory: Path, file_name: str) -> tuple[FilmFile, ...]:
+        """Write the stills beside the film of this name; fewer, or none, when the disk or a codec refuses."""
+        length_ns = self._count * _S // self._fps
+        poster = self._posters.best(length_ns)
+        thumbs = self._thumbs.stills
+        poster_name, sprite_name, board_name = names_of(file_name)
+        files: list[FilmFile] = []
+        try:
+            if poster is not None:
+                files.append(_write(directory / poster_name, jpeg(poster), "poster", length_ns))
+            if thumbs:
+                sprite = _write(directory / sprite_name, jpeg(sheet(thumbs, COLUMNS)), "sprite", length_ns)
+                board = storyboard(sprite_name, self._small.size, len(thumbs), self._thumbs.every_ns, length_ns)
+                files += [sprite, _write(directory / board_name, board.encode(), "storyboard", length_ns)]
+        except (OSError, ValueError) as exc:
+            sys.stderr.write(f"The stills cannot be written: {exc}\n")
+        return tuple(files)
+
+
+def _write(path: Path, data: bytes, kind: str, length_ns: int) -> FilmFile:
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    return FilmFile(path, len(data), length_ns, google_crc32c.value(data), kind)
