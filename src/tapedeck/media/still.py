@@ -11,7 +11,10 @@ from PIL import Image
 from tapedeck.core.geometry import Size
 from tapedeck.media.errors import media_errors
 
-__all__ = ["Shrinker", "jpeg", "sheet"]
+__all__ = ["Frame", "Shrinker", "jpeg", "sheet"]
+
+Frame = av.VideoFrame
+"""A picture of a film, for whoever hands it on."""
 
 _QUALITY = 80
 
@@ -23,7 +26,7 @@ class Shrinker:
         self.size = size
         self._reformatter = VideoReformatter()
 
-    def image(self, frame: av.VideoFrame) -> Image.Image:
+    def image(self, frame: Frame) -> Image.Image:
         """An image of its own; the frame may be painted again. Or MediaError."""
         with media_errors("scaling a still"):
             small = self._reformatter.reformat(

@@ -11,7 +11,6 @@ import os
 import sys
 from pathlib import Path
 
-import av
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from tapedeck.core.geometry import Size
 from tapedeck.core.stills import COLUMNS, Posters, Strip, names_of, storyboard, thumb_size
 from tapedeck.media.mux import FilmFile
 from tapedeck.media.press import Sink
-from tapedeck.media.still import Shrinker, jpeg, sheet
+from tapedeck.media.still import Frame, Shrinker, jpeg, sheet
 
 __all__ = ["Stills"]
 
@@ -41,7 +40,7 @@ class Stills:
         self._small, self._large = Shrinker(thumb_size(size)), Shrinker(size)
         self._count = 0
 
-    def write_picture(self, frame: av.VideoFrame, index: int) -> None:
+    def write_picture(self, frame: Frame, index: int) -> None:
         """As `Sink`."""
         film_ns = index * _S // self._fps
         self._count = index + 1
