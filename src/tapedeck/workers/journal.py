@@ -1,7 +1,8 @@
 """What of an upload is up: a file beside the film, so that the next process goes on where this one died.
 
-A line of JSON per fact, appended after the store confirmed it; a cut last line is a part that goes up again. Losing the
-file costs an upload from the start, never a wrong one: the film's checksum is held against the sum of all parts.
+A line of JSON per fact, appended after the store confirmed it; a line that is cut or lost is a part that goes up again,
+so only the upload's token is forced to the disk. Losing the file costs an upload from the start, never a wrong one: the
+film's checksum is held against the sum of all parts.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Journal:
         self._path.unlink(missing_ok=True)
         self.parts.clear()
         self.completing = None
-        self._note({"token": token, "media_at": media_at})
+        self._note({"token": token, "media_at": media_at}, durable=True)
 
     def sent(self, part: SentPart) -> None:
         """The store confirmed a part."""
@@ -67,12 +68,13 @@ class Journal:
         self.token, self.media_at, self.completing = None, None, None
         self.parts.clear()
 
-    def _note(self, fact: dict[str, Any]) -> None:
+    def _note(self, fact: dict[str, Any], *, durable: bool = False) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("ab") as file:
             file.write(json.dumps(fact).encode() + b"\n")
             file.flush()
-            os.fdatasync(file.fileno())
+            if durable:
+                os.fdatasync(file.fileno())
         self._take(fact)
 
     def _take(self, fact: dict[str, Any]) -> None:

@@ -28,8 +28,8 @@ from tapedeck.workers.journal import Journal, SentPart
 __all__ = ["Film", "FilmGoneError", "PartStore", "Transfer"]
 
 _T = TypeVar("_T")
-_IN_FLIGHT_BYTES = 32 << 20
-_IN_FLIGHT = 4
+_IN_FLIGHT_BYTES = 40 << 20
+_IN_FLIGHT = 5
 _ANSWER_S = 30.0
 _SLOWEST_BPS = 64 << 10
 """A store that takes bytes more slowly than this (bytes per second) hangs."""
@@ -261,7 +261,7 @@ class Transfer:
             raise UnavailableError(f"The store took {done.size_bytes} of {len(data)} bytes.")
         self.sent += 1
         note = SentPart(part.number, part.start, part.size, live, crc, done.tag)
-        await asyncio.to_thread(self._journal.sent, note)
+        self._journal.sent(note)
 
     async def _ask(self, answer: Awaitable[_T], size: int = 0) -> _T:
         """What the store answers. UnavailableError if it does not, in a time that is fair for `size` bytes."""
