@@ -25,7 +25,13 @@ serve: $(READY) ## run the server on 127.0.0.1:8080
 
 test: $(READY) ## all tests, real browser included (installs Debian packages where missing)
 	@scripts/debian-packages chromium ffmpeg fonts-dejavu-core nodejs
+	@command -v npm >/dev/null || scripts/debian-packages npm
+	@$(MAKE) --no-print-directory tests/sdk/node_modules
 	$(BIN)/python -m pytest
+
+tests/sdk/node_modules: tests/sdk/package-lock.json
+	npm ci --silent --prefix tests/sdk
+	@touch $@
 
 test-fast: $(READY) ## tests that need no browser, no film and no server
 	$(BIN)/python -m pytest -m "not e2e and not browser"
