@@ -1,7 +1,7 @@
 """What a store says when it refuses, in our words: one sentence to the owner of the storage, without any secret.
 
-The codes are those of S3's XML (AWS, Cloudflare, DigitalOcean, Google and the compatible ones share them); what no
-table knows is told apart by its HTTP status.
+The codes are those of S3's XML (AWS, Cloudflare, DigitalOcean, Google and the compatible ones share them) and Azure's;
+what no table knows is told apart by its HTTP status.
 """
 
 from __future__ import annotations
@@ -48,9 +48,27 @@ _WORDS = {
     "InvalidPartOrder": _PARTS,
     "EntityTooSmall": _PARTS,
     "EntityTooLarge": _PARTS,
+    "AuthenticationFailed": "The storage refuses the credentials: check access_key, and the clock of this server.",
+    "AuthorizationFailure": _DENIED,
+    "AuthorizationPermissionMismatch": _DENIED,
+    "InsufficientAccountPermissions": _DENIED,
+    "AccountIsDisabled": _DENIED,
+    "ContainerNotFound": _BUCKET,
+    "ContainerBeingDeleted": _BUCKET,
+    "InvalidResourceName": _BUCKET,
+    "ResourceNotFound": _BUCKET,
 }
-_GONE = ("NoSuchKey", "NoSuchUpload", "NotFound")
-_LATER = ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted", "Busy", "BadDigest")
+_GONE = ("NoSuchKey", "NoSuchUpload", "NotFound", "BlobNotFound", "InvalidBlockList", "InvalidBlockId")
+_LATER = (
+    "SlowDown",
+    "ServiceUnavailable",
+    "InternalError",
+    "RequestTimeout",
+    "OperationAborted",
+    "ServerBusy",
+    "BadDigest",
+    "Md5Mismatch",
+)
 
 
 def store_error(code: str, status: int, what: str) -> TapedeckError:

@@ -184,10 +184,12 @@ class S3Store:
         ]
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        if self._client is not None:
-            self._client.close()
+        """Close the connections; whoever still asks opens new ones."""
+        threads, self._threads = self._threads, ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
+        client, self._client = self._client, None
+        threads.shutdown(wait=False)
+        if client is not None:
+            client.close()
 
     async def _stored(self, key: str, size_bytes: int) -> ObjectInfo:
         info = await self.head(key)

@@ -1,0 +1,303 @@
+"""Google's buckets through their S3-like XML API, each request signed with the service account's own key (V4).
+
+So nothing of the credentials but the account's name and its key is used: no token is asked for anywhere, neither where
+the credentials say nor at the machine's metadata address. Parts and small objects go up with their MD5, which Google
+checks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+import aiohttp
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from yarl import URL
+
+from tapedeck.adapters.egress import Guard, is_refusal
+from tapedeck.adapters.storage.faults import refused_address, store_error, unreachable
+from tapedeck.adapters.storage.pieces import put_in_parts
+from tapedeck.core.errors import DestinationError, NotFoundError, UnavailableError
+from tapedeck.core.naming import content_disposition
+from tapedeck.core.parts import PartRule
+from tapedeck.core.presign import GOOGLE, link_times, sign_url
+from tapedeck.core.times import parse_time
+from tapedeck.ports.storage import ObjectInfo, Part, Unfinished
+
+__all__ = ["GcsStore"]
+
+_MIB = 1 << 20
+_CHUNK = 1 << 18
+_CONNECT_S = 10.0
+_READ_S = 60.0
+_TRIES = 3
+_ANSWER = 8 * _MIB
+"""Longest answer that is read."""
+_LIFE_S = 900
+"""Of the signature of a request."""
+_HOST = "https://storage.googleapis.com"
+
+
+class GcsStore:
+    """`ports.storage.ObjectStore` and `MultipartStore` over one bucket; `credentials` is a service account's JSON."""
+
+    def __init__(
+        self,
+        *,
+        bucket: str,
+        credentials: str,
+        guard: Guard,
+        endpoint: str = _HOST,
+        read_timeout_s: float = _READ_S,
+    ) -> None:
+        """DestinationError when the credentials have no usable key."""
+        self._bucket = bucket
+        self._endpoint = endpoint
+        self._guard = guard
+        self._read_timeout_s = read_timeout_s
+        self._owner, self._key = _account(credentials)
+        self._session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"GcsStore({self._bucket!r})"
+
+    async def put_file(self, key: str, path: Path, content_type: str, filename: str) -> ObjectInfo:
+        """Store a local file: at once when it is small, else in parts."""
+        if not await asyncio.to_thread(path.is_file):
+            raise NotFoundError(f"No file to store under {key}")
+        size = (await asyncio.to_thread(path.stat)).st_size
+        if size > 16 * _MIB:
+            return await put_in_parts(self, key, path, content_type, filename)
+        data = await asyncio.to_thread(path.read_bytes)
+        await self._ask("PUT", key, {}, data, _named(content_type, filename))
+        return await self._stored(key, size)
+
+    async def head(self, key: str) -> ObjectInfo:
+        """Describe an object."""
+        async with self._answer("HEAD", key, {}) as said:
+            modified = parsedate_to_datetime(said.headers.get("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT"))
+            size = int(said.headers.get("content-length", 0))
+            return ObjectInfo(key, size, said.headers.get("content-type", ""), modified.astimezone(UTC))
+
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes `start <= i < end` in chunks."""
+        size = (await self.head(key)).size_bytes
+        until = size if end is None else min(end, size)
+        if start >= until:
+            return
+        async with self._answer("GET", key, {}, headers={"range": f"bytes={start}-{until - 1}"}) as said:
+            async for chunk in said.content.iter_chunked(_CHUNK):
+                yield chunk
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; a key that is not there is fine."""
+        try:
+            await self._ask("DELETE", key, {})
+        except NotFoundError:
+            return
+
+    async def presign(self, key: str, filename: str, expires: datetime) -> str:
+        """A link that Google serves by itself, under the file's name."""
+        signed, life_s = link_times(datetime.now(UTC), expires)
+        wanted = {"response-content-disposition": content_disposition(filename)}
+        return await asyncio.to_thread(self._signed, "GET", f"/{key}", wanted, signed, life_s)
+
+    @property
+    def rule(self) -> PartRule:
+        """The limits of the XML API."""
+        return PartRule(least_bytes=5 * _MIB, most_bytes=512 * _MIB, most_parts=10_000, equal=False)
+
+    async def begin(self, key: str, content_type: str, filename: str) -> str:
+        """Begin an upload; the token is the store's upload id."""
+        said = await self._ask("POST", key, {"uploads": ""}, b"", _named(content_type, filename))
+        token = said.findtext("{*}UploadId")
+        if not token:
+            raise DestinationError("The storage does not take uploads in parts.")
+        return token
+
+    async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+        """Store a part; the store checks its MD5."""
+        asked = {"partNumber": str(number), "uploadId": token}
+        async with self._answer("PUT", key, asked, data) as said:
+            return Part(number, len(data), said.headers.get("etag", ""))
+
+    async def parts(self, key: str, token: str) -> Sequence[Part]:
+        """The parts that the store has, by number."""
+        found: list[Part] = []
+        marker = "0"
+        while True:
+            page = await self._ask("GET", key, {"uploadId": token, "part-number-marker": marker})
+            for part in page.findall("{*}Part"):
+                number, size = int(part.findtext("{*}PartNumber", "0")), int(part.findtext("{*}Size", "0"))
+                found.append(Part(number, size, part.findtext("{*}ETag", "")))
+            after = page.findtext("{*}NextPartNumberMarker", "")
+            if page.findtext("{*}IsTruncated") != "true" or not after or after == marker:
+                return sorted(found, key=lambda part: part.number)
+            marker = after
+
+    async def complete(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo:
+        """Make the object of these parts."""
+        listed = "".join(
+            f"<Part><PartNumber>{part.number}</PartNumber><ETag>{escape(part.tag)}</ETag></Part>"
+            for part in sorted(parts, key=lambda part: part.number)
+        )
+        body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
+        said = await self._ask("POST", key, {"uploadId": token}, body, {"content-type": "application/xml"})
+        if said.tag.endswith("Error"):  # which the S3 way of it may say behind a status of 200
+            raise store_error(said.findtext("{*}Code", ""), 500, key)
+        return await self._stored(key, sum(part.size_bytes for part in parts))
+
+    async def abort(self, key: str, token: str) -> None:
+        """Drop an upload and its parts; one that is not there is fine."""
+        try:
+            await self._ask("DELETE", key, {"uploadId": token})
+        except NotFoundError:
+            return
+
+    async def unfinished(self, prefix: str) -> Sequence[Unfinished]:
+        """Uploads in progress of keys that begin with `prefix`."""
+        found: list[Unfinished] = []
+        marks = {"key-marker": "", "upload-id-marker": ""}
+        while True:
+            asked = {"uploads": "", "prefix": prefix} | {name: mark for name, mark in marks.items() if mark}
+            page = await self._ask("GET", None, asked)
+            for upload in page.findall("{*}Upload"):
+                begun = parse_time(upload.findtext("{*}Initiated", "1970-01-01T00:00:00Z"))
+                found.append(Unfinished(upload.findtext("{*}Key", ""), upload.findtext("{*}UploadId", ""), begun))
+            after = {
+                "key-marker": page.findtext("{*}NextKeyMarker", ""),
+                "upload-id-marker": page.findtext("{*}NextUploadIdMarker", ""),
+            }
+            if page.findtext("{*}IsTruncated") != "true" or after == marks:
+                return [upload for upload in found if upload.key.startswith(prefix)]
+            marks = after
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _stored(self, key: str, size_bytes: int) -> ObjectInfo:
+        info = await self.head(key)
+        if info.size_bytes != size_bytes:
+            raise UnavailableError(f"The storage holds {info.size_bytes} of {size_bytes} bytes of {key}")
+        return info
+
+    async def _ask(
+        self,
+        method: str,
+        key: str | None,
+        query: Mapping[str, str],
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> ElementTree.Element:
+        """One request; its answer as XML, empty if there is none."""
+        async with self._answer(method, key, query, body, headers) as said:
+            text = await said.content.read(_ANSWER)
+        return _xml(text)
+
+    @asynccontextmanager
+    async def _answer(
+        self,
+        method: str,
+        key: str | None,
+        query: Mapping[str, str],
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One request, tried again if the store is busy."""
+        what = key or self._bucket
+        sent = dict(headers or {})
+        if body is not None:
+            sent["content-md5"] = await asyncio.to_thread(_md5, body)
+        path = "" if key is None else f"/{key}"
+        for attempt in range(1, _TRIES + 1):
+            url = await asyncio.to_thread(self._signed, method, path, query, datetime.now(UTC), _LIFE_S)
+            try:
+                said = await self._open().request(
+                    method,
+                    URL(url, encoded=True),
+                    data=None if body is None else io.BytesIO(body),
+                    headers=sent,
+                    allow_redirects=False,
+                )
+            except (aiohttp.ClientError, OSError, ValueError) as exc:
+                if is_refusal(exc):
+                    raise refused_address() from exc
+                raise unreachable(exc) from exc
+            async with said:
+                if said.status < 300:
+                    try:
+                        yield said
+                    except (aiohttp.ClientError, TimeoutError) as exc:
+                        raise unreachable(exc) from exc
+                    return
+                code = _xml(await said.content.read(_ANSWER)).findtext("{*}Code", "")
+            if said.status not in (429, 500, 502, 503) or attempt == _TRIES:
+                raise store_error(code, said.status, what)
+            await asyncio.sleep(0.5 * attempt)
+
+    def _signed(self, method: str, path: str, query: Mapping[str, str], signed: datetime, life_s: int) -> str:
+        return sign_url(
+            GOOGLE,
+            method=method,
+            base=self._endpoint,
+            path=f"/{self._bucket}{path}",
+            query=query,
+            owner=self._owner,
+            region="auto",
+            signed=signed,
+            life_s=life_s,
+            sign=lambda _, text: self._key.sign(text, padding.PKCS1v15(), hashes.SHA256()).hex(),
+        )
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=self._guard.connector(),
+                trust_env=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=self._read_timeout_s),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
+        return self._session
+
+
+def _account(credentials: str) -> tuple[str, rsa.RSAPrivateKey]:
+    """Name and key of a service account. DestinationError."""
+    try:
+        found = json.loads(credentials)
+        name, text = str(found["client_email"]), str(found["private_key"])
+        key = serialization.load_pem_private_key(text.encode(), password=None)
+    except Exception:
+        raise DestinationError("The credentials have no usable private key: check secret.") from None
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise DestinationError("The credentials' private key is not an RSA key: check secret.")
+    return name, key
+
+
+def _named(content_type: str, filename: str) -> dict[str, str]:
+    return {"content-type": content_type, "content-disposition": content_disposition(filename)}
+
+
+def _md5(data: bytes) -> str:
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+
+
+def _xml(text: bytes) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(text)  # expat stops entities that grow
+    except ElementTree.ParseError:
+        return ElementTree.Element("none")

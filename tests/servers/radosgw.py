@@ -1,0 +1,111 @@
+"""Ceph's gateway on one monitor and one store in memory: the reference for signatures, links and uploads in parts.
+
+Everything listens on loopback: without `cluster addr` and with the second messenger the store would listen everywhere.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from tests.servers.process import free_port, running
+
+__all__ = ["ACCESS_KEY", "SECRET", "Radosgw", "radosgw"]
+
+ACCESS_KEY, SECRET = "films-access-key", "films-secret-key/+of=tests"
+
+
+@dataclass(frozen=True, slots=True)
+class Radosgw:
+    """A running gateway."""
+
+    url: str
+
+
+@contextmanager
+def radosgw(directory: Path) -> Iterator[Radosgw]:
+    """The gateway with one user."""
+    monitor, gateway = free_port(), free_port()
+    for name in ("mon", "osd", "log"):
+        (directory / name).mkdir()
+    conf, fsid = directory / "ceph.conf", str(uuid4())
+    conf.write_text(_CONF.format(d=directory, fsid=fsid, monitor=monitor, gateway=gateway))
+    log = directory / "radosgw.log"
+
+    def do(*command: str | Path) -> None:
+        made = subprocess.run([str(word) for word in command], capture_output=True, timeout=60, check=False)
+        if made.returncode:
+            raise RuntimeError(f"{command[0]}: {made.stderr.decode(errors='replace')[-2000:]}")
+
+    do("monmaptool", "--create", "--addv", "a", f"[v1:127.0.0.1:{monitor}]", "--fsid", fsid, directory / "monmap")
+    do("ceph-mon", "--mkfs", "-i", "a", "--monmap", directory / "monmap", "-c", conf)
+    with ExitStack() as stack:
+        stack.enter_context(running(["ceph-mon", "-i", "a", "-c", conf, "-f"], monitor, log))
+        osd = str(uuid4())
+        do("ceph", "-c", conf, "osd", "new", osd)
+        do("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd, "-c", conf)
+        stack.enter_context(_store(["ceph-osd", "-i", "0", "-c", str(conf), "-f"], log))
+        do("radosgw-admin", "-c", conf, "user", "create", "--uid=films", "--display-name=films",
+           f"--access-key={ACCESS_KEY}", f"--secret={SECRET}")  # fmt: skip
+        stack.enter_context(running(["radosgw", "-n", "client.rgw.a", "-c", conf, "-f"], gateway, log))
+        yield Radosgw(f"http://127.0.0.1:{gateway}")
+
+
+@contextmanager
+def _store(command: Sequence[str], log: Path) -> Iterator[None]:
+    """The store, which keeps nothing, so it need not end in peace."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+    try:
+        begin = time.monotonic()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        if process.poll() is not None:
+            raise RuntimeError(f"ceph-osd ended after {time.monotonic() - begin:.1f} s: {log.read_text()[-2000:]}")
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+_CONF = """\
+[global]
+fsid = {fsid}
+mon host = v1:127.0.0.1:{monitor}
+cluster addr = 127.0.0.1
+public network = 127.0.0.0/8
+cluster network = 127.0.0.0/8
+ms bind msgr2 = false
+auth cluster required = none
+auth service required = none
+auth client required = none
+osd pool default size = 1
+osd pool default pg num = 1
+osd pool default pgp num = 1
+osd crush chooseleaf type = 0
+run dir = {d}
+log file = {d}/log/$name.log
+admin socket = {d}/$name.asok
+[mon.a]
+mon data = {d}/mon
+mon addr = v1:127.0.0.1:{monitor}
+public addr = v1:127.0.0.1:{monitor}
+public bind addr = v1:127.0.0.1:{monitor}
+mon initial members = a
+mon allow pool size one = true
+[osd.0]
+osd data = {d}/osd
+public addr = 127.0.0.1
+osd objectstore = memstore
+memstore device bytes = 1073741824
+[client.rgw.a]
+rgw frontends = beast endpoint=127.0.0.1:{gateway}
+rgw crypt require ssl = false
+rgw gc obj min wait = 1
+rgw gc processor period = 3
+"""
