@@ -59,6 +59,13 @@ class Settings(BaseSettings):
     bucket_secret: SecretStr | None = None
     "Of an s3:// bucket its secret access key, of a gs:// one the JSON of a service account's key."
 
+    fallback_bucket_url: str = ""
+    "Another bucket, which takes what a customer's storage refuses for good; default none."
+    fallback_access_key: SecretStr | None = None
+    "As BUCKET_ACCESS_KEY."
+    fallback_secret: SecretStr | None = None
+    "As BUCKET_SECRET."
+
     api_token: SecretStr | None = None
     "Bootstrap admin token; generated and printed once when unset."
     account_id: str = ""
@@ -202,6 +209,12 @@ class Settings(BaseSettings):
             _ = self.bucket_storage
         except InvalidError as exc:
             raise ValueError(f"BUCKET_URL: {exc}") from None
+        try:
+            fallback = self.fallback_storage
+        except InvalidError as exc:
+            raise ValueError(f"FALLBACK_BUCKET_URL: {str(exc).replace('BUCKET_', 'FALLBACK_')}") from None
+        if self.fallback_bucket_url and fallback is None:
+            raise ValueError("FALLBACK_BUCKET_URL: give s3://bucket, gs://bucket or az://container")
         return self
 
     @property
@@ -225,11 +238,12 @@ class Settings(BaseSettings):
     @property
     def bucket_storage(self) -> dict[str, Any] | None:
         """What BUCKET_URL names, with its credentials; None for a directory. InvalidError."""
-        if not self.bucket_url:
-            return None
-        given = (self.bucket_access_key, self.bucket_secret)
-        key, secret = (None if value is None else value.get_secret_value() for value in given)
-        return bucket_storage(self.bucket_url, key, secret)
+        return _storage(self.bucket_url, self.bucket_access_key, self.bucket_secret)
+
+    @property
+    def fallback_storage(self) -> dict[str, Any] | None:
+        """What FALLBACK_BUCKET_URL names, with its credentials; None without one. InvalidError."""
+        return _storage(self.fallback_bucket_url, self.fallback_access_key, self.fallback_secret)
 
     @property
     def r2_endpoint(self) -> str | None:
@@ -263,6 +277,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         path = Path(os.environ.get("TAPEDECK_CONFIG", "tapedeck.toml"))
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+
+def _storage(url: str, *given: SecretStr | None) -> dict[str, Any] | None:
+    key, secret = (None if value is None else value.get_secret_value() for value in given)
+    return bucket_storage(url, key, secret) if url else None
 
 
 def unknown_names(environ: Mapping[str, str]) -> list[str]:

@@ -22,25 +22,25 @@ from tapedeck.adapters.fetcher import HttpFetcher
 from tapedeck.adapters.poster import HttpPoster
 from tapedeck.adapters.sealer import AesSealer
 from tapedeck.adapters.signer import RsaSigner
-from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.api.app import create_app
 from tapedeck.config import Settings, load_settings
 from tapedeck.core.deadlines import Limits
 from tapedeck.core.delivery import Patience
-from tapedeck.core.destination import Destination, DestinationKind
-from tapedeck.core.errors import DestinationError, InvalidError, UnavailableError
+from tapedeck.core.errors import InvalidError, UnavailableError
 from tapedeck.core.quota import Limiter
 from tapedeck.core.signing import derive_key
 from tapedeck.db.engine import Database
 from tapedeck.media.codecs import missing_codecs
 from tapedeck.notify.deliver import Deliverer
 from tapedeck.notify.outbox import Composer, sample
+from tapedeck.outlets import Outlets, probe_storage
 from tapedeck.service.access import AccessService, Bootstrap
 from tapedeck.service.analytics import AnalyticsService
 from tapedeck.service.attendance import AttendanceService
 from tapedeck.service.configs import ConfigService
 from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
+from tapedeck.service.expiry import ExpiryService
 from tapedeck.service.hosting import HostService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService
@@ -56,12 +56,22 @@ from tapedeck.sources.webrtc import PeerSettings
 from tapedeck.sources.whip import WhipServer
 from tapedeck.workers.capture import CaptureHost
 from tapedeck.workers.deliver import DeliveryWorker
+from tapedeck.workers.expire import FileKeeper
 from tapedeck.workers.films import FilmWorker
 from tapedeck.workers.marks import MarkKeeper
 from tapedeck.workers.sweep import LogKeeper, run_deadlines
-from tapedeck.workers.upload import Bucket, UploadWorker
+from tapedeck.workers.upload import UploadWorker
 
-__all__ = ["Node", "Settings", "build", "configure_logs", "load_settings", "open_access", "owned_data_dir"]
+__all__ = [
+    "Node",
+    "Settings",
+    "build",
+    "configure_logs",
+    "load_settings",
+    "open_access",
+    "owned_data_dir",
+    "probe_storage",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -180,6 +190,7 @@ class Node:
     films: FilmWorker
     uploads: UploadWorker
     keeper: LogKeeper
+    expiry: FileKeeper
     clock: SystemClock
     webhooks: DeliveryWorker
     poster: HttpPoster
@@ -198,6 +209,7 @@ class Node:
             asyncio.create_task(self.host.run(), name="capture"),
             asyncio.create_task(run_deadlines(self.lifecycle, self.clock), name="deadlines"),
             asyncio.create_task(self.keeper.run(), name="logs"),
+            asyncio.create_task(self.expiry.run(), name="expiry"),
             asyncio.create_task(self.webhooks.run(), name="webhooks"),
             asyncio.create_task(self.uploads.sweep(), name="orphans"),
         ]
@@ -273,7 +285,8 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     bootstrap = await access.bootstrap(settings.account_id or None, settings.app_id or None, token)
 
     link_key = derive_key(secret, "links")
-    store = LocalStore(settings.bucket_dir, public_url, link_key)
+    outlets = Outlets(settings, public_url, link_key)
+    store = outlets.bucket
     former = [key.get_secret_value() for key in settings.secret_key_previous]
     vault = Vault(db, AesSealer([secret, *former]), settings.r2_endpoint)
     if former:
@@ -301,15 +314,11 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     whip = WhipServer(capture, PeerSettings(network=network))
     capture.bind(events=sessions, meetings=meetings, publishers=whip)
 
-    async def open_bucket(destination: Destination) -> Bucket:
-        if destination.kind is DestinationKind.BUCKET:
-            return Bucket(store, links=True)
-        raise DestinationError("This server cannot reach such a storage.")
-
     patience = Patience(unreachable_s=settings.upload_patience_s, refused_s=settings.upload_refused_s)
     uploads = UploadWorker(
         service=UploadService(db, clock, ledger, lifecycle),
-        open_bucket=open_bucket,
+        open_bucket=lambda destination: outlets.open(destination, vault),
+        has_fallback=outlets.fallback is not None,
         films_dir=settings.films_dir,
         clock=clock,
         patience=patience,
@@ -367,11 +376,12 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         films,
         uploads,
         keeper,
+        FileKeeper(ExpiryService(db), store, clock),
         clock,
         webhooks,
         poster,
         feed,
-        (marks.aclose, fetcher.aclose),
+        (marks.aclose, fetcher.aclose, outlets.aclose),
     )
 
 

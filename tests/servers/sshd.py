@@ -61,7 +61,7 @@ def sshd(directory: Path) -> Iterator[Sshd]:
             home,
             getpass.getuser(),
             user.export_private_key().decode(),
-            user.export_private_key(passphrase=PASSPHRASE, rounds=16).decode(),
+            user.export_private_key(passphrase=PASSPHRASE, rounds=50).decode(),
             other.export_private_key().decode(),
             host.export_public_key().decode().strip(),
             host.get_fingerprint(),

@@ -10,16 +10,17 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
+from tapedeck.core.errors import TapedeckError
 from tapedeck.media.codecs import missing_codecs
 
-__all__ = ["Finding", "doctor", "examine"]
+__all__ = ["Finding", "doctor", "examine", "tell_storage"]
 
 _LOW_DISK_BYTES = 2 << 30
 _SLOW_FSYNC_S = 0.25
@@ -44,6 +45,16 @@ def doctor(console: Console, *, data_dir: Path, host: str, port: int, rtc_ports:
         mark = "[green]ok  [/]" if finding.ok else "[red]bad [/]"
         console.print(f"{mark} {finding.what}: {escape(finding.text)}", highlight=False, soft_wrap=True)
     return 1 if bad else 0
+
+
+async def tell_storage(console: Console, probing: Awaitable[str]) -> int:
+    """Print in one line what came of trying a storage; 0 when all is well, 1 otherwise."""
+    try:
+        mark, text, code = "[green]ok  [/]", await probing, 0
+    except TapedeckError as exc:
+        mark, text, code = "[red]bad [/]", str(exc), 1
+    console.print(f"{mark} storage: {escape(text)}", highlight=False, soft_wrap=True)
+    return code
 
 
 def examine(*, data_dir: Path, host: str, port: int, rtc_ports: tuple[int, int] | None) -> Iterator[Finding]:

@@ -178,11 +178,19 @@ def replay(
 
 
 @app.command()
-def doctor(data_dir: _DataDir = None) -> None:
-    """Look at this machine and say what a recorder would miss."""
+def doctor(
+    data_dir: _DataDir = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Try a storage instead: the URL of a bucket, or a file with a storage_config.")
+    ] = None,
+) -> None:
+    """Look at this machine, or at a storage, and say what a recorder would miss."""
     from tapedeck.cli.doctor import doctor as command
+    from tapedeck.cli.doctor import tell_storage
 
     settings = wiring.load_settings(data_dir=data_dir)
+    if storage is not None:
+        raise typer.Exit(asyncio.run(tell_storage(Console(), wiring.probe_storage(settings, storage))))
     code = command(
         Console(),
         data_dir=settings.data_dir,

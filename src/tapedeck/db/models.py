@@ -149,6 +149,7 @@ class RecordingRow(Base):
         Index("ix_recordings_of_meeting", "meeting_id", "app_id", "invoked_at", "id", "state", "expires_at"),
         Index("ix_recordings_expiry", "app_id", "expires_at", "state"),
         Index("ix_recordings_state", "state"),
+        Index(None, "expires_at"),
     )
 
     id: Mapped[str] = mapped_column(_Id, primary_key=True)

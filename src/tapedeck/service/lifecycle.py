@@ -103,10 +103,12 @@ class LifecycleService:
 
         From now on links to the bucket live for the retention, which ends on a whole second.
         """
-        expires = None
-        if any(file.key is not None for file in files):
-            expires = from_ms(expiry_seconds(self._clock.now() + self._retention) * 1000)
+        expires = self.links_end() if any(file.key is not None for file in files) else None
         return await self._ledger.apply(recording_id, Delivered(tuple(files), expires))
+
+    def links_end(self) -> datetime:
+        """When links to what the bucket has just taken shall end."""
+        return from_ms(expiry_seconds(self._clock.now() + self._retention) * 1000)
 
     async def on_failed(self, recording_id: str, reason: str) -> Recording:
         """No film will come of it, for good. `reason` is one sentence. NotFoundError, WrongStateError."""

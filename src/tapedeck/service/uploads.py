@@ -117,7 +117,11 @@ class UploadService:
             if verdict is Verdict.FAILED:
                 return await self._lifecycle.on_failed(recording_id, _failure(found, files))
         elif recording.state is RecordingState.DONE and stored != recording.files:
-            return await self._ledger.amend(recording_id, lambda r: replace(r, files=stored))
+            # The customer's storage was quicker than the bucket, which has the files only now.
+            end = self._lifecycle.links_end() if any(file.key is not None for file in stored) else None
+            return await self._ledger.amend(
+                recording_id, lambda r: replace(r, files=stored, expires_at=r.expires_at or end)
+            )
         return recording
 
     async def unfinished(self) -> Sequence[Unfinished]:

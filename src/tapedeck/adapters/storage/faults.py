@@ -93,13 +93,17 @@ def refused_address() -> RefusedTargetError:
 
 def unreachable(error: BaseException) -> UnreachableError:
     """No connection, or one that broke."""
-    text = f"{type(error).__name__} {error}".lower()
-    if "certificate" in text or "ssl" in text:
+    text = ""
+    seen: BaseException | None = error
+    while seen is not None:
+        text += f"{type(seen).__name__} {seen} ".lower().replace("ssl:default", "")
+        seen = seen.__cause__ or seen.__context__
+    if "certificate" in text or "sslerror" in text or "[ssl" in text:
         return UnreachableError("The storage cannot prove who it is (TLS): check the endpoint.")
     if "timeout" in text or "timed out" in text:
         return UnreachableError("The storage does not answer in time.")
-    if "name" in text or "getaddrinfo" in text or "resolve" in text or "dns" in text:
-        return UnreachableError("The storage cannot be found or reached: check its host name, and the way there.")
-    if "refused" in text or "unreachable" in text or "connect" in text:
+    if any(words in text for words in ("refused", "unreachable", "no route", "connect call failed")):
         return UnreachableError("Nothing answers where the storage should be: check its host and its port.")
+    if any(words in text for words in ("getaddrinfo", "name or service", "name resolution", "nodename", "no address")):
+        return UnreachableError("The storage's host name is not known: check its host, endpoint or region.")
     return UnreachableError("The connection to the storage broke.")
