@@ -24,9 +24,10 @@ serve: $(READY) ## run the server on 127.0.0.1:8080
 	$(BIN)/tapedeck serve
 
 test: $(READY) ## all tests, real browser included (installs Debian packages where missing)
-	@scripts/debian-packages chromium ffmpeg fonts-dejavu-core nodejs
+	@scripts/debian-packages chromium ffmpeg fonts-dejavu-core nodejs openssh-server radosgw ceph-mon ceph-osd
 	@command -v npm >/dev/null || scripts/debian-packages npm
 	@$(MAKE) --no-print-directory tests/sdk/node_modules
+	@PYTHON=$(BIN)/python scripts/test-servers
 	$(BIN)/python -m pytest
 
 tests/sdk/node_modules: tests/sdk/package-lock.json
@@ -34,7 +35,7 @@ tests/sdk/node_modules: tests/sdk/package-lock.json
 	@touch $@
 
 test-fast: $(READY) ## tests that need no browser, no film and no server
-	$(BIN)/python -m pytest -m "not e2e and not browser"
+	$(BIN)/python -m pytest -m "not e2e and not browser and not server"
 
 lint: $(READY) ## style, format and import contracts
 	$(BIN)/ruff check .
@@ -61,4 +62,4 @@ lock: $(READY) ## renew requirements.lock (hashes, no addresses)
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade -o requirements.lock
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .dev .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .dev tests/servers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

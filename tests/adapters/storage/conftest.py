@@ -84,7 +84,7 @@ class Place:
         return not self.kind.startswith("sftp")
 
 
-KINDS = ["ceph", "moto", "r2", "azure", "gcs", "sftp", "sftp-phrase", "sftp-password"]
+KINDS = ["ceph", "moto", "r2", "azure", "gcs", "sftp", "sftp-password"]
 
 
 @pytest.fixture(params=KINDS)

@@ -19,6 +19,7 @@ from tapedeck.core.egress import UnreachableError
 from tapedeck.core.errors import DestinationError
 from tapedeck.outlets import probe_storage
 
+pytestmark = pytest.mark.server
 WRONG = "d3Jvbmctd3Jvbmc="
 CASES: list[tuple[str, dict[str, Any], str]] = [
     ("ceph", {"secret": WRONG}, "does not belong to the access key"),
