@@ -42,8 +42,12 @@ _MP3_QUALITY = 2
 _VP8_LEVELS = {"low": 40, "standard": 32, "high": 24}
 _VP9_LEVELS = {"low": 48, "standard": 40, "high": 32}
 "`cq-level` of libvpx, 0 to 63: lower is better and larger."
-_VP8_SPEED, _VP9_SPEED = 5, 7
-"`cpu-used` of libvpx: with it a film costs about what x264 takes (docs/explain/media.md)."
+_VP8_SPEED, _VP9_SPEED = -4, 7
+"""`cpu-used` of libvpx: with it a film costs about what x264 takes (docs/explain/media.md).
+
+VP8 takes a number above zero for leave to adapt its speed to the machine: a busy one would make a worse film,
+and a film made again another one. Below zero is a speed that stays.
+"""
 
 
 @dataclass(frozen=True, slots=True)
