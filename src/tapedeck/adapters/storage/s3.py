@@ -42,7 +42,7 @@ _CHUNK = 1 << 18
 _THREADS = 8
 _CONNECT_S = 10.0
 _READ_S = 60.0
-_TRIES = 3
+_TRIES = 2
 T = TypeVar("T")
 
 
