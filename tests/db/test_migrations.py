@@ -90,6 +90,39 @@ async def test_sessions_of_before_they_were_counted_are_counted(tmp_path: Path) 
     engine.dispose()
 
 
+async def test_recordings_of_before_the_library_are_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    config = Config()
+    config.set_main_option("script_location", str(VERSIONS.parent))
+    engine = create_engine(f"sqlite:///{path}")
+    states = ("requested", "paused", "closing", "uploading", "done", "failed")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+        for statement in (
+            "INSERT INTO accounts VALUES ('acme', 0)",
+            "INSERT INTO apps (id, account_id, name, created_at) VALUES ('campus', 'acme', 'n', 0)",
+            "INSERT INTO meetings VALUES ('m', 'campus', 'Straße', 'strasse', 'active', 0, 60, NULL, NULL, 0, 0)",
+            *(
+                "INSERT INTO recordings (id, app_id, meeting_id, kind, state, version, file_name, options,"
+                f" start_cause, invoked_at, paused_ms, files) VALUES ('{state}', 'campus', 'm', 'composite', '{state}',"
+                f" 1, 'f', '{{}}', 'request', {number}, 0, '[]')"
+                for number, state in enumerate(states)
+            ),
+        ):
+            connection.execute(text(statement))
+    engine.dispose()
+    await migrated(path)
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text("SELECT status, title, title_folded, imported_at FROM library ORDER BY created_at")
+        )
+        words = ("recording", "recording", "processing", "processing", "ready", "failed")
+        assert [tuple(row) for row in rows] == [(word, "Straße", "strasse", None) for word in words]
+    engine.dispose()
+
+
 async def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
     await migrated(path)

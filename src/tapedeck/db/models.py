@@ -19,16 +19,19 @@ from sqlalchemy.orm import Mapped, mapped_column
 from tapedeck.db.base import Base, UtcMillis
 from tapedeck.db.base import Id as _Id
 from tapedeck.db.base import RowId as _RowId
+from tapedeck.db.library_rows import AuditRow, LibraryRow, RoomSettingsRow, TenantRow
 from tapedeck.db.session_rows import AttendanceRow, PeerRow, SessionRow
 
 __all__ = [
     "AccountRow",
     "AppRow",
     "AttendanceRow",
+    "AuditRow",
     "Base",
     "CursorRow",
     "DeliveryRow",
     "DestinationRow",
+    "LibraryRow",
     "MeetingRow",
     "OutboxRow",
     "ParticipantRow",
@@ -36,7 +39,9 @@ __all__ = [
     "PresetRow",
     "RecordingCountRow",
     "RecordingRow",
+    "RoomSettingsRow",
     "SessionRow",
+    "TenantRow",
     "TokenRow",
     "UploadRow",
     "UtcMillis",

@@ -27,6 +27,7 @@ from tapedeck.core.recording import (
     snapshot,
 )
 from tapedeck.db.engine import Database
+from tapedeck.db.library import add_to_library, follow_state
 from tapedeck.db.models import MeetingRow, OutboxRow, RecordingCountRow, RecordingRow
 from tapedeck.db.rooms import MEETING_COLUMNS, to_meeting
 
@@ -93,10 +94,16 @@ class OutboxEntry:
     payload: dict[str, Any]
 
 
-async def add_recording(session: AsyncSession, recording: Recording, change: RecordingChanged) -> None:
-    """Store a new recording and its creation in the outbox."""
+async def add_recording(
+    session: AsyncSession, recording: Recording, change: RecordingChanged, imported: bool = False
+) -> None:
+    """Store a new recording, its place in the library and its creation in the outbox.
+
+    `imported`: its library knows of it from the start.
+    """
     session.add(RecordingRow(id=recording.id, cautions=[], **_values(recording)))
     await session.flush()
+    await add_to_library(session, recording, imported)
     await _note(session, recording, change)
 
 
@@ -112,6 +119,8 @@ async def save_recording(session: AsyncSession, recording: Recording, changes: S
         raise ConflictError(f"Recording {recording.id} was changed by another process")
     for change in changes:
         await _note(session, recording, change)
+    if changes:
+        await follow_state(session, recording, changes[-1].at)
 
 
 async def find_recording(session: AsyncSession, recording_id: str, lock: bool = False) -> Recording | None:
