@@ -28,13 +28,13 @@ class Radosgw:
 
 
 @contextmanager
-def radosgw(directory: Path) -> Iterator[Radosgw]:
-    """The gateway with one user."""
+def radosgw(directory: Path, room: int = 1 << 30) -> Iterator[Radosgw]:
+    """The gateway with one user, for `room` bytes."""
     monitor, gateway = free_port(), free_port()
     for name in ("mon", "osd", "log"):
         (directory / name).mkdir()
     conf, fsid = directory / "ceph.conf", str(uuid4())
-    conf.write_text(_CONF.format(d=directory, fsid=fsid, monitor=monitor, gateway=gateway))
+    conf.write_text(_CONF.format(d=directory, fsid=fsid, monitor=monitor, gateway=gateway, room=room))
     log = directory / "radosgw.log"
 
     def do(*command: str | Path) -> None:
@@ -102,7 +102,7 @@ mon allow pool size one = true
 osd data = {d}/osd
 public addr = 127.0.0.1
 osd objectstore = memstore
-memstore device bytes = 1073741824
+memstore device bytes = {room}
 [client.rgw.a]
 rgw frontends = beast endpoint=127.0.0.1:{gateway}
 rgw crypt require ssl = false

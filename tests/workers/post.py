@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import delete
 from tests.pace import eventually
 from tests.service.world import World, make_world
 from tests.workers.reels import MIB, Reel, Watched
@@ -17,6 +18,7 @@ from tapedeck.core.delivery import Patience
 from tapedeck.core.destination import Destination, DestinationKind
 from tapedeck.core.recording import FilmFile, Recording, RecordingState
 from tapedeck.db import destinations as table
+from tapedeck.db.models import DestinationRow
 from tapedeck.service.recordings import Action
 from tapedeck.service.uploads import UploadService
 from tapedeck.workers.transfer import Film, PartStore
@@ -98,13 +100,10 @@ class Post:
         meeting = await self.world.meeting()
         recording = await self.world.capturing(meeting, await self.world.live(meeting))
         async with self.world.db.write() as session:
+            await session.execute(delete(DestinationRow).where(DestinationRow.recording_id == recording.id))
             for kind in kinds:
-                known = await table.of_recording(session, recording.id)
-                if not any(place.kind is kind for place in known):
-                    place = Destination(
-                        f"{kind}-{recording.id}", recording.id, kind, recording.invoked_at, {"type": "aws"}
-                    )
-                    await table.add_destination(session, place)
+                place = Destination(f"{kind}-{recording.id}", recording.id, kind, recording.invoked_at, {"type": "aws"})
+                await table.add_destination(session, place)
         return recording
 
     def reel(self, recording: Recording) -> Reel:

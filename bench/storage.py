@@ -1,0 +1,282 @@
+"""Uploads against a local S3 server: from the end of a film to the store's confirmation, bytes read, speed and memory.
+
+Films are made of real packets (720p30 of x264 and AAC, ten seconds encoded once and repeated) by the muxer that films
+are made with, much faster than real time; an upload follows them as it follows a live render. What such a hurry leaves
+unwritten on the disk is written before the clock starts, as it is long before the end of a real meeting. What a render
+has still to do after a stop is measured in `path.py`. The peer of the speed is boto3's own `upload_file`, of the same
+file, to the same server, in turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import boto3
+import google_crc32c
+import numpy as np
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from tests.servers.radosgw import ACCESS_KEY, SECRET, radosgw
+
+from bench.row import Row
+from tapedeck.adapters.egress import Guard
+from tapedeck.adapters.storage.s3 import S3Store
+from tapedeck.core.output import AudioOutput, VideoOutput
+from tapedeck.media.encode import PictureEncoder, SoundEncoder
+from tapedeck.media.place import PartFile
+from tapedeck.workers.transfer import Film, Transfer
+
+MIB = 1 << 20
+BUCKET = "bench"
+UNIT_S = 10
+LENGTHS = (("1 minute", 60, 5), ("1 hour", 3600, 3), ("8 hours", 8 * 3600, 2))
+MOST_FILM_BYTES = 26 << 30
+LARGE_MIB, TURNS = 160, 3
+MARK_STOP_S, MARK_READ_MB, MARK_SPEED, MARK_MEMORY_MB = 3.0, 16.0, 0.9, 64.0
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Ten seconds of a meeting, encoded."""
+
+    pictures: Sequence[tuple[bytes, int, int, bool]]
+    "Bytes, presentation and decoding time (frames), key."
+    sound: Sequence[bytes]
+
+
+class Maker:
+    """Writes one film of repeated packets."""
+
+    def __init__(self, path: Path, unit: Unit) -> None:
+        self.path = path.with_name(f".{path.name}.part")
+        self._final, self._unit = path, unit
+        self._file = PartFile(self.path)
+        options = {"video_track_timescale": "30000", "movie_timescale": "48000"}
+        layout = {"chunk_duration": "500000", "flush_packets": "0"}
+        self._container = av.open(
+            self._file, "w", "mp4", options=options, container_options=layout, buffer_size=1 << 16
+        )
+        PictureEncoder(self._container, VideoOutput(), 1)
+        SoundEncoder(self._container, AudioOutput())
+        self._samples = -1024
+
+    def write(self, seconds: int) -> None:
+        """All of the film but its end."""
+        video, sound = self._container.streams.video[0], self._container.streams.audio[0]
+        for turn in range(seconds // UNIT_S):
+            at = turn * UNIT_S * 30
+            for index, (data, pts, dts, key) in enumerate(self._unit.pictures):
+                packet: Any = av.Packet(data)
+                packet.stream, packet.time_base, packet.is_keyframe = video, Fraction(1, 30), key
+                packet.pts, packet.dts = pts + at, dts + at
+                self._container.mux(packet)
+                while self._samples * 30 < (at + index) * 48_000:
+                    packet = av.Packet(self._unit.sound[self._samples // 1024 % len(self._unit.sound)])
+                    packet.stream, packet.time_base, packet.duration = sound, Fraction(1, 48_000), 1024
+                    packet.pts = packet.dts = self._samples
+                    self._samples += 1024
+                    self._container.mux(packet)
+
+    def finish(self) -> Film:
+        """The index, to the front, durable."""
+        self._container.close()
+        return Film(self._final, *self._file.finish(self._final))
+
+
+def encode_unit(directory: Path) -> Unit:
+    """Half of the picture moves a little, the rest stands still; speech-like sound."""
+    noise, video = np.random.default_rng(1), VideoOutput()
+    with av.open(str(directory / "unit.mp4"), "w") as container:
+        pictures, sound = PictureEncoder(container, video, 2), SoundEncoder(container, AudioOutput())
+        packets: list[Any] = []
+        still = noise.integers(60, 190, (90, 160), np.uint8).repeat(8, 0).repeat(8, 1)
+        for index in range(UNIT_S * 30):
+            frame = av.VideoFrame(1280, 720, "yuv420p")
+            for plane in frame.planes:
+                np.frombuffer(memoryview(plane), np.uint8)[:] = 128
+            luma = np.frombuffer(memoryview(frame.planes[0]), np.uint8).reshape(720, -1)[:, :1280]
+            luma[:] = still
+            luma[:360, :640] = np.roll(still[:360, :640], index // 3, axis=1)
+            packets += pictures.encode(frame, index)
+        packets += pictures.flush()
+        spoken = sound.encode(noise.standard_normal((2, UNIT_S * 48_000)).astype(np.float32) * 0.002)
+        coded = sorted((bytes(p), p.pts or 0, p.dts or 0, p.is_keyframe) for p in packets)
+    return Unit(sorted(coded, key=lambda packet: packet[2]), [bytes(p) for p in spoken])
+
+
+def bytes_read() -> int:
+    """What this process has read from files so far, page cache included."""
+    for line in Path("/proc/self/io").read_text().splitlines():
+        if line.startswith("rchar:"):
+            return int(line.split()[1])
+    return 0
+
+
+def settle(path: Path) -> None:
+    """Have on disk what is written."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def stop_once(store: S3Store, directory: Path, unit: Unit, seconds: int, key: str) -> tuple[float, float, int]:
+    """Seconds from the end of a film to its confirmation, MB read from disk in that time, and the film's size."""
+    directory.mkdir()
+    transfer = Transfer(store, key, "video/mp4", key, directory / "journal", most_film_bytes=MOST_FILM_BYTES)
+    maker = Maker(directory / key, unit)
+    with ThreadPoolExecutor(1) as thread:
+        writing = asyncio.get_running_loop().run_in_executor(thread, maker.write, seconds)
+        while not writing.done():
+            if not await transfer.follow(maker.path):
+                await asyncio.sleep(0.02)
+        while await transfer.follow(maker.path):
+            pass
+        await asyncio.to_thread(settle, maker.path)
+        read, began = bytes_read(), time.perf_counter()
+        film = await asyncio.get_running_loop().run_in_executor(thread, maker.finish)
+        await transfer.finish(film)
+        took = time.perf_counter() - began
+        read = bytes_read() - read
+    film.path.unlink()
+    await store.delete(key)
+    return took, read / 1e6, film.size_bytes
+
+
+async def stops(store: S3Store, directory: Path) -> list[Row]:
+    """A row per length."""
+    unit, found = encode_unit(directory), []
+    await stop_once(
+        store, directory / "first", unit, 60, "film.mp4"
+    )  # the server makes its pools, the client its tables
+    for name, seconds, turns in LENGTHS:
+        runs = [await stop_once(store, directory / f"{seconds}-{i}", unit, seconds, "film.mp4") for i in range(turns)]
+        times = sorted(took for took, _, _ in runs)
+        p95 = times[-1] if len(times) < 20 else statistics.quantiles(times, n=20)[-1]
+        read, size = max(run[1] for run in runs), runs[0][2]
+        what = f"{name} of 720p film ({size / 1e6:.0f} MB): its end to the store's confirmation"
+        slowest = f"p50 {statistics.median(times):.2f} s, slowest of {turns} {p95:.2f} s"
+        found.append(Row(what, slowest, "", f"p95 <= {MARK_STOP_S:.0f} s", p95 <= MARK_STOP_S))
+        mark = f"<= {MARK_READ_MB:.0f} MB"
+        note = "page cache included; it is the index, which is as large" if seconds > 3600 else "page cache included"
+        found.append(Row(f"{name}: read back after the end", f"{read:.1f} MB", "", mark, read <= MARK_READ_MB, note))
+    return found
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[float]]:
+    """MB that this process grew by at most in the block, in a list of one when it is over."""
+    page, path = os.sysconf("SC_PAGE_SIZE"), Path("/proc/self/statm")
+
+    def resident() -> int:
+        return int(path.read_text().split()[1]) * page
+
+    peak, base, over = [resident()], resident(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.005):
+            peak[0] = max(peak[0], resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    result: list[float] = []
+    try:
+        yield result
+    finally:
+        over.set()
+        watcher.join()
+        result.append((peak[0] - base) / 1e6)
+
+
+async def speed(store: S3Store, raw: Any, bucket: str, directory: Path) -> list[Row]:
+    """Ours against `upload_file`, in turns."""
+    path, noise, crc = directory / "large.mp4", np.random.default_rng(2), 0
+    with path.open("wb") as file:
+        for _ in range(LARGE_MIB):
+            chunk = noise.bytes(MIB)
+            crc = google_crc32c.extend(crc, chunk)
+            file.write(chunk)
+    film = Film(path, LARGE_MIB * MIB, crc)
+    config = TransferConfig(multipart_chunksize=8 * MIB, max_concurrency=4)
+    ours, peers, memory = [], [], []
+    for turn in range(TURNS + 1):  # the first one warms up
+        transfer = Transfer(store, "o", "video/mp4", "o", directory / "o.journal", most_film_bytes=MOST_FILM_BYTES)
+        began = time.perf_counter()
+        with peak_memory() as grown:
+            await transfer.finish(film)
+        took = time.perf_counter() - began
+        began = time.perf_counter()
+        await asyncio.to_thread(raw.upload_file, str(path), bucket, "p", Config=config)
+        peer = time.perf_counter() - began
+        for key in ("o", "p"):
+            await store.delete(key)
+        if turn:
+            ours.append(LARGE_MIB / took)
+            peers.append(LARGE_MIB / peer)
+            memory.append(grown[0])
+    mine, theirs, most = statistics.median(ours), statistics.median(peers), max(memory)
+    ratio = mine / theirs
+    return [
+        Row(
+            f"upload of {LARGE_MIB} MiB, journalled and proven",
+            f"{mine:.0f} MiB/s",
+            f"boto3 {theirs:.0f} MiB/s",
+            f">= {MARK_SPEED} x",
+            ratio >= MARK_SPEED,
+            f"{ratio:.2f} x; both wait for the server",
+        ),
+        Row(
+            "memory that the upload takes, at most",
+            f"{most:.0f} MB",
+            "",
+            f"<= {MARK_MEMORY_MB:.0f} MB",
+            most <= MARK_MEMORY_MB,
+            "parts in flight, whatever the file's size",
+        ),
+    ]
+
+
+async def measure() -> list[Row]:
+    """All rows."""
+    with tempfile.TemporaryDirectory(prefix="tapedeck-bench-") as name, radosgw(Path(name), 6 << 30) as server:
+        raw = boto3.client(
+            "s3",
+            endpoint_url=server.url,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET,
+            region_name="us-east-1",
+            config=Config(s3={"addressing_style": "path"}),
+        )
+        raw.create_bucket(Bucket=BUCKET)
+        store = S3Store(
+            bucket=BUCKET,
+            access_key=ACCESS_KEY,
+            secret=SECRET,
+            region="us-east-1",
+            endpoint=server.url,
+            guard=Guard(allow_private=True),
+        )
+        try:
+            return [*await stops(store, Path(name)), *await speed(store, raw, BUCKET, Path(name))]
+        finally:
+            await store.aclose()
+            raw.close()
+
+
+def rows() -> list[Row]:
+    """Stop to confirmation by length, bytes read back, speed and memory."""
+    return asyncio.run(measure())
