@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,11 +86,17 @@ def make_source(root: Path, index: int, source: str, seconds: int) -> None:
 
 
 def make_log(
-    root: Path, sources: Path, seconds: int, repeat: int = 1, fps: int = FPS, people: int = PEOPLE
+    root: Path,
+    sources: Path,
+    seconds: int,
+    repeat: int = 1,
+    fps: int = FPS,
+    people: int = PEOPLE,
+    recordings: Sequence[tuple[int, str]] = ((0, "bench"),),
 ) -> LogWriter:
     """A media log of the sources, `repeat` times one after the other, not stopped yet."""
     writer = LogWriter(root, "bench-session", "bench-meeting", datetime.now(UTC))
-    events: list[TimelineEvent] = [RecordingStarted(0, "bench")]
+    events: list[TimelineEvent] = [RecordingStarted(at_ns, name) for at_ns, name in recordings]
     media: list[tuple[int, str, EncodedFrame]] = []
     for index in range(people):
         person, peer = f"person-{index}", f"peer-{index}"
@@ -122,10 +129,11 @@ def make_log(
     return writer
 
 
-def end_log(writer: LogWriter, end_ns: int) -> None:
-    """Stop the recording."""
-    for last in (RecordingStopped(end_ns, "bench"), Progress(end_ns + 20_000_000, end_ns)):
-        writer.event(last)
+def end_log(writer: LogWriter, end_ns: int, names: Sequence[str] = ("bench",)) -> None:
+    """Stop the recordings."""
+    for name in names:
+        writer.event(RecordingStopped(end_ns, name))
+    writer.event(Progress(end_ns + 20_000_000, end_ns))
     writer.close().result()
 
 

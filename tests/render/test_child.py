@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.render.meetings import FPS, GrowingLog, S
 from tests.render.test_job import meeting_of_two
 
@@ -52,6 +53,17 @@ def next_answer(process: "subprocess.Popen[str]") -> dict[str, Any]:
     assert ready, "the child says nothing"
     answer: dict[str, Any] = json.loads(process.stdout.readline())
     return answer
+
+
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="this machine has the hardware")
+def test_an_encoder_that_is_not_there_is_told_to_the_parent(tmp_path: Path) -> None:
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    outputs = [{"file_name": "a.mp4", "video": {"width": 160, "height": 90, "encoder": "nvenc"}}]
+    with child(body(tmp_path, outputs=outputs)) as process:
+        told = answers(process)
+        assert process.wait(30) == 0
+    (note,) = [answer for answer in told if answer["event"] == "note"]
+    assert note["text"].startswith("nvenc cannot encode here") and told[-1]["event"] == "done"
 
 
 def test_a_job_is_done(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
-"""The process of one render: `python -m tapedeck.render.child`.
+"""The process of the films of one log: `python -m tapedeck.render.child`.
 
-Takes a JSON job as one line on standard input and answers with JSON lines on standard output:
-`{"event": "progress", "film_ns", "behind_ns"}` about twice a second, then one of
-`{"event": "done", "files": [{"kind", "path", "size_bytes", "duration_ns", "checksum"}], "stats": {...}}` (exit 0; a
-file of a track has its "layer" too) and
-`{"event": "failed", "error": "one sentence", "final": false}` (exit 1). `checksum` is CRC-32C in hex; `final` is true
-when the log holds nothing of the recording, so that another attempt is of no use.
+Takes a JSON job as one line on standard input, and further ones of the same log while it runs. Answers with JSON lines
+on standard output, each with the `recording_id` of its job: `{"event": "progress", "film_ns", "behind_ns"}` about twice
+a second, `{"event": "note", "text"}` where an operator should know that films are not made as they were asked for, and
+then, for each job, one of
+`{"event": "done", "files": [{"kind", "path", "size_bytes", "duration_ns", "checksum"}], "stats": {...}}` (a file of a
+track has its "layer" too) and
+`{"event": "failed", "error": "one sentence", "final": false}`. `checksum` is CRC-32C in hex; `final` is true when the
+log holds nothing of the recording, so that another attempt is of no use. Ends when no job is left: 0, or 1 if any
+failed. A job of tracks is one that has `tracks`, and is made alone.
 
 Owns being a good process: below capture in priority, bounded in memory, gone when its parent is (standard input ends,
 or on Linux the parent dies), gone without a trace on SIGTERM (exit 143). Refuses to know anything about films.
@@ -19,6 +22,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its thread p
 
 import ctypes
 import json
+import logging
+import queue
 import signal
 import sys
 import threading
@@ -30,7 +35,8 @@ from tapedeck.core.errors import InternalError, InvalidError, TapedeckError
 from tapedeck.media.mux import FilmFile
 from tapedeck.media.remux import RemuxedFile
 from tapedeck.render.film import FilmStats, NothingRecordedError
-from tapedeck.render.job import Abandoned, Job, Progress, run
+from tapedeck.render.job import Abandoned, Job, Progress
+from tapedeck.render.together import make_together
 from tapedeck.render.tracks import TrackJob, TrackStats, run_tracks
 
 __all__ = ["main"]
@@ -43,42 +49,51 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(source: TextIO | None = None, sink: TextIO | None = None) -> int:
-    """Read one job from `source`, render it, answer on `sink`; the exit code."""
+    """Read jobs from `source`, do them, answer on `sink`; the exit code."""
     source, sink = source or sys.stdin, sink or sys.stdout
     _behave()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's Ctrl-C the parent decides
     answer = _Answer(sink, stop)
+    logging.getLogger("tapedeck").addHandler(_Notes(answer))
+    jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    tracks = _take(source.readline(), jobs, answer)
+    threading.Thread(target=_read, args=(source, jobs, answer, stop), name="parent", daemon=True).start()
     try:
-        try:
-            body = json.loads(source.readline())
-            job = TrackJob.from_dict(body) if isinstance(body, dict) and body.get("tracks") else Job.from_dict(body)
-        except ValueError as exc:
-            raise InvalidError(f"The render job is not JSON: {exc}.") from exc
-        threading.Thread(target=_watch, args=(source, stop), name="parent", daemon=True).start()
-        files, stats = _run(job, stop, answer)
+        if tracks is not None:
+            _make_tracks(tracks, stop, answer)
+        make_together(jobs, stop, answer)
     except Abandoned:
         return 128 + signal.SIGTERM
+    return 1 if answer.has_failed else 0
+
+
+def _take(line: str, jobs: queue.SimpleQueue[Job], answer: _Answer) -> TrackJob | None:
+    """Put the job of a line into the queue, or return one of tracks."""
+    recording_id = None
+    try:
+        body = json.loads(line)
+        recording_id = body.get("recording_id") if isinstance(body, dict) else None
+        if isinstance(body, dict) and body.get("tracks"):
+            return TrackJob.from_dict(body)
+        jobs.put(Job.from_dict(body))
     except TapedeckError as exc:
-        return answer.failed(exc)
-    except MemoryError:
-        return answer.failed(InternalError("The render needed more memory than it may have."))
-    except Exception:
-        traceback.print_exc()
-        return answer.failed(InternalError("The render failed for a reason of our own; the log is kept."))
-    answer.say({"event": "done", "files": files, "stats": asdict(stats)})
-    return 0
+        answer.refused(recording_id, exc)
+    except ValueError as exc:
+        answer.refused(recording_id, InvalidError(f"The render job is not JSON: {exc}."))
+    return None
 
 
-def _run(
-    job: Job | TrackJob, stop: threading.Event, answer: _Answer
-) -> tuple[list[dict[str, Any]], FilmStats | TrackStats]:
-    if isinstance(job, TrackJob):
-        done, track_stats = run_tracks(job, stop, answer.progress)
-        return [_told("track", one.file) | {"layer": one.layer} for one in done], track_stats
-    files, stats = run(job, stop, answer.progress)
-    return [_told(file.kind, file) for file in files], stats
+def _make_tracks(job: TrackJob, stop: threading.Event, answer: _Answer) -> None:
+    try:
+        done, stats = run_tracks(job, stop, lambda progress: answer.progress(job, progress))
+    except Abandoned:
+        raise
+    except Exception as exc:
+        answer.failed(job, exc)
+    else:
+        answer.made(job, [_told("track", one.file) | {"layer": one.layer} for one in done], stats)
 
 
 def _told(kind: str, file: FilmFile | RemuxedFile) -> dict[str, Any]:
@@ -91,36 +106,66 @@ def _told(kind: str, file: FilmFile | RemuxedFile) -> dict[str, Any]:
     }
 
 
+def _read(source: TextIO, jobs: queue.SimpleQueue[Job], answer: _Answer, stop: threading.Event) -> None:
+    """Further jobs; standard input ends when the parent closes it or dies."""
+    try:
+        while line := source.readline():
+            _take(line, jobs, answer)
+    except (OSError, ValueError):
+        pass
+    stop.set()
+
+
+class _Notes(logging.Handler):
+    """Warnings of the code that makes the film, told to the parent, whose log an operator reads."""
+
+    def __init__(self, answer: _Answer) -> None:
+        super().__init__(logging.WARNING)
+        self._answer = answer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._answer.say({"event": "note", "text": record.getMessage()})
+
+
 class _Answer:
     """Lines to the parent. When it does not listen any more, the render stops."""
 
     def __init__(self, sink: TextIO, stop: threading.Event) -> None:
+        self.has_failed = False
         self._sink = sink
         self._stop = stop
+        self._lock = threading.Lock()
 
     def say(self, message: dict[str, Any]) -> None:
         try:
-            self._sink.write(json.dumps(message) + "\n")
-            self._sink.flush()
+            with self._lock:
+                self._sink.write(json.dumps(message) + "\n")
+                self._sink.flush()
         except (OSError, ValueError):
             self._stop.set()
 
-    def progress(self, progress: Progress) -> None:
-        self.say({"event": "progress", "film_ns": progress.film_ns, "behind_ns": progress.behind_ns})
+    def progress(self, job: Job | TrackJob, progress: Progress) -> None:
+        times = {"film_ns": progress.film_ns, "behind_ns": progress.behind_ns}
+        self.say({"event": "progress", "recording_id": job.recording_id, **times})
 
-    def failed(self, exc: TapedeckError) -> int:
-        self.say({"event": "failed", "error": str(exc), "final": isinstance(exc, NothingRecordedError)})
-        return 1
+    def done(self, job: Job, files: tuple[FilmFile, ...], stats: FilmStats) -> None:
+        self.made(job, [_told(file.kind, file) for file in files], stats)
 
+    def made(self, job: Job | TrackJob, files: list[dict[str, Any]], stats: FilmStats | TrackStats) -> None:
+        self.say({"event": "done", "recording_id": job.recording_id, "files": files, "stats": asdict(stats)})
 
-def _watch(source: TextIO, stop: threading.Event) -> None:
-    """Standard input ends when the parent closes it or dies."""
-    try:
-        while source.readline():
-            pass
-    except (OSError, ValueError):
-        pass
-    stop.set()
+    def failed(self, job: Job | TrackJob, exc: Exception) -> None:
+        if isinstance(exc, MemoryError):
+            exc = InternalError("The render needed more memory than it may have.")
+        elif not isinstance(exc, TapedeckError):
+            traceback.print_exception(exc)
+            exc = InternalError("The render failed for a reason of our own; the log is kept.")
+        self.refused(job.recording_id, exc)
+
+    def refused(self, recording_id: str | None, exc: TapedeckError) -> None:
+        self.has_failed = True
+        final = isinstance(exc, NothingRecordedError)
+        self.say({"event": "failed", "recording_id": recording_id, "error": str(exc), "final": final})
 
 
 def _behave() -> None:

@@ -20,6 +20,7 @@ from tapedeck.core.scene import OPENING_NS, Director, Scene
 from tapedeck.media.decode import DecodeStats, Picture
 from tapedeck.media.picture import Canvas
 from tapedeck.media.press import Sink
+from tapedeck.media.shared import Decoders
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.audio import AudioMixer
 from tapedeck.render.feed import LogFeed
@@ -89,12 +90,14 @@ class Film:
         part: tuple[int, int | None] | None = None,
         only: frozenset[str] | None = None,
         on_shown: Callable[[Shown], None] | None = None,
+        decoders: Decoders | None = None,
     ) -> None:
         """`recording_id` None: everything in the log. `video` None: its sound alone, which costs no picture anything.
         `layout` and `focus` (a participant) as `core.scene.Director`.
 
         `new_canvas` makes what is painted on. `part` (film times in ns) and `only` (participants) as in
-        `render.feed.LogFeed`. `on_shown` hears what every tile of every picture shows.
+        `render.feed.LogFeed`. `on_shown` hears what every tile of every picture shows. `decoders` are shared with other
+        films of the log.
         """
         self._feed = LogFeed(log, recording_id, part=part, only=only)
         steps = video or VideoOutput()  # without a picture its moments are still what the film goes by
@@ -104,6 +107,7 @@ class Film:
         self._mixer = AudioMixer()
         self._sink = sink
         self._on_shown = on_shown
+        self._decoders = decoders
         self._fps = steps.fps
         self._frame_ns = steps.frame_ns
         self._next = 0
@@ -123,6 +127,12 @@ class Film:
     def made_ns(self) -> int:
         """Film time up to which there are pictures."""
         return self._next * _S // self._fps
+
+    @property
+    def capture_ns(self) -> int:
+        """Capture time of the next picture, for films that are made in step; 0 while that is not known."""
+        moment = self._moment(self._next)
+        return 0 if moment is None else moment[0]
 
     @property
     def behind_ns(self) -> int:
@@ -169,7 +179,8 @@ class Film:
                 made += len(moments)
             elif not self._read_on():
                 break
-        self._make_sound()
+        if made < most or self.is_done:
+            self._make_sound()
         return made
 
     def finish(self) -> None:
@@ -185,6 +196,8 @@ class Film:
 
     def close(self) -> None:
         """Give the log's files back."""
+        for reel in self._reels.values():
+            reel.close()
         self._feed.close()
 
     def _moment(self, index: int) -> tuple[int, Cut] | None:
@@ -227,7 +240,8 @@ class Film:
         self._director.feed(events)
         for track_id, track in self._feed.tracks.items():
             if track.info.kind is Kind.VIDEO and track_id not in self._reels:
-                self._reels[track_id] = TrackPictures(track, self._feed.film, self._frame_ns)
+                shared = None if self._decoders is None else self._decoders.open(track_id, track.again_from)
+                self._reels[track_id] = TrackPictures(track, self._feed.film, self._frame_ns, shared)
         return bool(events)
 
     def _pass_pictures(self) -> None:
@@ -289,7 +303,9 @@ class Film:
                 self._forget(track_id)
 
     def _forget(self, track_id: str) -> None:
-        stats = self._reels.pop(track_id).stats
+        reel = self._reels.pop(track_id)
+        reel.close()
+        stats = reel.stats
         self._lost.decoded += stats.decoded
         self._lost.skipped += stats.skipped
         self._lost.errors += stats.errors

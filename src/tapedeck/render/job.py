@@ -21,17 +21,19 @@ from tapedeck.core.output import QUALITIES, AudioOutput, Output, VideoOutput
 from tapedeck.media.mux import FilmFile, FilmWriters
 from tapedeck.media.picture import Canvas
 from tapedeck.media.press import Press
+from tapedeck.media.shared import Decoders
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.canvas import canvases
 from tapedeck.render.excerpt import Excerpt, people_of
 from tapedeck.render.film import Film, FilmStats
 from tapedeck.render.stills import Stills
 
-__all__ = ["POLL_S", "Abandoned", "Job", "Progress", "open_log", "run"]
+__all__ = ["POLL_S", "PROGRESS_S", "Abandoned", "Job", "Progress", "Take", "open_log", "run"]
 
 POLL_S = 0.1
 """How often the tail of a log is looked at."""
-_PROGRESS_S = 0.5
+PROGRESS_S = 0.5
+"""How often it is told how far a film is."""
 _STEP = 15
 """Pictures between two looks at the log and at whether to stop."""
 _PATIENCE_S = 5.0
@@ -166,6 +168,91 @@ class Progress:
     "What the log holds beyond that."
 
 
+class Take:
+    """A job being done, bit by bit: its film, and the files that go with it."""
+
+    def __init__(self, job: Job, log: LogReader, decoders: Decoders | None = None) -> None:
+        """Create the part files. Errors as of `run`, but for Abandoned."""
+        self.job = job
+        try:
+            job.out_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise UnavailableError(f"The directory for the film cannot be made: {exc.strerror or exc}.") from exc
+        self._writers = FilmWriters(
+            job.out_dir,
+            job.outputs,
+            created_at=log.meta.started_utc,
+            threads=job.threads,
+            head_align=job.head_align,
+        )
+        canvas = job.canvas
+        size = Size(2, 2) if canvas is None else Size(canvas.width, canvas.height)
+        self._press = Press(self._writers, size, beside=job.threads != 1)
+        self._stills = Stills(self._press, size, canvas.fps) if job.stills and canvas is not None else None
+        self._film = Film(
+            log,
+            job.recording_id,
+            canvas,
+            self._stills or self._press,
+            layout=job.layout,
+            focus=job.focus,
+            new_canvas=canvases(job.log_dir, job.recording_id) if job.watermark else Canvas,
+            part=job.excerpt.part(canvas.fps if canvas is not None else _VIDEO.fps),
+            only=None if job.excerpt.only is None else people_of(log, job.excerpt.only),
+            decoders=decoders,
+        )
+        self._moved = time.monotonic()
+        self._known_ns = -1
+        self._waited_ns = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `finish` may be called."""
+        return self._film.is_done
+
+    @property
+    def capture_ns(self) -> int:
+        """Where in the log it is."""
+        return self._film.capture_ns
+
+    @property
+    def progress(self) -> Progress:
+        return Progress(self._film.made_ns, self._film.behind_ns)
+
+    def work(self, most: int = _STEP) -> bool:
+        """Make up to `most` pictures and their sound; whether there may be more to make now. Errors as of `run`."""
+        job, film = self.job, self._film
+        if job.live and job.threads == 1:
+            self._press.beside = film.made_ns - self._waited_ns > _HASTE_NS
+        made = film.work(most)
+        now = time.monotonic()
+        if made or film.known_ns != self._known_ns:
+            self._moved, self._known_ns = now, film.known_ns
+        if made or film.is_done:
+            return True
+        self._waited_ns = film.made_ns
+        if not job.live or (film.is_stopped and now - self._moved > _PATIENCE_S):
+            film.finish()
+            return True
+        return False
+
+    def finish(self) -> tuple[tuple[FilmFile, ...], FilmStats]:
+        """Close the files and give them their names."""
+        self._press.close()
+        files = self._writers.finish()
+        if self._stills is not None:
+            name = next(output.file_name for output in self.job.outputs if output.video is not None)
+            files += self._stills.finish(self.job.out_dir, name)
+        return files, self._film.stats
+
+    def close(self) -> None:
+        """Let go of everything; part files that are not finished are removed."""
+        with suppress(Exception):  # it was raised already, or the job is given up anyway
+            self._press.close()
+        self._film.close()
+        self._writers.abort()
+
+
 def run(
     job: Job,
     stop: Event,
@@ -176,48 +263,22 @@ def run(
     Abandoned: `stop` was set. NotFoundError: no log. MediaError: nothing to show, or an encoder refuses.
     UnavailableError: a disk refuses.
     """
-    log = open_log(job.log_dir, job.live, stop)
+    take = Take(job, open_log(job.log_dir, job.live, stop))
+    told = time.monotonic()
     try:
-        job.out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise UnavailableError(f"The directory for the film cannot be made: {exc.strerror or exc}.") from exc
-    only = None if job.excerpt.only is None else people_of(log, job.excerpt.only)
-    writers = FilmWriters(
-        job.out_dir,
-        job.outputs,
-        created_at=log.meta.started_utc,
-        threads=job.threads,
-        head_align=job.head_align,
-    )
-    canvas = job.canvas
-    size = Size(2, 2) if canvas is None else Size(canvas.width, canvas.height)
-    press = Press(writers, size, beside=job.threads != 1)
-    stills = Stills(press, size, canvas.fps) if job.stills and canvas is not None else None
-    film = Film(
-        log,
-        job.recording_id,
-        canvas,
-        stills or press,
-        layout=job.layout,
-        focus=job.focus,
-        new_canvas=canvases(job.log_dir, job.recording_id) if job.watermark else Canvas,
-        part=job.excerpt.part(canvas.fps if canvas is not None else _VIDEO.fps),
-        only=only,
-    )
-    try:
-        _make(job, film, press, stop, on_progress)
-        press.close()
-        files = writers.finish()
-        if stills is not None:
-            name = next(output.file_name for output in job.outputs if output.video is not None)
-            files += stills.finish(job.out_dir, name)
-        on_progress(Progress(film.made_ns, 0))
-        return files, film.stats
+        while not take.is_done:
+            goes_on = take.work()
+            now = time.monotonic()
+            if now - told >= PROGRESS_S:
+                on_progress(take.progress)
+                told = now
+            if stop.is_set() or (not goes_on and stop.wait(POLL_S)):
+                raise Abandoned
+        made = take.finish()
+        on_progress(replace(take.progress, behind_ns=0))
+        return made
     finally:
-        with suppress(Exception):  # it was raised already, or the job is given up anyway
-            press.close()
-        film.close()
-        writers.abort()
+        take.close()
 
 
 def open_log(log_dir: Path, live: bool, stop: Event) -> LogReader:
@@ -230,29 +291,4 @@ def open_log(log_dir: Path, live: bool, stop: Event) -> LogReader:
             if time.monotonic() >= deadline:
                 raise
         if stop.wait(POLL_S):
-            raise Abandoned
-
-
-def _make(job: Job, film: Film, press: Press, stop: Event, on_progress: Callable[[Progress], None]) -> None:
-    told = moved = time.monotonic()
-    known_ns = -1
-    waited_ns = 0
-    while not film.is_done:
-        if job.live and job.threads == 1:
-            press.beside = film.made_ns - waited_ns > _HASTE_NS
-        made = film.work(_STEP)
-        now = time.monotonic()
-        if made or film.known_ns != known_ns:
-            moved, known_ns = now, film.known_ns
-        if now - told >= _PROGRESS_S:
-            on_progress(Progress(film.made_ns, film.behind_ns))
-            told = now
-        if stop.is_set():
-            raise Abandoned
-        if made or film.is_done:
-            continue
-        waited_ns = film.made_ns
-        if not job.live or (film.is_stopped and now - moved > _PATIENCE_S):
-            film.finish()
-        elif stop.wait(POLL_S):
             raise Abandoned

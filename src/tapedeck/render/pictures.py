@@ -14,6 +14,7 @@ from tapedeck.core.film import Cut, FilmClock
 from tapedeck.core.frames import Origin
 from tapedeck.core.scene import OPENING_NS
 from tapedeck.media.decode import DecodeStats, Picture, VideoDecoder
+from tapedeck.media.shared import SharedDecoder
 from tapedeck.render.feed import TimedFrame, TrackFeed
 
 __all__ = ["CAMERA_OFF_NS", "TrackPictures"]
@@ -34,12 +35,14 @@ class _Timed:
 class TrackPictures:
     """The pictures of one video track. Ask for moments in order of time."""
 
-    def __init__(self, feed: TrackFeed, film: FilmClock, frame_ns: int) -> None:
+    def __init__(
+        self, feed: TrackFeed, film: FilmClock, frame_ns: int, decoder: VideoDecoder | SharedDecoder | None = None
+    ) -> None:
         """`frame_ns`: how long a picture of the film stays; one captured up to half of that later counts as now."""
         self.feed = feed
         self._film = film
         self._half_ns = frame_ns // 2
-        self._decoder = VideoDecoder()
+        self._decoder = VideoDecoder() if decoder is None else decoder
         self._now: _Timed | None = None
         self._ahead: _Timed | None = None
         self._cut = -1
@@ -52,6 +55,11 @@ class TrackPictures:
     @property
     def stats(self) -> DecodeStats:
         return self._decoder.stats
+
+    def close(self) -> None:
+        """Nothing more is wanted of the track."""
+        if isinstance(self._decoder, SharedDecoder):
+            self._decoder.close()
 
     def at(self, t_ns: int, cut: Cut) -> Picture | None:
         """The picture to show at capture time `t_ns`, which lies in `cut`; None when the camera is to be seen as off.

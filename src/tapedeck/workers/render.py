@@ -1,17 +1,16 @@
-"""Runs one child process per film and reports how it goes.
+"""Runs child processes that make films and reports how it goes.
 
 The child (`tapedeck.render.child`) takes one JSON job on standard input and answers with JSON lines; its standard input
-stays open, and its end tells the child to go. This module owns the processes: how many run at once, restart after a
-crash with back-off, kill on shutdown. It knows nothing of recordings beyond their id, and decides nothing about them.
+stays open, and its end tells the child to go. This module owns which films share a process (those that follow one log
+while it grows), how many processes run at once, restart after a crash with back-off, kill on shutdown. It knows nothing
+of recordings beyond their id, and decides nothing about them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import sys
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import structlog
 
 from tapedeck.core.errors import MediaError
+from tapedeck.workers.studio import Seat, Studio
 
 __all__ = ["FilmFile", "NothingToRenderError", "RenderHost", "RenderJob"]
 
@@ -29,9 +29,10 @@ RETRY_DELAYS_S = (0.5, 2.0, 10.0, 60.0, 300.0, *(600.0,) * 36)
 """Pauses between attempts of one film: six hours in all, then it is given up; its log is kept."""
 _LIGHT = 8
 """So many light jobs weigh as much as a film."""
-_LINE_LIMIT = 1 << 20
 _SILENCE_S = 1800.0
 """A child that says nothing for so long is dead in some way. Finishing a film of a day is the longest silence."""
+MOST_TOGETHER = 4
+"""Films of one log that are made in one process while it grows: they share decoding, and one thread that paints."""
 _STALL_S = 30.0
 """A child that follows a log which is closed, and gets no further for so long, waits for what will never come."""
 
@@ -73,7 +74,6 @@ class _Running:
     "Between two attempts."
     film_ns: int = 0
     behind_ns: int = 0
-    tail: deque[str] = field(default_factory=lambda: deque(maxlen=20))
 
 
 class RenderHost:
@@ -100,6 +100,8 @@ class RenderHost:
         self._stall_s = stall_s
         self._silence_s = silence_s
         self._running: dict[str, _Running] = {}
+        self._studios: dict[str, list[Studio]] = {}
+        "Processes that follow a log, by its directory."
         self._draining = False
         self._closing = False
 
@@ -148,9 +150,7 @@ class RenderHost:
                     return  # the next start tries again
                 await self._pause(run, self._delays[attempt - 1], job.live)
             try:
-                async with self._light_slots if job.is_light else self._slots:
-                    job = replace(job, live=not run.log_closed.is_set())
-                    files = await self._attempt(run, job)
+                files = await self._attempt(run, replace(job, live=not run.log_closed.is_set()))
             except NothingToRenderError as exc:
                 reason = str(exc)
                 break
@@ -178,46 +178,57 @@ class RenderHost:
             run.is_waiting = False
 
     async def _attempt(self, run: _Running, job: RenderJob) -> list[FilmFile]:
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=_LINE_LIMIT,
-        )
-        run.process = process
-        assert process.stdin and process.stdout and process.stderr
-        log.info("render.started", recording_id=job.recording_id, live=job.live, pid=process.pid)
-        errors = asyncio.create_task(self._read_errors(run, process.stderr), name=f"errors {job.recording_id}")
+        """Make the film in a process that follows the same log, or in one of its own."""
+        log_dir = str(job.body.get("log_dir", ""))
+        joins = job.live and not job.is_light and bool(log_dir)
+        for studio in tuple(self._studios.get(log_dir, ())) if joins else ():
+            if 0 < studio.films < MOST_TOGETHER:
+                with contextlib.suppress(_NotTakenUp):
+                    return await self._make_in(studio, run, job, joins=True)
+        slots = self._light_slots if job.is_light else self._slots
+        await slots.acquire()
+        job = replace(job, live=not run.log_closed.is_set())
         try:
-            process.stdin.write(json.dumps({**job.body, "live": job.live}).encode() + b"\n")
-            with contextlib.suppress(ConnectionError):
-                await process.stdin.drain()
-            answer = await self._read_answer(run, job, process.stdout)
-            await process.wait()
+            studio = await Studio.open(self._command, lambda: self._on_end(log_dir, slots))
+        except BaseException:
+            slots.release()
+            raise
+        if job.live and not job.is_light:
+            self._studios.setdefault(log_dir, []).append(studio)
+        return await self._make_in(studio, run, job)
+
+    def _on_end(self, log_dir: str, slots: asyncio.Semaphore) -> None:
+        slots.release()
+        left = [studio for studio in self._studios.pop(log_dir, []) if studio.films]
+        if left:
+            self._studios[log_dir] = left
+
+    async def _make_in(self, studio: Studio, run: _Running, job: RenderJob, *, joins: bool = False) -> list[FilmFile]:
+        run.process = process = studio.process
+        log.info("render.started", recording_id=job.recording_id, live=job.live, pid=process.pid, joins=joins)
+        seat = None
+        answer: dict[str, Any] | None = None
+        try:
+            seat = await studio.enter(job.recording_id, {**job.body, "live": job.live})
+            answer = await self._read_answer(run, job, seat)
         finally:
-            await self._end(process)
             run.process = None
-            await asyncio.gather(errors, return_exceptions=True)
+            if seat is not None:
+                await studio.leave(seat, in_order=answer is not None)
         if answer is None:
-            last = run.tail[-1] if run.tail else "no message"
-            raise MediaError(f"the render process ended with code {process.returncode}: {last}")
+            if joins and not seat.was_heard_of:
+                raise _NotTakenUp
+            raise MediaError(f"the render process ended with code {process.returncode}: {seat.last_words}")
         if answer["event"] == "failed":
             reason = str(answer.get("error", "the render failed without a reason"))
             raise NothingToRenderError(reason) if answer.get("final") else MediaError(reason)
         return [_film_file(item) for item in answer["files"]]
 
-    async def _read_answer(self, run: _Running, job: RenderJob, stdout: asyncio.StreamReader) -> dict[str, Any] | None:
+    async def _read_answer(self, run: _Running, job: RenderJob, seat: Seat) -> dict[str, Any] | None:
         now = asyncio.get_running_loop().time
-        answer: dict[str, Any] | None = None
         moved = now()
-        while line := await self._read_line(stdout):
-            try:
-                message: dict[str, Any] = json.loads(line)
-                event = message["event"]
-            except (ValueError, KeyError, TypeError):
-                run.tail.append(line.decode(errors="replace").strip()[:500])
-                continue
+        while message := await seat.next(self._silence_s):
+            event = message["event"]
             if event == "progress":
                 film_ns = int(message["film_ns"])
                 if film_ns != run.film_ns or not (job.live and run.log_closed.is_set()):
@@ -227,29 +238,12 @@ class RenderHost:
                 run.film_ns, run.behind_ns = film_ns, int(message.get("behind_ns", 0))
                 self._on_progress(run.job.recording_id, run.film_ns, run.behind_ns)
             elif event in ("done", "failed"):
-                answer = message
-        return answer
+                return message
+        return None
 
-    async def _read_line(self, stdout: asyncio.StreamReader) -> bytes:
-        try:
-            return await asyncio.wait_for(stdout.readline(), self._silence_s)
-        except TimeoutError:
-            raise MediaError(f"the render process said nothing for {self._silence_s:.0f} s") from None
 
-    async def _read_errors(self, run: _Running, stderr: asyncio.StreamReader) -> None:
-        while line := await stderr.readline():
-            text = line.decode(errors="replace").strip()[:500]
-            if text:
-                run.tail.append(text)
-                log.debug("render.says", recording_id=run.job.recording_id, text=text)
-
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdin is not None:
-            process.stdin.close()
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+class _NotTakenUp(Exception):
+    """The process that a film was to join had come to its end."""
 
 
 def _film_file(item: dict[str, Any]) -> FilmFile:
