@@ -69,7 +69,7 @@ async def test_a_wrong_method_says_which_are_right(site: Site) -> None:
     assert answer.headers["allow"] == "POST" or "GET" in answer.headers["allow"]
     assert answer.json()["error"] == {"code": 405, "message": "Method not allowed"}
     assert answer.headers["x-should-retry"] == "false"
-    assert (await site.ask("POST", "presets", json={})).status_code == 405
+    assert (await site.ask("POST", "livestreams", json={})).status_code == 405
 
 
 async def test_a_body_over_the_limit_is_413_declared_or_not(site: Site) -> None:

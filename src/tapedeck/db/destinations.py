@@ -7,14 +7,16 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.destination import Destination, DestinationKind, DestinationState, Upload
+from tapedeck.db.engine import Database
 from tapedeck.db.models import DestinationRow, UploadRow
 
 __all__ = [
     "add_destination",
+    "committed_of",
     "due_destinations",
     "find_destination",
     "of_recording",
@@ -26,6 +28,13 @@ __all__ = [
     "uploads_of",
 ]
 
+_D = DestinationRow.__table__.c
+_ONE = select(DestinationRow.__table__).where(_D.recording_id == bindparam("recording_id")).order_by(_D.kind, _D.id)
+_OF_SEVERAL = (
+    select(DestinationRow)
+    .where(DestinationRow.recording_id.in_(bindparam("recording_ids", expanding=True)))
+    .order_by(DestinationRow.kind, DestinationRow.id)
+)
 _UPLOAD = [field.name for field in fields(Upload)]
 
 
@@ -53,11 +62,17 @@ async def of_recording(session: AsyncSession, recording_id: str) -> Sequence[Des
     return (await of_recordings(session, [recording_id])).get(recording_id, [])
 
 
+def committed_of(db: Database, recording_id: str) -> Sequence[Destination]:
+    """As `of_recording`, of what is committed, and quicker: every answer about a recording asks it."""
+    names = [column.name for column in _ONE.selected_columns]
+    rows = db.ask(_ONE, {"recording_id": recording_id})
+    return [_destination(DestinationRow(**dict(zip(names, row, strict=True)))) for row in rows]
+
+
 async def of_recordings(session: AsyncSession, recording_ids: Collection[str]) -> Mapping[str, list[Destination]]:
     """The destinations of several recordings, by recording, the built-in bucket first."""
-    rows = select(DestinationRow).where(DestinationRow.recording_id.in_(recording_ids))
     found: dict[str, list[Destination]] = {}
-    for row in (await session.execute(rows.order_by(DestinationRow.kind, DestinationRow.id))).scalars():
+    for row in (await session.execute(_OF_SEVERAL, {"recording_ids": list(recording_ids)})).scalars():
         found.setdefault(row.recording_id, []).append(_destination(row))
     return found
 

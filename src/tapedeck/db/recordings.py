@@ -130,9 +130,9 @@ async def find_recording(session: AsyncSession, recording_id: str, lock: bool = 
     return _recording(row) if row else None
 
 
-async def find_with_meeting(db: Database, app_id: str, recording_id: str) -> tuple[Recording, Meeting] | None:
+def find_with_meeting(db: Database, app_id: str, recording_id: str) -> tuple[Recording, Meeting] | None:
     """A recording of an app with its meeting, as they are committed."""
-    rows = await db.ask(_ONE, {"recording_id": recording_id, "app_id": app_id})
+    rows = db.ask(_ONE, {"recording_id": recording_id, "app_id": app_id})
     return split(rows[0]) if rows else None
 
 

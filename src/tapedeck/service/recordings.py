@@ -191,7 +191,7 @@ class RecordingService:
     async def control(self, app: App, principal: Principal, recording_id: str, action: Action) -> RecordingView:
         """Pause, resume or stop; repeating one is harmless. NotFoundError, WrongStateError, DeniedError."""
         async with self._lock(recording_id):
-            found = await table.find_with_meeting(self._db, app.id, recording_id)
+            found = table.find_with_meeting(self._db, app.id, recording_id)
             if found is None:
                 raise NotFoundError(f"Recording not found: {recording_id}")
             recording, meeting = found
@@ -206,7 +206,7 @@ class RecordingService:
 
     async def get(self, app: App, recording_id: str) -> RecordingView:
         """One recording; NotFoundError."""
-        found = await table.find_with_meeting(self._db, app.id, recording_id)
+        found = table.find_with_meeting(self._db, app.id, recording_id)
         if found is None:
             raise NotFoundError(f"Recording not found: {recording_id}")
         return await self._view(*found)
@@ -371,8 +371,7 @@ class RecordingService:
         self, recording: Recording, meeting: Meeting, places: Sequence[Destination] | None = None
     ) -> RecordingView:
         if places is None:
-            async with self._db.read() as session:
-                places = await destinations.of_recording(session, recording.id)
+            places = destinations.committed_of(self._db, recording.id)
         links: dict[str, str] = {}
         if recording.expires_at is not None:
             for file in recording.files:
