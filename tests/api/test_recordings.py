@@ -186,7 +186,6 @@ async def test_list_items_have_the_meeting_but_no_reasons(site: Site) -> None:
             {"video_config": {"export_file": False}, "audio_config": {"export_file": False}},
             "/video_config/export_file",
         ),
-        ({"video_config": {"watermark": {"url": "https://example.org/a.png"}}}, "/video_config/watermark"),
         ({"interactive_config": {"type": "ID3"}}, "/interactive_config"),
         ({"rtmp_out_config": {"rtmp_url": "rtmp://example.org/x"}}, "/rtmp_out_config"),
         ({"url": "https://example.org"}, "/url"),
