@@ -176,8 +176,9 @@ async def play_kill(folder: Path) -> dict[str, Any]:
         )
 
 
-def film_process(server_pid: int) -> int:
-    """The process of the only film that a server makes."""
+def film_processes(server_pid: int) -> list[int]:
+    """The processes that make a server's films."""
+    found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = int(stat.read_text().rpartition(")")[2].split()[1])
@@ -185,8 +186,14 @@ def film_process(server_pid: int) -> int:
         except OSError:
             continue
         if parent == server_pid and b"tapedeck.render.child" in command:
-            return int(stat.parent.name)
-    raise AssertionError("the server makes no film")
+            found.append(int(stat.parent.name))
+    return found
+
+
+def film_process(server_pid: int) -> int:
+    """The process of the only film that a server makes."""
+    (process,) = film_processes(server_pid)
+    return process
 
 
 async def film_killed(house: House) -> Survived:

@@ -79,6 +79,16 @@ async def test_films_of_one_log_are_made_in_one_process_and_others_are_not(tmp_p
     await renders.drain(0)
 
 
+async def test_films_that_begin_at_once_share_a_process_too(tmp_path: Path) -> None:
+    outcome = Outcome()
+    renders = host(outcome, _FOLLOW, concurrency=3)
+    for name in "abc":
+        renders.submit(film(name, tmp_path))
+    assert len(set((await running(renders, *"abc")).values())) == 1
+    await renders.drain(0)
+    assert renders.pids() == {}
+
+
 async def test_a_shared_process_that_dies_makes_all_its_films_again(tmp_path: Path) -> None:
     outcome = Outcome()
     renders = host(outcome, _FOLLOW)

@@ -33,7 +33,11 @@ class FilmFacts:
     video_codec: str
     audio_codec: str
     index_in_front: bool
-    "MP4 only: the `moov` box comes before the first `mdat`."
+    "MP4: the `moov` box comes before the first `mdat`. WebM: the head tells where the index (the cues) is."
+
+
+_EBML, _CUES, _CLUSTER = (bytes.fromhex(text) for text in ("1a45dfa3", "1c53bb6b", "1f43b675"))
+_WEBM_HEAD = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,8 @@ def examine_film(path: Path) -> FilmFacts:
         return FilmFacts(
             size_bytes=path.stat().st_size,
             duration_ns=(container.duration or 0) * 1000,
-            video_duration_ns=_length_ns(video),
-            audio_duration_ns=_length_ns(audio),
+            video_duration_ns=_length_ns(video, container),
+            audio_duration_ns=_length_ns(audio, container),
             width=video.codec_context.width if video else 0,
             height=video.codec_context.height if video else 0,
             fps=float(video.average_rate or 0) if video else 0.0,
@@ -126,8 +130,11 @@ def _ns(pts: int, stream: av.VideoStream | av.AudioStream) -> int:
     return round(pts * stream.time_base * 1_000_000_000)
 
 
-def _length_ns(stream: av.VideoStream | av.AudioStream | None) -> int:
-    return _ns(stream.duration, stream) if stream is not None and stream.duration else 0
+def _length_ns(stream: av.VideoStream | av.AudioStream | None, container: av.container.InputContainer) -> int:
+    """Of a stream; WebM knows only that of all together."""
+    if stream is None:
+        return 0
+    return _ns(stream.duration, stream) if stream.duration else (container.duration or 0) * 1000
 
 
 def _plane(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
@@ -145,8 +152,12 @@ def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
 
 
 def _index_in_front(path: Path) -> bool:
-    """Walk the top-level boxes (ISO 14496-12 4.2) until `moov` or `mdat`."""
+    """Walk the top-level boxes (ISO 14496-12 4.2) until `moov` or `mdat`; or look for the cues' place (RFC 9559)."""
     with path.open("rb") as file:
+        opening = file.read(_WEBM_HEAD)
+        if opening.startswith(_EBML):
+            return _CUES in opening[: opening.find(_CLUSTER)]
+        file.seek(0)
         while len(head := file.read(16)) >= 8:
             size, kind = int.from_bytes(head[:4]), head[4:8]
             if kind in (b"moov", b"mdat"):

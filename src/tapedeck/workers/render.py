@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -102,6 +103,7 @@ class RenderHost:
         self._running: dict[str, _Running] = {}
         self._studios: dict[str, list[Studio]] = {}
         "Processes that follow a log, by its directory."
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._draining = False
         self._closing = False
 
@@ -180,22 +182,31 @@ class RenderHost:
     async def _attempt(self, run: _Running, job: RenderJob) -> list[FilmFile]:
         """Make the film in a process that follows the same log, or in one of its own."""
         log_dir = str(job.body.get("log_dir", ""))
-        joins = job.live and not job.is_light and bool(log_dir)
-        for studio in tuple(self._studios.get(log_dir, ())) if joins else ():
-            if 0 < studio.films < MOST_TOGETHER:
-                with contextlib.suppress(_NotTakenUp):
-                    return await self._make_in(studio, run, job, joins=True)
-        slots = self._light_slots if job.is_light else self._slots
+        if not job.live or job.is_light or not log_dir:
+            studio = await self._open(log_dir, self._light_slots if job.is_light else self._slots)
+            return await self._make_in(studio, studio.enter(job.recording_id), run, job)
+        while True:
+            # One at a time: of several films that begin at once the others join the first.
+            lock = self._locks.setdefault(log_dir, asyncio.Lock())
+            async with lock:
+                there = (studio for studio in self._studios.get(log_dir, ()) if 0 < studio.films < MOST_TOGETHER)
+                joined = next(there, None)
+                studio = joined or await self._open(log_dir, self._slots)
+                if joined is None:
+                    self._studios.setdefault(log_dir, []).append(studio)
+                seat = studio.enter(job.recording_id)
+            try:
+                return await self._make_in(studio, seat, run, job, joins=joined is not None)
+            except _NotTakenUp:
+                log.info("render.not_taken_up", recording_id=job.recording_id)
+
+    async def _open(self, log_dir: str, slots: asyncio.Semaphore) -> Studio:
         await slots.acquire()
-        job = replace(job, live=not run.log_closed.is_set())
         try:
-            studio = await Studio.open(self._command, lambda: self._on_end(log_dir, slots))
+            return await Studio.open(self._command, lambda: self._on_end(log_dir, slots))
         except BaseException:
             slots.release()
             raise
-        if job.live and not job.is_light:
-            self._studios.setdefault(log_dir, []).append(studio)
-        return await self._make_in(studio, run, job)
 
     def _on_end(self, log_dir: str, slots: asyncio.Semaphore) -> None:
         slots.release()
@@ -203,18 +214,19 @@ class RenderHost:
         if left:
             self._studios[log_dir] = left
 
-    async def _make_in(self, studio: Studio, run: _Running, job: RenderJob, *, joins: bool = False) -> list[FilmFile]:
+    async def _make_in(
+        self, studio: Studio, seat: Seat, run: _Running, job: RenderJob, *, joins: bool = False
+    ) -> list[FilmFile]:
         run.process = process = studio.process
-        log.info("render.started", recording_id=job.recording_id, live=job.live, pid=process.pid, joins=joins)
-        seat = None
+        live = job.live and not run.log_closed.is_set()
+        log.info("render.started", recording_id=job.recording_id, live=live, pid=process.pid, joins=joins)
         answer: dict[str, Any] | None = None
         try:
-            seat = await studio.enter(job.recording_id, {**job.body, "live": job.live})
-            answer = await self._read_answer(run, job, seat)
+            await studio.send({**job.body, "live": live})
+            answer = await self._read_answer(run, replace(job, live=live), seat)
         finally:
             run.process = None
-            if seat is not None:
-                await studio.leave(seat, in_order=answer is not None)
+            await studio.leave(seat, in_order=answer is not None)
         if answer is None:
             if joins and not seat.was_heard_of:
                 raise _NotTakenUp

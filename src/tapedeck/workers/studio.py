@@ -84,16 +84,19 @@ class Studio:
         """How many are made in it; 0 when it takes no more."""
         return 0 if self._is_over else len(self._seats)
 
-    async def enter(self, recording_id: str, body: dict[str, Any]) -> Seat:
-        """Have a film made."""
+    def enter(self, recording_id: str) -> Seat:
+        """Take a place; whoever takes one leaves it too."""
         seat = self._seats[recording_id] = Seat(recording_id, self._tail)
-        assert self.process.stdin is not None
         if self._reading.done():
             seat.put(None)
+        return seat
+
+    async def send(self, body: dict[str, Any]) -> None:
+        """Have a film made."""
+        assert self.process.stdin is not None
         with contextlib.suppress(ConnectionError, RuntimeError):
             self.process.stdin.write(json.dumps(body).encode() + b"\n")
             await self.process.stdin.drain()
-        return seat
 
     async def leave(self, seat: Seat, *, in_order: bool) -> None:
         """The film is made, or given up. With the last one the process ends; at once if not `in_order`, with all others
