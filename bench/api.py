@@ -53,6 +53,7 @@ from tapedeck.service.ledger import Ledger
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
+from tapedeck.service.renders import RenderService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
@@ -158,6 +159,7 @@ async def _serve(root: Path) -> None:
         hosting_service=hosting,
         analytics_service=AnalyticsService(db, clock),
         recordings_service=recordings,
+        renders_service=RenderService(db, clock, store, lambda _: False),
         webhooks_service=WebhookService(db, clock),
         deliveries_service=DeliveryService(db, clock, ledger, compose, sample),
         feed=EventFeed(db, ledger, compose),

@@ -262,6 +262,11 @@ class Settings(BaseSettings):
         return self.data_dir / "films"
 
     @property
+    def renders_dir(self) -> Path:
+        """Directory of films that are made again, until the bucket has them."""
+        return self.data_dir / "renders"
+
+    @property
     def effective_database_url(self) -> str:
         """DATABASE_URL, or the SQLite file in DATA_DIR."""
         return self.database_url or f"sqlite+aiosqlite:///{(self.data_dir / 'tapedeck.db').resolve()}"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
-import secrets
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import structlog
 from fastapi import FastAPI
@@ -26,9 +25,10 @@ from tapedeck.api.app import create_app
 from tapedeck.config import Settings, load_settings
 from tapedeck.core.deadlines import Limits
 from tapedeck.core.delivery import Patience
-from tapedeck.core.errors import InvalidError, UnavailableError
+from tapedeck.core.errors import UnavailableError
 from tapedeck.core.quota import Limiter
 from tapedeck.core.signing import derive_key
+from tapedeck.datadir import make_data_dir, owned_data_dir, secret_of
 from tapedeck.db.engine import Database
 from tapedeck.media.codecs import missing_codecs
 from tapedeck.notify.deliver import Deliverer
@@ -47,6 +47,7 @@ from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
+from tapedeck.service.renders import RenderService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.uploads import UploadService
 from tapedeck.service.vault import Vault
@@ -59,6 +60,7 @@ from tapedeck.workers.deliver import DeliveryWorker
 from tapedeck.workers.expire import FileKeeper
 from tapedeck.workers.films import FilmWorker
 from tapedeck.workers.marks import MarkKeeper
+from tapedeck.workers.rerender import RerenderWorker
 from tapedeck.workers.sweep import LogKeeper, run_deadlines
 from tapedeck.workers.upload import UploadWorker
 
@@ -75,7 +77,6 @@ __all__ = [
 
 log = structlog.get_logger(__name__)
 
-_SHORTEST_SECRET = 16
 _LAST_WEBHOOKS_S = 3.0
 """How long the last webhooks may take to be sent when a node ends."""
 
@@ -87,90 +88,15 @@ def configure_logs(settings: Settings) -> None:
         log.warning("settings.unknown", name=name, text="no setting has this name; it changes nothing")
 
 
-@contextlib.contextmanager
-def owned_data_dir(settings: Settings) -> Iterator[None]:
-    """Make the data directory and hold it for this process. UnavailableError when it cannot be, or another has it."""
-    directory = settings.data_dir
-    _make_data_dir(directory)
-    try:
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as exc:
-        raise _unusable(directory, exc) from exc
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UnavailableError(
-                f"{directory} is used by another Tapedeck: stop it, or choose another with --data-dir"
-            ) from None
-        yield
-    finally:
-        os.close(lock)
-
-
-def _make_data_dir(directory: Path) -> None:
-    """For this user only. UnavailableError."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as exc:
-        raise _unusable(directory, exc) from exc
-
-
-def _unusable(directory: Path, exc: OSError) -> UnavailableError:
-    return UnavailableError(
-        f"{directory} cannot be used ({exc.strerror}): make it writable, or choose another with --data-dir"
-    )
-
-
-def _secret(settings: Settings) -> str:
-    """SECRET_KEY, or the key that was made at the first start. UnavailableError, InvalidError."""
-    if settings.secret_key is not None:
-        return settings.secret_key.get_secret_value()
-    path = settings.data_dir / "secret.key"
-    _make_data_dir(settings.data_dir)
-    try:
-        if not path.exists():
-            _make_secret(path)
-        text = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UnavailableError(f"{path} cannot be read: {exc}") from exc
-    if len(text) < _SHORTEST_SECRET:
-        raise InvalidError(f"{path} holds no key: put it back from a backup, or remove it, which voids all links")
-    return text
-
-
-def _make_secret(path: Path) -> None:
-    """A new key, whole or not at all, and never over one that another process has just made."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(48) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(part, path)
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without links
-            part.rename(path)
-    finally:
-        part.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
 @contextlib.asynccontextmanager
 async def open_access(settings: Settings) -> AsyncIterator[AccessService]:
     """Accounts, apps and tokens of a data directory. Works beside a running server."""
     os.umask(0o077)
-    _make_data_dir(settings.data_dir)
+    make_data_dir(settings.data_dir)
     db = Database(settings.effective_database_url)
     try:
         await db.migrate()
-        yield AccessService(db, SystemClock(), _secret(settings))
+        yield AccessService(db, SystemClock(), secret_of(settings))
     finally:
         await db.aclose()
 
@@ -195,6 +121,8 @@ class Node:
     webhooks: DeliveryWorker
     poster: HttpPoster
     feed: EventFeed
+    runners: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
+    "What else runs while the node does."
     closers: tuple[Callable[[], Awaitable[None]], ...] = ()
     "What else is closed at the end, in this order."
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -210,6 +138,7 @@ class Node:
             asyncio.create_task(run_deadlines(self.lifecycle, self.clock), name="deadlines"),
             asyncio.create_task(self.keeper.run(), name="logs"),
             asyncio.create_task(self.expiry.run(), name="expiry"),
+            *(asyncio.create_task(run()) for run in self.runners),
             asyncio.create_task(self.webhooks.run(), name="webhooks"),
             asyncio.create_task(self.uploads.sweep(), name="orphans"),
         ]
@@ -268,7 +197,7 @@ async def build(settings: Settings, port: int) -> Node:
             "settings.public_url_missing",
             text="links would begin with an address that nobody can open: set TAPEDECK_PUBLIC_URL",
         )
-    secret = _secret(settings)
+    secret = secret_of(settings)
     clock = SystemClock()
     db = Database(settings.effective_database_url)
     try:
@@ -335,6 +264,14 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         live=settings.render_mode == "live",
         prepare=marks.ready,
     )
+    renders = RenderService(db, clock, store, lambda session_id: (settings.captures_dir / session_id).is_dir())
+    again = RerenderWorker(
+        service=renders,
+        store=store,
+        clock=clock,
+        captures_dir=settings.captures_dir,
+        renders_dir=settings.renders_dir,
+    )
     keeper = LogKeeper(
         lifecycle=lifecycle,
         clock=clock,
@@ -351,6 +288,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         hosting_service=hosting,
         analytics_service=AnalyticsService(db, clock),
         recordings_service=recordings,
+        renders_service=renders,
         webhooks_service=WebhookService(db, clock, settings.allow_private_urls),
         deliveries_service=deliveries,
         feed=feed,
@@ -381,7 +319,8 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         webhooks,
         poster,
         feed,
-        (marks.aclose, fetcher.aclose, outlets.aclose),
+        (again.run,),
+        (marks.aclose, fetcher.aclose, again.aclose, outlets.aclose),
     )
 
 

@@ -110,6 +110,7 @@ async def make_site(root: Path, public_url: str = "http://test", limiter: Limite
             hosting_service=world.hosting,
             analytics_service=AnalyticsService(world.db, world.clock),
             recordings_service=world.recordings,
+            renders_service=world.renders,
             webhooks_service=world.webhooks,
             deliveries_service=world.deliveries,
             feed=world.feed,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tapedeck import __version__, wiring
+from tapedeck import __version__, datadir, wiring
 from tapedeck.cli import main as command
 from tapedeck.config import load_settings
 from tapedeck.core.errors import InvalidError
@@ -68,9 +68,9 @@ def test_a_token_is_made_beside_no_server_and_for_nobody_else_s_eyes(
 
 def test_two_processes_that_start_at_once_have_one_secret(tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path)
-    first = wiring._secret(settings)
-    wiring._make_secret(tmp_path / "secret.key")  # the other one, which had looked before there was a key
-    assert wiring._secret(settings) == first
+    first = datadir.secret_of(settings)
+    datadir._make_secret(tmp_path / "secret.key")  # the other one, which had looked before there was a key
+    assert datadir.secret_of(settings) == first
     assert [path.name for path in tmp_path.iterdir()] == ["secret.key"]
 
 

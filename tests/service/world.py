@@ -43,6 +43,7 @@ from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService, MeetingValues, ParticipantValues
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingFilter, RecordingService
+from tapedeck.service.renders import RenderService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
@@ -127,6 +128,7 @@ class World:
     configs: ConfigService
     vault: Vault
     recordings: RecordingService
+    renders: RenderService
     sessions: SessionService
     lifecycle: LifecycleService
     webhooks: WebhookService
@@ -258,6 +260,7 @@ async def make_world(
             configs=ConfigService(db, vault),
             vault=vault,
             recordings=recordings,
+            renders=RenderService(db, clock, store, lambda session: (root / "captures" / session).is_dir()),
             sessions=sessions,
             lifecycle=LifecycleService(db, clock, ledger, recordings),
             webhooks=WebhookService(db, clock, allow_private=True),

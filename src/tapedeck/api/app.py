@@ -14,6 +14,7 @@ from tapedeck.api.health import Check
 from tapedeck.api.realtimekit import apps, livestreams, meetings, participants, presets, recordings, sessions, webhooks
 from tapedeck.api.route import PlainRoute
 from tapedeck.api.v1 import configs, deliveries, events
+from tapedeck.api.v1 import recordings as v1_recordings
 from tapedeck.core.quota import Limiter
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.signer import Signer
@@ -29,6 +30,7 @@ from tapedeck.service.hosting import HostService
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
+from tapedeck.service.renders import RenderService
 from tapedeck.service.webhooks import WebhookService
 
 __all__ = ["create_app"]
@@ -49,6 +51,7 @@ def create_app(
     attendance_service: AttendanceService,
     hosting_service: HostService,
     recordings_service: RecordingService,
+    renders_service: RenderService,
     analytics_service: AnalyticsService,
     webhooks_service: WebhookService,
     deliveries_service: DeliveryService,
@@ -97,6 +100,7 @@ def create_app(
     webhooks.add_key_route(routes, signer)
     configs.add_routes(routes, _OURS, gate, configs_service)
     deliveries.add_routes(routes, _OURS, gate, deliveries_service)
+    v1_recordings.add_routes(routes, "/v1", gate, renders_service)
     events.add_routes(routes, _OURS, gate, feed)
     recordings.add_browser_routes(routes, "/v2", gate, recordings_service)
     rtc.add_routes(routes, gate, meetings_service, whip, ice_servers)

@@ -50,6 +50,14 @@ class Gate:
         _check_scope(request, entry.principal)
         return entry
 
+    async def enter_backend(self, request: Request) -> AppPrincipal:
+        """A backend, with the scope that the route is described with; which app it enters is found out afterwards."""
+        principal = await self.identify(request)
+        if not isinstance(principal, AppPrincipal):
+            raise DeniedError("Forbidden: this route needs an API token")
+        _check_scope(request, principal)
+        return principal
+
     async def enter_any(self, request: Request, account_id: str, app_id: str) -> Entry:
         """A backend, or a participant of the app: for the routes that people in a meeting may use."""
         entry = Entry(*await self._access.enter(_bearer(request), account_id, app_id))

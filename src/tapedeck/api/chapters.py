@@ -19,6 +19,7 @@ __all__ = [
     "PRESETS",
     "PUBLISHING",
     "RECORDINGS",
+    "RENDERS",
     "SESSIONS",
     "WEBHOOKS",
 ]
@@ -39,6 +40,7 @@ BROWSER = Tag("Browser", _RTK, "What the browser client calls with the token of 
 DELIVERIES = Tag("Deliveries", _V1, "What was sent to a webhook, and how; send it again.")
 EVENTS = Tag("Events", _V1, "What happens, live, as server-sent events.")
 OURS = Tag("Administration", _V1, "What goes beyond RealtimeKit.")
+RENDERS = Tag("Renders", _V1, "Other films of a recording, made of its media log while that is kept.")
 PUBLISHING = Tag("Publishing", _V1, "Media into a meeting over WHIP (RFC 9725). CORS is open here.")
 FILES = Tag("Files", _V1, "Downloads by signed link.")
 HEALTH = Tag("Health", _V1, "For load balancers and people on call, and this description.")

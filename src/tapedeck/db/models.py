@@ -39,6 +39,7 @@ __all__ = [
     "PresetRow",
     "RecordingCountRow",
     "RecordingRow",
+    "RerenderRow",
     "RoomSettingsRow",
     "SessionRow",
     "TenantRow",
@@ -260,6 +261,25 @@ class UploadRow(Base):
     token: Mapped[str | None] = mapped_column(Text)
     begun_at: Mapped[datetime | None]
     done_at: Mapped[datetime | None]
+
+
+class RerenderRow(Base):
+    """A film that is made again, as `core.rerender.Rerender`."""
+
+    __tablename__ = "renders"
+    __table_args__ = (Index(None, "recording_id", "created_at"), Index("ix_renders_state", "state", "expires_at"))
+
+    id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    recording_id: Mapped[str] = mapped_column(_Id, ForeignKey("recordings.id"))
+    app_id: Mapped[str] = mapped_column(_Id)
+    created_at: Mapped[datetime]
+    wish: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))
+    files: Mapped[list[dict[str, Any]]]
+    film_ms: Mapped[int | None] = mapped_column(BigInteger)
+    finished_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    failure: Mapped[str | None] = mapped_column(Text)
 
 
 class CursorRow(Base):

@@ -1,9 +1,9 @@
 """The process of the films of one log: `python -m tapedeck.render.child`.
 
 Takes a JSON job as one line on standard input, and further ones of the same log while it runs. Answers with JSON lines
-on standard output, each with the `recording_id` of its job: `{"event": "progress", "film_ns", "behind_ns"}` about twice
-a second, `{"event": "note", "text"}` where an operator should know that films are not made as they were asked for, and
-then, for each job, one of
+on standard output, each with the `recording_id` of its job (its `seat`, if it has one):
+`{"event": "progress", "film_ns", "behind_ns"}` about twice a second, `{"event": "note", "text"}` where an operator
+should know that films are not made as they were asked for, and then, for each job, one of
 `{"event": "done", "files": [{"kind", "path", "size_bytes", "duration_ns", "checksum"}], "stats": {...}}` (a file of a
 track has its "layer" too) and
 `{"event": "failed", "error": "one sentence", "final": false}`. `checksum` is CRC-32C in hex; `final` is true when the
@@ -28,6 +28,7 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, TextIO
 
@@ -74,7 +75,8 @@ def _take(line: str, jobs: queue.SimpleQueue[Job], answer: _Answer) -> TrackJob 
     recording_id = None
     try:
         body = json.loads(line)
-        recording_id = body.get("recording_id") if isinstance(body, dict) else None
+        recording_id = (body.get("seat") or body.get("recording_id")) if isinstance(body, dict) else None
+        _yield(body)
         if isinstance(body, dict) and body.get("tracks"):
             return TrackJob.from_dict(body)
         jobs.put(Job.from_dict(body))
@@ -83,6 +85,19 @@ def _take(line: str, jobs: queue.SimpleQueue[Job], answer: _Answer) -> TrackJob 
     except ValueError as exc:
         answer.refused(recording_id, InvalidError(f"The render job is not JSON: {exc}."))
     return None
+
+
+def _yield(body: Any) -> None:
+    """Lower the priority further for a film that nobody waits for (`nicer`)."""
+    nicer = body.get("nicer", 0) if isinstance(body, dict) else 0
+    if isinstance(nicer, int) and nicer > 0:
+        with suppress(OSError, AttributeError):
+            os.nice(nicer)
+
+
+def _seat(job: Job | TrackJob) -> str | None:
+    """What a job is called by whoever gave it: by its recording, if by nothing else."""
+    return (job.seat if isinstance(job, Job) else None) or job.recording_id
 
 
 def _make_tracks(job: TrackJob, stop: threading.Event, answer: _Answer) -> None:
@@ -146,13 +161,13 @@ class _Answer:
 
     def progress(self, job: Job | TrackJob, progress: Progress) -> None:
         times = {"film_ns": progress.film_ns, "behind_ns": progress.behind_ns}
-        self.say({"event": "progress", "recording_id": job.recording_id, **times})
+        self.say({"event": "progress", "recording_id": _seat(job), **times})
 
     def done(self, job: Job, files: tuple[FilmFile, ...], stats: FilmStats) -> None:
         self.made(job, [_told(file.kind, file) for file in files], stats)
 
     def made(self, job: Job | TrackJob, files: list[dict[str, Any]], stats: FilmStats | TrackStats) -> None:
-        self.say({"event": "done", "recording_id": job.recording_id, "files": files, "stats": asdict(stats)})
+        self.say({"event": "done", "recording_id": _seat(job), "files": files, "stats": asdict(stats)})
 
     def failed(self, job: Job | TrackJob, exc: Exception) -> None:
         if isinstance(exc, MemoryError):
@@ -160,7 +175,7 @@ class _Answer:
         elif not isinstance(exc, TapedeckError):
             traceback.print_exception(exc)
             exc = InternalError("The render failed for a reason of our own; the log is kept.")
-        self.refused(job.recording_id, exc)
+        self.refused(_seat(job), exc)
 
     def refused(self, recording_id: str | None, exc: TapedeckError) -> None:
         self.has_failed = True

@@ -73,6 +73,8 @@ class Job:
     "Of a log that is complete."
     stills: bool = False
     "Whether a poster and a strip of thumbnails are made of the first film."
+    seat: str | None = None
+    "What it is called in answers; None: by its recording, of which other films may be made."
     watermark: bool = True
     "Whether the watermark of the recording is over the film."
 
@@ -92,6 +94,7 @@ class Job:
                 head_align=int(body.get("head_align", 1)),
                 excerpt=_excerpt(body),
                 stills=bool(body.get("stills", False)),
+                seat=None if body.get("seat") is None else str(body["seat"]),
                 watermark=bool(body.get("watermark", True)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as exc:

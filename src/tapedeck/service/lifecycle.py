@@ -30,7 +30,7 @@ from tapedeck.core.recording import (
 )
 from tapedeck.core.signing import expiry_seconds
 from tapedeck.core.times import from_ms, whole_ms
-from tapedeck.db import access, presence
+from tapedeck.db import access, presence, renders
 from tapedeck.db import recordings as table
 from tapedeck.db.engine import Database
 from tapedeck.ports.clock import Clock
@@ -210,11 +210,14 @@ class LifecycleService:
     async def log_needed_until(self, session_id: str, keep: timedelta, keep_failed: timedelta) -> datetime | None:
         """When the media log of a session may be freed: its films are delivered, and each keeps it for a while.
 
-        None while it may not: the session lives, a film is not delivered, or nobody knows the session.
+        None while it may not: the session lives, a film is not delivered or is to be made again, or nobody knows the
+        session.
         """
         async with self._db.snapshot() as session:
             live = await presence.find_session(session, session_id)
             if live is None or live.ended_at is None:
+                return None
+            if await renders.is_waited_for(session, session_id):
                 return None
             made = await table.of_session(session, session_id, tuple(RecordingState))
         needed = live.ended_at

@@ -6,16 +6,16 @@ nothing is accepted and then ignored. `null` stands for an optional field that i
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 from tapedeck.core.egress import url_problem
 from tapedeck.core.errors import FieldProblem, InvalidError
 from tapedeck.core.meeting import MeetingStatus
 from tapedeck.core.naming import PREFIX_LIMIT, is_prefix
+from tapedeck.shapes.checks import number, refuse, whole
 from tapedeck.shapes.storage import StorageConfig, storage_values
 from tapedeck.shapes.webhooks import EventName, SentEventName
 
@@ -36,6 +36,7 @@ __all__ = [
     "SampleBody",
     "StartBody",
     "WebhookBody",
+    "number",
     "parse",
     "refuse",
     "whole",
@@ -106,26 +107,6 @@ def _reason(error: ErrorDetails) -> str:
             return f"must have at most {limits['max_length']} characters"
         case _:
             return error["msg"]
-
-
-def refuse(why: str) -> PydanticCustomError:
-    """What a validator raises: `why` follows the name of the field."""
-    return PydanticCustomError("refused", "{why}", {"why": why})
-
-
-def whole(value: Any) -> Any:
-    """Integers, and floats that are whole: JSON has only one kind of number."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise refuse("must be a whole number")
-    return value
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e15 or not math.isfinite(value):
-        raise refuse("must be a number")
-    return float(value)
 
 
 def _later(value: Any) -> None:
@@ -286,7 +267,7 @@ class MeetingBody(Body):
     title: Annotated[str, Field(max_length=500)] | None = None
     status: Literal["ACTIVE", "INACTIVE"] | None = None
     record_on_start: bool | None = None
-    session_keep_alive_time_in_secs: Annotated[float, BeforeValidator(_number), Field(ge=60, le=600)] | None = None
+    session_keep_alive_time_in_secs: Annotated[float, BeforeValidator(number), Field(ge=60, le=600)] | None = None
     recording_config: Annotated[RecordingConfig, AfterValidator(_with_a_file)] | None = None
     ai_config: _AiConfig | None = None
     live_stream_on_start: _NotTrue = None
