@@ -1,7 +1,7 @@
 """Laws of the layouts, for any number of tiles and any canvas."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tapedeck.core.geometry import Rect, Size
@@ -100,6 +100,7 @@ def test_tiles_of_any_layout_are_inside_apart_and_even(layout: Layout, count: in
     assert len({rect.size for rect in rects[1:]}) <= 1
 
 
+@example(Layout.SIDEBAR, 2, Size(160, 162))
 @given(st.sampled_from([Layout.SPEAKER, Layout.SIDEBAR]), st.integers(2, 30), usual)
 def test_all_who_have_a_seat_are_there_and_the_first_is_large_and_stays(
     layout: Layout, count: int, canvas: Size

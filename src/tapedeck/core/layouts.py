@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from fractions import Fraction
+from math import isqrt
 
 from tapedeck.core.geometry import Rect, Size, even
 
@@ -113,7 +114,8 @@ def _around(layout: Layout, count: int, canvas: Size) -> tuple[Rect, ...]:
         rest = Rect(width - column, 0, column, height)
     if large.width < 2 or large.height < 2:
         return (Rect(0, 0, width, height),)
-    small = _pack(count - 1, rest, gap, _narrowest(canvas), least=1, widest=width // 2)
+    widest = min(width // 2, isqrt((large.size.area - 1) // 2))  # so that the large one has twice the area of a square
+    small = _pack(count - 1, rest, gap, _narrowest(canvas), least=1, widest=widest)
     return (large, *small) if small else (Rect(0, 0, width, height),)
 
 
