@@ -194,6 +194,22 @@ async def test_a_name_that_changes_to_a_private_address_gains_nothing(
             assert len(outside.arrivals) == 1
 
 
+async def test_a_log_that_is_on_the_disk_a_moment_later_gets_its_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with receiver(OUTSIDE) as endpoint, open_marked(tmp_path, monkeypatch) as studio:
+        endpoint.answer = image
+        config = {"video_config": {"watermark": {"url": f"http://images.example:{endpoint.port}/"}}}
+        meeting = await studio.world.meeting(recording_config=config)
+        recording = await studio.world.capturing(meeting, await studio.world.live(meeting))
+        await endpoint.until(1)
+        assert studio.seen(recording) == []
+        (studio.captures / str(recording.session_id)).mkdir(parents=True)
+        await studio.stop(recording)
+        done = await studio.until(recording, R.DONE)
+        assert done.cautions == () and studio.kept(done)
+
+
 async def test_a_slow_image_holds_up_neither_start_nor_capture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with receiver(OUTSIDE) as endpoint, open_marked(tmp_path, monkeypatch, limit_s=60) as studio:
         waiting = asyncio.Event()

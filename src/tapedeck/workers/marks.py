@@ -34,6 +34,7 @@ LIMIT_S = 5.0
 """For everything about one image, attempts and pauses together."""
 _MOST_BYTES = 5 << 20
 _PAUSE_S = 0.5
+_LOOK_S = 0.05
 _ACCEPT = "image/png, image/jpeg, image/webp"
 _AT_ONCE = 2
 """Images unpacked at the same time: each may take 80 MB and half a second of a core."""
@@ -65,7 +66,8 @@ class MarkKeeper:
     async def ready(self, recording: Recording) -> None:
         """Return when the watermark of a recording lies beside its log, or will not. Never raises but when cancelled.
 
-        Waits for the fetch, begun now if it was not before: at most `limit_s` and the time to unpack the image.
+        Waits for the fetch, begun now if it was not before, and for the log: at most `limit_s` each, and the time to
+        unpack the image.
         """
         mark = _mark_of(recording)
         if mark is None or not self._is_missing(recording):
@@ -81,10 +83,19 @@ class MarkKeeper:
         image = None if fetched.cancelled() else fetched.result()
         if image is None:
             return
+        await self._log_dir(recording)
         try:
             await asyncio.to_thread(self._save, recording, mark, image)
         except (UnavailableError, OSError) as exc:
             await self._warn(recording.id, str(exc))
+
+    async def _log_dir(self, recording: Recording) -> None:
+        """Wait for the log: the first media is known a moment before it is on the disk."""
+        log_dir = self._captures_dir / str(recording.session_id)
+        for _ in range(round(self._limit_s / _LOOK_S)):
+            if log_dir.is_dir():
+                return
+            await asyncio.sleep(_LOOK_S)
 
     async def aclose(self) -> None:
         """Give up what is under way; a next process fetches it again."""
