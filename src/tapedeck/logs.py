@@ -29,6 +29,18 @@ _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
 )
 _MAYBE_ADDRESS = re.compile(r"(?<![\w:.])[0-9A-Fa-f]*[:.][0-9A-Fa-f:.]*[0-9A-Fa-f](?!\w)")
+_TALKATIVE = (
+    "aiortc",
+    "aioice",
+    "aiosqlite",
+    "uvicorn.access",
+    "alembic",
+    "sqlalchemy",
+    "asyncssh",
+    "azure",
+    "botocore",
+)
+"""Libraries that tell every request; what goes wrong in them we say ourselves."""
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -112,7 +124,7 @@ def configure_logs(fmt: str = "text", level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_LEVELS[level])
-    for name in ("aiortc", "aioice", "aiosqlite", "uvicorn.access", "alembic", "sqlalchemy"):
+    for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, _LEVELS[level]))
 
 

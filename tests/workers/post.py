@@ -55,7 +55,7 @@ class Post:
         self.world, self.films = world, root / "films"
         self.stores = {kind: Moody(root / kind) for kind in K}
         self.outside: PartStore = outside or self.stores[K.EXTERNAL]
-        self.on_pause: Callable[[], Awaitable[None]] | None = None
+        self.on_pause: Callable[[], Awaitable[object]] | None = None
         self._more: dict[str, Any] = {
             "patience": Patience(unreachable_s=6 * 3600, refused_s=900),
             "answer_s": 5.0,

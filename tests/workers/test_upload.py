@@ -206,6 +206,23 @@ async def test_uploads_that_nobody_goes_on_with_are_aborted(tmp_path: Path) -> N
         assert await store.bytes_of(key) == film
 
 
+async def test_a_node_that_ends_waits_for_films_that_arrive_and_for_no_store_in_trouble(tmp_path: Path) -> None:
+    async with open_post(tmp_path) as post:
+        post.stores[K.EXTERNAL].wrong = lambda: DestinationError("No such bucket.")
+        post.on_pause = asyncio.Event().wait
+        recording, _ = await post.film(K.BUCKET, K.EXTERNAL)
+        async with asyncio.timeout(10):
+            await post.worker.drain(3600)
+        assert (await post.world.now_of(recording)).state is R.DONE
+        assert (await post.places(recording))[K.EXTERNAL].error == "No such bucket."
+        assert post.worker.is_needed(recording.id)
+        post.stores[K.EXTERNAL].stuck = True
+        await post.film(K.EXTERNAL)
+        began = asyncio.get_running_loop().time()
+        await post.worker.drain(0.3)
+        assert asyncio.get_running_loop().time() - began >= 0.3, "one that has not complained is waited for"
+
+
 @pytest.mark.parametrize(("attempts", "refused", "over"), [(1, True, False), (9, True, False), (12, True, True)])
 def test_patience_adds_up_its_pauses(attempts: int, refused: bool, over: bool) -> None:
     assert Patience().is_over(attempts, refused=refused) is over

@@ -31,6 +31,8 @@ __all__ = ["Bucket", "UploadWorker"]
 log = structlog.get_logger(__name__)
 
 _ANSWER_S = 30.0
+_LOOK_S = 0.2
+"""How often a node that ends looks which destinations it still waits for."""
 _KNOWN_S = 5.0
 """A render waits so long to know what the stores want of it."""
 _SOUND_BPS = 400_000
@@ -67,6 +69,7 @@ class UploadWorker:
         self._deliveries: dict[str, Delivery] = {}
         self._lanes: dict[str, set[asyncio.Task[None]]] = {}
         "Of each recording, with the task that opens them."
+        self._running: dict[asyncio.Task[Any] | None, Lane] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self.on_gone: Callable[[Recording, str], bool] = lambda *_: False
         "Hears of a film that vanished from this machine before a store had it; whether it is made again."
@@ -135,10 +138,13 @@ class UploadWorker:
             log.warning("upload.not_swept", reason=str(exc))
 
     async def drain(self, timeout_s: float) -> None:
-        """Let finished films arrive, for so long at most."""
-        lanes = [lane for key, d in self._deliveries.items() if d.ready.is_set() for lane in self._lanes[key]]
-        if lanes or self._chores:
-            await asyncio.wait({*lanes, *self._chores}, timeout=timeout_s)
+        """Let finished films arrive, for so long at most. A destination in trouble is left to the next process."""
+        until = asyncio.get_running_loop().time() + timeout_s
+        while busy := {*self._busy(), *self._chores}:
+            left_s = until - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                return
+            await asyncio.wait(busy, timeout=min(left_s, _LOOK_S), return_when=asyncio.FIRST_COMPLETED)
 
     async def aclose(self) -> None:
         """Stop. What is up stays up, and the next process goes on."""
@@ -148,6 +154,11 @@ class UploadWorker:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # Lanes
+
+    def _busy(self) -> set[asyncio.Task[None]]:
+        """What brings finished films to somewhere, and has no trouble with it."""
+        found = {task for key, d in self._deliveries.items() if d.ready.is_set() for task in self._lanes[key]}
+        return {task for task in found if (lane := self._running.get(task)) is None or lane.destination.error is None}
 
     def _begin(self, delivery: Delivery, work: Coroutine[Any, Any, None]) -> None:
         lanes = self._lanes[delivery.recording.id]
@@ -185,12 +196,15 @@ class UploadWorker:
             await self._settle(delivery)
 
     async def _run(self, delivery: Delivery, destination: Destination) -> None:
-        lane = Lane(self._means, delivery, destination)
+        lane, task = Lane(self._means, delivery, destination), asyncio.current_task()
+        self._running[task] = lane
         try:
             await lane.run()
         except BaseException:
             await lane.aclose()
             raise
+        finally:
+            del self._running[task]
         if lane.given_up and self._has_fallback and destination.kind is DestinationKind.EXTERNAL and delivery.files:
             await self._tell(delivery.recording.id, lambda: self._fall_back(delivery, lane.destination))
         await self._settle(delivery)
