@@ -10,12 +10,15 @@ __all__ = ["NEEDED", "missing_codecs"]
 
 NEEDED: tuple[tuple[str, Literal["r", "w"]], ...] = (
     ("libx264", "w"),
+    ("libvpx", "w"),
+    ("libvpx-vp9", "w"),
     ("aac", "w"),
+    ("libmp3lame", "w"),
     ("h264", "r"),
     ("vp8", "r"),
     ("libopus", "r"),
 )
-"""(FFmpeg codec name, "r" to decode or "w" to encode) of what a composite needs."""
+"""(FFmpeg codec name, "r" to decode or "w" to encode) of what films need. Vorbis comes through libsndfile."""
 
 
 def missing_codecs() -> list[str]:
