@@ -50,10 +50,12 @@ from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
 from tapedeck.service.hosting import HostService
 from tapedeck.service.ledger import Ledger
+from tapedeck.service.library import LibraryService
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.renders import RenderService
+from tapedeck.service.rooms import RoomService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
@@ -150,9 +152,10 @@ async def _serve(root: Path) -> None:
     vault = Vault(db, AesSealer(["a secret for the bench"]))
     recordings = RecordingService(db, clock, ledger, quick, store, vault)
     hosting = HostService(db, clock, quick, SessionService(db, ledger, recordings))
+    meetings = MeetingService(db, clock, quick, hosting, vault)
     app = create_app(
         access=access,
-        meetings_service=MeetingService(db, clock, quick, hosting, vault),
+        meetings_service=meetings,
         configs_service=ConfigService(db, vault),
         presets_service=PresetService(db, clock),
         attendance_service=AttendanceService(db, clock),
@@ -160,6 +163,8 @@ async def _serve(root: Path) -> None:
         analytics_service=AnalyticsService(db, clock),
         recordings_service=recordings,
         renders_service=RenderService(db, clock, store, lambda _: False),
+        library_service=LibraryService(db, clock, recordings, store),
+        rooms_service=RoomService(db, clock, access, meetings),
         webhooks_service=WebhookService(db, clock),
         deliveries_service=DeliveryService(db, clock, ledger, compose, sample),
         feed=EventFeed(db, ledger, compose),

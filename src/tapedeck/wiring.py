@@ -43,11 +43,13 @@ from tapedeck.service.events import EventFeed
 from tapedeck.service.expiry import ExpiryService
 from tapedeck.service.hosting import HostService
 from tapedeck.service.ledger import Ledger
+from tapedeck.service.library import LibraryService
 from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.renders import RenderService
+from tapedeck.service.rooms import RoomService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.uploads import UploadService
 from tapedeck.service.vault import Vault
@@ -279,6 +281,8 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         keep_days=settings.keep_logs_days,
         in_use=capture.session_ids,
     )
+    library = LibraryService(db, clock, recordings, store)
+    library.on_recover = films.again
     app = create_app(
         access=access,
         meetings_service=meetings,
@@ -289,6 +293,9 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         analytics_service=AnalyticsService(db, clock),
         recordings_service=recordings,
         renders_service=renders,
+        library_service=library,
+        rooms_service=RoomService(db, clock, access, meetings),
+        public_url=public_url,
         webhooks_service=WebhookService(db, clock, settings.allow_private_urls),
         deliveries_service=deliveries,
         feed=feed,

@@ -50,6 +50,10 @@ class Tokens:
     host: str
     guest: str
     stranger: str
+    tenant: str
+    tenant_jwt: str
+    foreign_tenant: str
+    void_keys: tuple[str, ...]
     ids: dict[str, str]
 
     def name(self, token: str | None) -> str:
@@ -71,7 +75,16 @@ async def tokens(site: Site) -> Tokens:
     gone = await world.person(meeting, name="Gone")
     late = site.token_of(gone)
     await world.meetings.delete_participant(world.app, meeting.id, gone.id)
+    tenant, key = await world.access.issue_token("acme", "campus", scope=TokenScope.ROOMS)
+    void_key, void = await world.access.issue_token("acme", "campus", scope=TokenScope.ROOMS_ADMIN)
+    void_jwt, _ = world.access.tenant_token(void, 600)
+    await world.access.revoke_token(void.id)
+    late_jwt, _ = world.access.tenant_token(key, -1)
     return Tokens(
+        tenant=tenant,
+        tenant_jwt=world.access.tenant_token(key, 600)[0],
+        foreign_tenant=(await world.access.issue_token("acme", other.id, scope=TokenScope.ROOMS_ADMIN))[0],
+        void_keys=(void_key, void_jwt, late_jwt, tenant[:-1], host),
         good=world.token,
         small=(await world.access.issue_token("acme", scope=TokenScope.REALTIME))[0],
         elsewhere=(await world.access.issue_token("acme", other.id))[0],
@@ -80,7 +93,12 @@ async def tokens(site: Site) -> Tokens:
         host=host,
         guest=site.token_of(await world.person(meeting, "group_call_participant")),
         stranger=site.token_of(await world.person(another)),
-        ids={"account_id": "acme", "app_id": "campus", "meeting_id": meeting.id, "recording_id": recording.id},
+        ids={"account_id": "acme", "app_id": "campus", "meeting_id": meeting.id, "recording_id": recording.id}
+        | {
+            "room_id": meeting.id,
+            "rec_id": recording.id,
+            "participant_id": (await world.person(meeting, name="Removed")).id,
+        },
     )
 
 
@@ -88,10 +106,15 @@ async def ask(site: Site, method: str, path: str, token: str | None, ids: dict[s
     """The status, with an empty body but for the meeting: who may not come is refused before it is read."""
     url = re.sub(r"\{(\w+)(?::\w+)?\}", lambda part: ids.get(part[1], str(uuid4())), path)
     headers = {} if token is None else site.bearer(token)
+    if token is not None and path.startswith("/api/v1/") and token.count(".") != 2:
+        headers = {"x-api-key": token}
     body = {"meeting_id": ids["meeting_id"], "action": "stop"}
     answer = await site.http.request(method, url, headers=headers, json=None if method == "GET" else body)
     if answer.status_code in (401, 403):
-        assert answer.json()["errors"][0]["code"] == 10000
+        if path.startswith("/api/v1/"):
+            assert answer.json()["code"] == {401: "UNAUTHORIZED", 403: "FORBIDDEN"}[answer.status_code]
+        else:
+            assert answer.json()["errors"][0]["code"] == 10000
     return answer.status_code
 
 
@@ -105,7 +128,8 @@ async def test_every_route_refuses_who_may_not(site: Site) -> None:
     for method, path, who in table():
         if who is Who.NOBODY:
             continue
-        wanted = dict.fromkeys((None, *some.void), 401) | dict.fromkeys(_refused(some, path, who), 403)
+        void = some.void if who is not Who.TENANT else (*some.void, *some.void_keys)
+        wanted = dict.fromkeys((None, *void), 401) | dict.fromkeys(_refused(some, path, who), 403)
         if path.startswith("/v1/recordings/"):  # found by its id alone: nobody learns that there is such a recording
             wanted |= dict.fromkeys((some.foreign, some.elsewhere), 404)
         for token, status in wanted.items():
@@ -117,11 +141,13 @@ async def test_every_route_refuses_who_may_not(site: Site) -> None:
 
 def _refused(some: Tokens, path: str, who: Who) -> list[str]:
     """Tokens that are good, but not for this."""
+    if who is Who.TENANT:
+        return [some.good, some.small, some.elsewhere, some.foreign]
     if who is Who.PERSON:
         if path.startswith("/v2/"):
-            return [some.good, some.guest, some.stranger]  # may not record; is in another meeting
-        return [some.good, some.stranger]
-    refused = [some.foreign, some.guest, some.stranger]
+            return [some.good, some.tenant, some.guest, some.stranger]  # may not record; is in another meeting
+        return [some.good, some.tenant, some.stranger]
+    refused = [some.foreign, some.tenant, some.foreign_tenant, some.guest, some.stranger]
     if "{app_id}" in path:
         refused.append(some.elsewhere)
     if who is not Who.ANYONE:
@@ -137,6 +163,7 @@ async def test_every_route_lets_in_who_may(site: Site) -> None:
         Who.BACKEND: (some.good, some.small),
         Who.ANYONE: (some.good, some.small, some.host),
         Who.PERSON: (some.host,),
+        Who.TENANT: (some.tenant, some.tenant_jwt),
         Who.NOBODY: (),
     }
     kept_out = []
@@ -146,3 +173,16 @@ async def test_every_route_lets_in_who_may(site: Site) -> None:
             if seen in (401, 403):
                 kept_out.append(f"{method} {path}: {seen} for {some.name(token)}")
     assert not kept_out, "\n".join(kept_out)
+
+
+async def test_what_is_another_tenants_is_not_there(site: Site) -> None:
+    """On every route of the rooms API that names something: 404, whatever the method and the body."""
+    some = await tokens(site)
+    seen = []
+    for method, path, who in table():
+        if who is Who.TENANT and "{" in path:
+            status = await ask(site, method, path, some.foreign_tenant, some.ids)
+            seen.append((method, path, status))
+    assert seen and all(status == 404 for *_, status in seen), seen
+    own = [(path, await ask(site, method, path, some.tenant, some.ids)) for method, path, _ in seen if method == "GET"]
+    assert own and all(status == 200 for _, status in own), own

@@ -27,6 +27,8 @@ from schemathesis.specs.openapi.checks import (
 from tests.api.described import description
 from tests.api.kit import serve
 
+from tapedeck.core.access import TokenScope
+
 CHECKS: list[Any] = [
     not_a_server_error,
     status_code_conformance,
@@ -86,8 +88,11 @@ class House:
                 "session_id": session_id,
                 "webhook_id": webhook.id,
                 "delivery_id": delivery.id,
+                "room_id": f"room_{meeting.id}",
+                "rec_id": f"rec_{recording.id}",
             }
-            self.url, self.headers = url, site.bearer()
+            key, _ = await world.access.issue_token("acme", world.app.id, scope=TokenScope.ROOMS_ADMIN)
+            self.url, self.headers = url, site.bearer() | {"x-api-key": key}
             self._ready.set()
             await self._end.wait()
 

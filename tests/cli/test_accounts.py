@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -123,3 +124,26 @@ def test_an_expiry_may_be_a_time() -> None:
     assert parse_expiry("2027-01-01T00:00:00+01:00", NOW) == datetime(2026, 12, 31, 23, tzinfo=UTC)
     with pytest.raises(InvalidError):
         parse_expiry("30", NOW)
+
+
+def test_a_tenant_and_its_keys(shell: Shell) -> None:
+    async def scope(key: str) -> tuple[str, TokenScope]:
+        async with open_access(load_settings(data_dir=shell.data)) as access:
+            principal, app = await access.enter_tenant(key, None)
+        return app.id, principal.token.scope
+
+    shell("account", "create", "school")
+    made = shell.values("tenant", "create", "Physics", "--account", "school", "--id", "physics")
+    assert made["tenant"] == "physics"
+    second = shell.values("key", "create", "physics", "--name", "web", "--expires", "1h")
+    lines = shell("key", "list", "--tenant", "physics")
+    assert [line.split("  ")[1:3] for line in lines] == [["physics", "rooms_admin"], ["physics", "rooms"]]
+    assert asyncio.run(scope(made["key"])) == ("physics", TokenScope.ROOMS_ADMIN)
+    assert asyncio.run(scope(second["key"])) == ("physics", TokenScope.ROOMS)
+    shell("key", "revoke", second["id"])
+    with pytest.raises(UnauthenticatedError):
+        asyncio.run(scope(second["key"]))
+    with pytest.raises(AssertionError, match="no tenant nothing"):
+        shell("key", "create", "nothing")
+    with pytest.raises(AssertionError, match="is for one app"):
+        shell("token", "create", "--account", "school", "--scope", "rooms")

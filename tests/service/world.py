@@ -39,11 +39,13 @@ from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
 from tapedeck.service.hosting import HostService
 from tapedeck.service.ledger import Ledger
+from tapedeck.service.library import LibraryService
 from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService, MeetingValues, ParticipantValues
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingFilter, RecordingService
 from tapedeck.service.renders import RenderService
+from tapedeck.service.rooms import RoomService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
@@ -129,6 +131,8 @@ class World:
     vault: Vault
     recordings: RecordingService
     renders: RenderService
+    library: LibraryService
+    rooms: RoomService
     sessions: SessionService
     lifecycle: LifecycleService
     webhooks: WebhookService
@@ -239,6 +243,7 @@ async def make_world(
     recordings = RecordingService(db, clock, ledger, capture, store, vault)
     sessions = SessionService(db, ledger, recordings)
     hosting = HostService(db, clock, capture, sessions)
+    meetings = MeetingService(db, clock, capture, hosting, vault)
     try:
         await db.migrate()
         first = await access.bootstrap(account_id="acme", app_id="campus")
@@ -253,7 +258,7 @@ async def make_world(
             link_key=link_key,
             access=access,
             ledger=ledger,
-            meetings=MeetingService(db, clock, capture, hosting, vault),
+            meetings=meetings,
             hosting=hosting,
             attendance=AttendanceService(db, clock),
             presets=PresetService(db, clock),
@@ -261,6 +266,8 @@ async def make_world(
             vault=vault,
             recordings=recordings,
             renders=RenderService(db, clock, store, lambda session: (root / "captures" / session).is_dir()),
+            library=LibraryService(db, clock, recordings, store),
+            rooms=RoomService(db, clock, access, meetings),
             sessions=sessions,
             lifecycle=LifecycleService(db, clock, ledger, recordings),
             webhooks=WebhookService(db, clock, allow_private=True),

@@ -12,6 +12,8 @@ from tapedeck.api.auth import Gate
 from tapedeck.api.edge import Edge
 from tapedeck.api.health import Check
 from tapedeck.api.realtimekit import apps, livestreams, meetings, participants, presets, recordings, sessions, webhooks
+from tapedeck.api.rooms import recordings as library_routes
+from tapedeck.api.rooms import rooms as room_routes
 from tapedeck.api.route import PlainRoute
 from tapedeck.api.v1 import configs, deliveries, events
 from tapedeck.api.v1 import recordings as v1_recordings
@@ -27,16 +29,19 @@ from tapedeck.service.configs import ConfigService
 from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
 from tapedeck.service.hosting import HostService
+from tapedeck.service.library import LibraryService
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.renders import RenderService
+from tapedeck.service.rooms import RoomService
 from tapedeck.service.webhooks import WebhookService
 
 __all__ = ["create_app"]
 
 _ACCOUNT = "/client/v4/accounts/{account_id}/realtime/kit"
 _OURS = "/v1/accounts/{account_id}"
+_ROOMS = "/api/v1"
 _APP = f"{_ACCOUNT}/{{app_id}}"
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -53,6 +58,8 @@ def create_app(
     recordings_service: RecordingService,
     renders_service: RenderService,
     analytics_service: AnalyticsService,
+    library_service: LibraryService,
+    rooms_service: RoomService,
     webhooks_service: WebhookService,
     deliveries_service: DeliveryService,
     feed: EventFeed,
@@ -61,6 +68,7 @@ def create_app(
     store: ObjectStore,
     link_key: bytes,
     clock: Clock,
+    public_url: str = "",
     ice_servers: Sequence[str] = (),
     limiter: Limiter | None = None,
     track_video: bool = True,
@@ -69,8 +77,9 @@ def create_app(
 ) -> FastAPI:
     """The application of one server.
 
-    `link_key` is the key `store` signs its links with; `checks` are what `/health/ready` asks;
-    `track_video` lets recordings of tracks have pictures; without a `limiter` nobody asks too often.
+    `public_url` is where people reach it; `link_key` is the key `store` signs its links with; `checks` are what
+    `/health/ready` asks; `track_video` lets recordings of tracks have pictures; without a `limiter` nobody asks too
+    often.
     """
     app = FastAPI(
         title="Tapedeck",
@@ -103,6 +112,8 @@ def create_app(
     v1_recordings.add_routes(routes, "/v1", gate, renders_service)
     events.add_routes(routes, _OURS, gate, feed)
     recordings.add_browser_routes(routes, "/v2", gate, recordings_service)
+    room_routes.add_routes(routes, _ROOMS, gate, access, rooms_service, library_service, public_url)
+    library_routes.add_routes(routes, _ROOMS, gate, library_service)
     rtc.add_routes(routes, gate, meetings_service, whip, ice_servers)
     files.add_routes(routes, store, link_key, clock)
     health.add_routes(routes, checks or {})

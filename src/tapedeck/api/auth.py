@@ -15,7 +15,7 @@ from tapedeck.core.meeting import App
 from tapedeck.core.quota import Limiter
 from tapedeck.service.access import AccessService
 
-__all__ = ["Entry", "Gate"]
+__all__ = ["Entry", "Gate", "TenantEntry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,14 @@ class Entry:
     """Who is in which app."""
 
     principal: Principal
+    app: App
+
+
+@dataclass(frozen=True, slots=True)
+class TenantEntry:
+    """Whose key it is, and the tenant."""
+
+    key: AppPrincipal
     app: App
 
 
@@ -78,6 +86,13 @@ class Gate:
         if isinstance(principal, AppPrincipal):
             _check_scope(request, principal)
         return principal
+
+    async def enter_tenant(self, request: Request) -> TenantEntry:
+        """A tenant of the rooms API, by its key or by a token that stands for it."""
+        key = request.headers.get("x-api-key", "").strip()
+        entry = TenantEntry(*await self._access.enter_tenant(key or None, _bearer(request)))
+        self._count(request, entry.key)
+        return entry
 
     def _count(self, request: Request, principal: Principal) -> None:
         if self._limiter is None:

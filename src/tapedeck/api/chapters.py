@@ -7,25 +7,33 @@ from tapedeck.api.describe import Tag
 __all__ = [
     "ANALYTICS",
     "APPS",
+    "AUDIT",
     "BROWSER",
     "DELIVERIES",
     "EVENTS",
     "FILES",
     "HEALTH",
+    "LIBRARY",
     "LIVESTREAMS",
     "MEETINGS",
     "OURS",
     "PARTICIPANTS",
+    "PEOPLE",
     "PRESETS",
     "PUBLISHING",
     "RECORDINGS",
     "RENDERS",
+    "ROOMS",
+    "ROOMS_FACE",
     "SESSIONS",
+    "TENANTS",
     "WEBHOOKS",
 ]
 
 _RTK = "RealtimeKit"
 _V1 = "Tapedeck"
+ROOMS_FACE = "Rooms"
+"""The name of the rooms API, whose envelopes and errors are its own."""
 
 APPS = Tag("Apps", _RTK, "Applications of an account.")
 MEETINGS = Tag("Meetings", _RTK, "Rooms. A meeting never starts or ends; each live run of it is a session.")
@@ -44,3 +52,9 @@ RENDERS = Tag("Renders", _V1, "Other films of a recording, made of its media log
 PUBLISHING = Tag("Publishing", _V1, "Media into a meeting over WHIP (RFC 9725). CORS is open here.")
 FILES = Tag("Files", _V1, "Downloads by signed link.")
 HEALTH = Tag("Health", _V1, "For load balancers and people on call, and this description.")
+
+ROOMS = Tag("Rooms", ROOMS_FACE, "Places to meet.")
+PEOPLE = Tag("People", ROOMS_FACE, "Who is invited to a room, and the tokens they publish with.")
+LIBRARY = Tag("Library", ROOMS_FACE, "A tenant's recordings.")
+TENANTS = Tag("Keys", ROOMS_FACE, "A tenant's own keys and tokens.")
+AUDIT = Tag("Audit", ROOMS_FACE, "Who did what.")

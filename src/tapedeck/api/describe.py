@@ -38,6 +38,7 @@ class Who(Enum):
     BACKEND = "an API token"
     ANYONE = "an API token, or the token of a participant who may record"
     PERSON = "a participant token"
+    TENANT = "a tenant's key, or a token that stands for it"
     NOBODY = "no token"
 
 
@@ -89,6 +90,7 @@ class Operation:
     fields: int
     fails: Mapping[int, str]
     same: Mapping[int, str]
+    optional_body: bool = False
 
 
 def describe(
@@ -107,17 +109,32 @@ def describe(
     fields: int = 400,
     fails: Mapping[int, str] | None = None,
     same: Mapping[int, str] | None = None,
+    optional_body: bool = False,
 ) -> Callable[[F], F]:
     """Describe a handler; put it right below the line that gives the path.
 
     The answer is one of: `data`, the type inside `{"success": true, "data": …}` (shapes.answers); `items`, the type of
     each item of a list with paging; `plain`, the type of a body without envelope; `raw`, bodies that are not JSON, by
     status. `body` is the model of the request, `fields` the status when its fields are wrong (422 on recordings).
-    `fails` adds what only this route answers, by status, and `same` other statuses with the body of success; what
-    follows from `who`, `body` and `query` adds itself.
+    With `optional_body` there need not be one. `fails` adds what only this route answers, by status, and `same` other
+    statuses with the body of success; what follows from `who`, `body` and `query` adds itself.
     """
     operation = Operation(
-        tag, summary, who, about, data, items, plain, raw or {}, body, query, status, fields, fails or {}, same or {}
+        tag,
+        summary,
+        who,
+        about,
+        data,
+        items,
+        plain,
+        raw or {},
+        body,
+        query,
+        status,
+        fields,
+        fails or {},
+        same or {},
+        optional_body,
     )
 
     def wear(handler: F) -> F:

@@ -58,7 +58,7 @@ class Edge:
             _log.exception("unexpected error", extra={"action": "unexpected_error", "method": scope["method"]})
             if started:
                 raise
-            await server_fault(scope["method"])(scope, receive, send_on)
+            await server_fault(scope["method"], path)(scope, receive, send_on)
 
 
 def _preflight(headers: Headers, path: str) -> Response:

@@ -11,10 +11,12 @@ from starlette.responses import Response
 
 from tapedeck.api.http import Reply
 from tapedeck.core.errors import ErrorKind, InvalidError, LimitError, TapedeckError, UnavailableError
+from tapedeck.core.library import status_of
 from tapedeck.core.recording import WrongStateError
+from tapedeck.shapes import rooms
 from tapedeck.shapes.realtimekit import STATUS, error_body
 
-__all__ = ["FIELD_STATUS", "error_reply", "install", "server_fault"]
+__all__ = ["FIELD_STATUS", "error_reply", "install", "is_rooms", "server_fault"]
 
 FIELD_STATUS = "field_status"
 """Attribute of `request.state`: the status of a request whose fields are wrong, where it is not 400."""
@@ -33,6 +35,7 @@ _STATUS = {
     ErrorKind.MEDIA: 500,
     ErrorKind.INTERNAL: 500,
 }
+_ROOMS = "/api/v1/"
 _AUTH_CODE = 10000
 _NO_ROUTE_CODE = 7003
 _RETRIED = (408, 429)
@@ -45,6 +48,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
 
 
+def is_rooms(request: Request) -> bool:
+    """Whether it is a request of the rooms API, which has errors of its own shape."""
+    return request.url.path.startswith(_ROOMS)
+
+
 def error_reply(error: TapedeckError, request: Request) -> Response:
     """The answer to an error that was raised on purpose."""
     status = _STATUS[error.kind]
@@ -55,7 +63,8 @@ def error_reply(error: TapedeckError, request: Request) -> Response:
     if problems:
         status = getattr(request.state, FIELD_STATUS, status)
     if isinstance(error, WrongStateError):
-        message = f"Cannot {error.action} a recording in state {STATUS[error.state]}"
+        state = status_of(error.state) if is_rooms(request) else STATUS[error.state]
+        message = f"Cannot {error.action} a recording in state {state}"
     elif isinstance(error, LimitError) and error.retry_after_s is not None:
         status, final = 429, False
         headers["retry-after"] = str(error.retry_after_s)
@@ -63,6 +72,8 @@ def error_reply(error: TapedeckError, request: Request) -> Response:
         # Without a time to come back the request has left something behind: doing it again would do it twice.
         final = error.retry_after_s is None
         headers["retry-after"] = str(error.retry_after_s or 5)
+    if is_rooms(request):
+        return Reply(rooms.error_body(status, message), status, headers)
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     if final:
@@ -71,8 +82,10 @@ def error_reply(error: TapedeckError, request: Request) -> Response:
     return Reply(error_body(status, message, code, problems), status, headers)
 
 
-def server_fault(request_method: str) -> Response:
+def server_fault(request_method: str, path: str = "") -> Response:
     """The answer to an error that nobody expected: no detail, since it may hold anything."""
+    if path.startswith(_ROOMS):
+        return Reply(rooms.error_body(500, "Internal server error"), 500)
     headers = {} if request_method in ("GET", "HEAD") else {"x-should-retry": "false"}
     return Reply(error_body(500, "Internal server error", 500), 500, headers)
 
@@ -96,6 +109,8 @@ async def _on_http_error(request: Request, exc: Exception) -> Response:
     elif status == 405:
         message = "Method not allowed"
     headers = dict(exc.headers or {})
+    if is_rooms(request):
+        return Reply(rooms.error_body(status, "There is no such route" if status == 404 else message), status, headers)
     if 400 <= status < 500 and status not in _RETRIED:
         headers["x-should-retry"] = "false"
     return Reply(error_body(status, message, code), status, headers)

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from tapedeck.core.errors import InvalidError, LimitError
 
-__all__ = ["BODY_S", "JSON_LIMIT", "SDP_LIMIT", "Reply", "read_body", "read_json", "read_text"]
+__all__ = ["BODY_S", "JSON_LIMIT", "SDP_LIMIT", "Reply", "parse_json", "read_body", "read_json", "read_text"]
 
 JSON_LIMIT = 1 << 20
 """Largest JSON body in bytes."""
@@ -68,7 +68,11 @@ async def read_text(request: Request, limit: int) -> str:
 
 async def read_json(request: Request) -> Any:
     """The body as JSON; InvalidError without field problems when it is none that we take, LimitError."""
-    text = await read_text(request, JSON_LIMIT)
+    return parse_json(await read_text(request, JSON_LIMIT))
+
+
+def parse_json(text: str) -> Any:
+    """Text as JSON; InvalidError when it is none that we take."""
     try:
         value = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except RecursionError as exc:

@@ -15,8 +15,11 @@ from pydantic import TypeAdapter
 from starlette.routing import BaseRoute
 
 from tapedeck import __version__
+from tapedeck.api.chapters import ROOMS_FACE
 from tapedeck.api.describe import Operation, Param, Raw, Who, operation_of
 from tapedeck.shapes.answers import ErrorAnswer, Paging
+from tapedeck.shapes.library import Meta, RoomError
+from tapedeck.shapes.rooms import error_body
 from tapedeck.shapes.sample import sample_of
 
 __all__ = ["build", "undescribed"]
@@ -25,14 +28,16 @@ Json = dict[str, Any]
 _PART = re.compile(r"\{(\w+)(?::\w+)?\}")
 _REF = "#/components/schemas/"
 
+_A_UUID = "2f0a2d5e-8a3b-4b0e-8f57-6d1b0c9b7e01"
 _IDS = {
     "account_id": ("The account.", {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, "acme"),
     "app_id": ("The app.", {"type": "string", "minLength": 1, "maxLength": 64}, "campus"),
     "session_id": ("The session.", {"type": "string", "minLength": 1, "maxLength": 64}, None),
+    "room_id": ("The room, `room_…` or bare.", {"type": "string", "minLength": 1}, "room_" + _A_UUID),
+    "rec_id": ("The recording, `rec_…` or bare.", {"type": "string", "minLength": 1}, "rec_" + _A_UUID),
     "key": ("The file, as its link names it.", {"type": "string", "minLength": 1}, "recordings/film.mp4"),
 }
 _UUID = {"type": "string", "format": "uuid"}
-_A_UUID = "2f0a2d5e-8a3b-4b0e-8f57-6d1b0c9b7e01"
 
 _WORDS = {
     400: "The request cannot be read, or a field of it is wrong.",
@@ -57,7 +62,8 @@ _FINAL = {
 }
 _INTRODUCTION = (
     "Records WebRTC meetings on your own machines. The faces below `/client/v4` and `/v2` are those of Cloudflare"
-    " RealtimeKit, so that its official SDK works unchanged; those below `/v1` and `/rtc` are Tapedeck's own.\n\n"
+    " RealtimeKit, so that its official SDK works unchanged; those below `/v1` and `/rtc` are Tapedeck's own;"
+    " `/api/v1` is a tenant's library of recordings.\n\n"
     "Unknown fields of a request are ignored. A documented field that this server does not have is refused by its name."
 )
 
@@ -102,6 +108,18 @@ def build(routes: Sequence[BaseRoute]) -> Json:
                     "scheme": "bearer",
                     "description": "Of a backend: `tapedeck token create`.",
                 },
+                "tenant_key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-API-Key",
+                    "description": "Of a tenant: `tapedeck key create`.",
+                },
+                "tenant_token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "Stands for a tenant's key: `POST /api/v1/token`.",
+                },
                 "participant_token": {
                     "type": "http",
                     "scheme": "bearer",
@@ -120,6 +138,7 @@ def _api(routes: Sequence[BaseRoute]) -> Iterator[APIRoute]:
 def _schemas(operations: Sequence[Operation]) -> tuple[dict[Any, Json], dict[str, Json]]:
     """A schema for each type that is read or answered, and the named parts they refer to."""
     answers = {t for op in operations for t in (op.data, op.items, op.plain) if t is not None} | {ErrorAnswer, Paging}
+    answers |= {RoomError, Meta}
     bodies = {op.body for op in operations if op.body is not None and not isinstance(op.body, Raw)}
     schemas: dict[Any, Json] = {}
     parts: dict[str, Json] = {}
@@ -173,13 +192,13 @@ def _operation(
     if isinstance(op.body, Raw):
         made["requestBody"] = {"required": True, "content": _raw_content(op.body)}
     elif op.body is not None:
-        made["requestBody"] = {"required": True, "content": _json(schemas[op.body], parts)}
+        made["requestBody"] = {"required": not op.optional_body, "content": _json(schemas[op.body], parts)}
     for status, raw in (op.raw or {op.status: None}).items():
         made["responses"][str(status)] = _success(status, raw, op, schemas, parts)
     for status, words in op.same.items():
         made["responses"][str(status)] = _success(status, None, op, schemas, parts) | {"description": words}
     for status, words in sorted((_fails(path, op) | dict(op.fails)).items()):
-        made["responses"][str(status)] = _failure(status, words, schemas, parts)
+        made["responses"][str(status)] = _failure(status, words, op, schemas)
     return made
 
 
@@ -193,6 +212,8 @@ def _security(who: Who) -> list[Json]:
         return []
     token: Json = {"api_token": []}
     person: Json = {"participant_token": []}
+    if who is Who.TENANT:
+        return [{"tenant_key": []}, {"tenant_token": []}]
     return {Who.PERSON: [person], Who.ANYONE: [token, person]}.get(who, [token])
 
 
@@ -226,6 +247,12 @@ def _success(
         return {"description": raw.about, "content": _raw_content(raw)} | ({"headers": headers} if headers else {})
     if op.plain is not None:
         return {"description": "Done.", "content": _json(schemas[op.plain], parts)}
+    if op.tag.face == ROOMS_FACE:
+        inside: Json = {"data": schemas[op.data] if op.data is not None else {}}
+        if op.items is not None:
+            inside = {"data": {"type": "array", "items": schemas[op.items]}, "meta": schemas[Meta]}
+        wrapped = {"type": "object", "properties": inside, "required": list(inside), "additionalProperties": False}
+        return {"description": "Done.", "content": _json(wrapped, parts)}
     yes = {"type": "boolean", "const": True}
     properties: Json = {"success": yes, "data": schemas[op.data] if op.data is not None else {}}
     if op.items is not None:
@@ -255,7 +282,11 @@ def _fails(path: str, op: Operation) -> dict[int, str]:
     return {status: _WORDS[status] for status in found}
 
 
-def _failure(status: int, words: str, schemas: Mapping[Any, Json], parts: Mapping[str, Json]) -> Json:
+def _failure(status: int, words: str, op: Operation, schemas: Mapping[Any, Json]) -> Json:
+    if op.tag.face == ROOMS_FACE:
+        said = error_body(status, words.rstrip("."))
+        answer: Json = {"application/json": {"schema": schemas[RoomError], "example": said}}
+        return {"description": words, "content": answer} | ({"headers": _RETRY} if status in (429, 503) else {})
     headers = _RETRY if status in (429, 503) else _FINAL if status < 500 and status != 408 else {}
     error = {
         "success": False,

@@ -8,16 +8,19 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 
 from tapedeck import wiring
-from tapedeck.core.access import Token, TokenScope
+from tapedeck.core.access import TENANT_SCOPES, Token, TokenScope
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.times import format_time, parse_time
 
 __all__ = [
     "create_account",
     "create_app",
+    "create_key",
+    "create_tenant",
     "create_token",
     "list_accounts",
     "list_apps",
+    "list_keys",
     "list_tokens",
     "parse_expiry",
     "revoke_token",
@@ -109,6 +112,45 @@ async def revoke_token(settings: wiring.Settings, token_id: str, console: Consol
     async with wiring.open_access(settings) as access:
         await access.revoke_token(token_id)
         _say(console, "revoked", token_id)
+
+
+async def create_tenant(
+    settings: wiring.Settings, name: str, account_id: str | None, app_id: str | None, console: Console
+) -> None:
+    """Make a tenant of the rooms API, which is an app with a key, and print the key: it is shown once."""
+    async with wiring.open_access(settings) as access:
+        account = account_id or (await access.bootstrap_ids(settings.account_id, settings.app_id))[0]
+        app = await access.create_app(account, name, app_id)
+        text, token = await access.issue_token(account, app.id, name, TokenScope.ROOMS_ADMIN)
+        _say(console, "tenant", app.id)
+        _say(console, "key", text)
+        _say(console, "id", token.id)
+
+
+async def create_key(
+    settings: wiring.Settings, tenant: str, name: str, admin: bool, expires: str | None, console: Console
+) -> None:
+    """Make another key of a tenant and print it: it is shown once."""
+    expires_at = None if expires is None else parse_expiry(expires, datetime.now(UTC))
+    scope = TokenScope.ROOMS_ADMIN if admin else TokenScope.ROOMS
+    async with wiring.open_access(settings) as access:
+        account = next((app.account_id for app in await access.every_app() if app.id == tenant), None)
+        if account is None:
+            raise InvalidError(f"There is no tenant {tenant}")
+        text, token = await access.issue_token(account, tenant, name, scope, expires_at)
+        _say(console, "tenant", tenant)
+        _say(console, "key", text)
+        _say(console, "id", token.id)
+
+
+async def list_keys(settings: wiring.Settings, tenant: str | None, console: Console) -> None:
+    """What is known of each tenant's key, without its text."""
+    now = datetime.now(UTC)
+    async with wiring.open_access(settings) as access:
+        for token in await access.list_tokens():
+            if token.scope in TENANT_SCOPES and tenant in (None, token.app_id):
+                line = f"{token.id}  {token.app_id}  {token.scope}  {_life(token, now)}  {token.name}"
+                console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _life(token: Token, now: datetime) -> str:

@@ -27,6 +27,10 @@ app = typer.Typer(
 token_app = typer.Typer(help="API tokens of backends: make, list, revoke.", no_args_is_help=True)
 account_app = typer.Typer(help="Accounts, which have apps.", no_args_is_help=True)
 app_app = typer.Typer(help="Apps, which have meetings.", no_args_is_help=True)
+tenant_app = typer.Typer(help="Tenants of the rooms API.", no_args_is_help=True)
+key_app = typer.Typer(help="Keys of tenants for the rooms API: make, list, revoke.", no_args_is_help=True)
+app.add_typer(tenant_app, name="tenant")
+app.add_typer(key_app, name="key")
 app.add_typer(token_app, name="token")
 app.add_typer(account_app, name="account")
 app.add_typer(app_app, name="app")
@@ -89,6 +93,47 @@ def token_revoke(
 ) -> None:
     """Make a token void at once, on a running server too."""
     asyncio.run(accounts.revoke_token(wiring.load_settings(data_dir=data_dir), token_id, Console()))
+
+
+@tenant_app.command("create")
+def tenant_create(
+    name: Annotated[str, typer.Argument(help="What people call it.")],
+    data_dir: _DataDir = None,
+    account: _Account = None,
+    app_id: Annotated[str | None, typer.Option("--id", help="Its id, an app's; default a random one.")] = None,
+) -> None:
+    """Make a tenant with a key of an administrator, and print the key: it is shown once."""
+    asyncio.run(accounts.create_tenant(wiring.load_settings(data_dir=data_dir), name, account, app_id, Console()))
+
+
+@key_app.command("create")
+def key_create(
+    tenant: Annotated[str, typer.Argument(help="The tenant: the id of its app.")],
+    data_dir: _DataDir = None,
+    name: Annotated[str, typer.Option(help="What the key is for; the audit trail names it.")] = "key",
+    admin: Annotated[bool, typer.Option("--admin", help="It also sees what was deleted.")] = False,
+    expires: Annotated[str | None, typer.Option(help="A span such as 12h or 30d, or an ISO 8601 time.")] = None,
+) -> None:
+    """Make a key of a tenant and print it: it is shown once."""
+    settings = wiring.load_settings(data_dir=data_dir)
+    asyncio.run(accounts.create_key(settings, tenant, name, admin, expires, Console()))
+
+
+@key_app.command("list")
+def key_list(
+    data_dir: _DataDir = None,
+    tenant: Annotated[str | None, typer.Option(help="Only of this tenant.")] = None,
+) -> None:
+    """List keys, without their texts."""
+    asyncio.run(accounts.list_keys(wiring.load_settings(data_dir=data_dir), tenant, Console()))
+
+
+@key_app.command("revoke")
+def key_revoke(
+    key_id: Annotated[str, typer.Argument(help="Its id, as `key list` prints it.")], data_dir: _DataDir = None
+) -> None:
+    """Make a key void at once, on a running server too."""
+    asyncio.run(accounts.revoke_token(wiring.load_settings(data_dir=data_dir), key_id, Console()))
 
 
 @account_app.command("create")

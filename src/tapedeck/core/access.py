@@ -9,7 +9,7 @@ from enum import StrEnum
 from tapedeck.core.meeting import App, Participant, Preset
 from tapedeck.core.recording import Caller, CallerKind
 
-__all__ = ["AppPrincipal", "ParticipantPrincipal", "Principal", "Token", "TokenOrigin", "TokenScope"]
+__all__ = ["TENANT_SCOPES", "AppPrincipal", "ParticipantPrincipal", "Principal", "Token", "TokenOrigin", "TokenScope"]
 
 
 class TokenScope(StrEnum):
@@ -19,6 +19,14 @@ class TokenScope(StrEnum):
     "Everything."
     REALTIME = "realtime"
     "All of the RealtimeKit face; under `/v1` only reading."
+    ROOMS = "rooms"
+    "A tenant's key: all of the rooms API of one app, and nothing else."
+    ROOMS_ADMIN = "rooms_admin"
+    "A tenant's key that also sees what was deleted."
+
+
+TENANT_SCOPES = frozenset({TokenScope.ROOMS, TokenScope.ROOMS_ADMIN})
+"""Good on the rooms API alone, where no other token is."""
 
 
 class TokenOrigin(StrEnum):

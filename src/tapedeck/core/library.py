@@ -1,15 +1,21 @@
-"""What a tenant's library says of a recording: one word of state, made of the recording's own and of its archive.
+"""What a tenant's library says of a recording: one word of state, names that people understand, and what is kept of it.
 
 The words are those of the rooms API (spec I1); nothing else of that API is known here.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from tapedeck.core.recording import RecordingState
+from tapedeck.core.meeting import Meeting
+from tapedeck.core.recording import FilmFile, Recording, RecordingState
 
-__all__ = ["LibraryStatus", "status_of"]
+__all__ = ["LibraryEntry", "LibraryItem", "LibraryStatus", "Span", "main_file", "shown_name", "status_of"]
 
 _S = RecordingState
 
@@ -41,3 +47,67 @@ def status_of(state: RecordingState, archived: bool = False) -> LibraryStatus:
     """The word for a state; a finished recording that was moved to the archive is `archived`."""
     status = _STATUS[state]
     return LibraryStatus.ARCHIVED if archived and status is LibraryStatus.READY else status
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which rows of a list: so many, after so many."""
+
+    limit: int = 20
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryEntry:
+    """What a library knows of a recording beside the recording itself."""
+
+    recording_id: str
+    app_id: str
+    meeting_id: str
+    provider: str
+    "`local`, or who else records: `cloudflare`."
+    remote_id: str | None
+    imported_at: datetime | None
+    "Since when the library keeps it: rooms API and `sync`. Files of others are freed when their links end."
+    status: LibraryStatus
+    title: str
+    "Name of the room when it began."
+    archived_at: datetime | None
+    archive_state: str | None
+    archive_note: Mapping[str, Any] | None
+    deleted_at: datetime | None
+    purge_at: datetime | None
+    purged_at: datetime | None
+    hold: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryItem:
+    """A recording of a library, whole."""
+
+    entry: LibraryEntry
+    recording: Recording
+    meeting: Meeting
+
+
+def main_file(recording: Recording) -> FilmFile | None:
+    """The file that is meant when one is: the film, else the sound, else the first track."""
+    by_kind = {file.kind: file for file in reversed(recording.files)}
+    return by_kind.get("video") or by_kind.get("audio") or by_kind.get("track")
+
+
+_STRANGE = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|]+")
+_LONGEST = 100
+
+
+def shown_name(item: LibraryItem, file: FilmFile) -> str:
+    """What a download is called: `Physics 2026-03-02 09.15 UTC.mp4`. Tracks keep the names that tell people apart."""
+    if file.kind == "track":
+        return file.name
+    title = " ".join(_STRANGE.sub(" ", item.entry.title).split())[:_LONGEST].strip(" .") or "Recording"
+    at = item.recording.started_at or item.recording.invoked_at
+    _, _, extension = file.name.rpartition(".")
+    kind = "" if file.kind == "video" else f" {file.kind}"
+    return f"{title} {at:%Y-%m-%d %H.%M} UTC{kind}.{extension}"

@@ -26,6 +26,7 @@ __all__ = [
     "find_account",
     "find_app",
     "find_token",
+    "find_token_by_id",
     "first_account",
     "first_app",
     "list_accounts",
@@ -172,6 +173,12 @@ async def find_token(
     token: TokenRow = row[0]
     app: AppRow | None = row[1]  # an outer join: there may be none
     return _token(token), token.digest, None if app is None else to_app(app)
+
+
+async def find_token_by_id(session: AsyncSession, token_id: str) -> Token | None:
+    """A token by its id, as it is now."""
+    row = await session.get(TokenRow, token_id)
+    return None if row is None else _token(row)
 
 
 async def list_tokens(session: AsyncSession, account_id: str | None = None) -> Sequence[Token]:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.recording import Recording
 from tapedeck.core.times import from_ms, to_ms
-from tapedeck.db.models import CursorRow, RecordingRow
+from tapedeck.db.models import CursorRow, LibraryRow, RecordingRow
 from tapedeck.db.recordings import find_recording
 
 __all__ = ["cursor", "ended_at", "move_cursor", "next_end"]
@@ -39,7 +39,9 @@ async def next_end(session: AsyncSession, after: datetime, until: datetime) -> d
 
 
 async def ended_at(session: AsyncSession, end: datetime) -> Sequence[Recording]:
-    """All recordings whose links ended at one moment."""
-    ids = (await session.execute(select(RecordingRow.id).where(RecordingRow.expires_at == end))).scalars().all()
+    """All recordings whose links ended at one moment, but for those that a library keeps."""
+    rows = select(RecordingRow.id).join(LibraryRow, LibraryRow.recording_id == RecordingRow.id)
+    rows = rows.where(RecordingRow.expires_at == end, LibraryRow.imported_at.is_(None))
+    ids = (await session.execute(rows)).scalars().all()
     found = [await find_recording(session, recording_id) for recording_id in ids]
     return [recording for recording in found if recording is not None]

@@ -32,6 +32,7 @@ from tapedeck.db.models import MeetingRow, OutboxRow, RecordingCountRow, Recordi
 from tapedeck.db.rooms import MEETING_COLUMNS, to_meeting
 
 __all__ = [
+    "COLUMNS",
     "WITH_MEETING",
     "OutboxEntry",
     "add_caution",

@@ -33,6 +33,7 @@ __all__ = [
     "list_meetings",
     "list_participants",
     "list_presets",
+    "people_of",
     "people_with_preset",
     "save_config",
     "save_meeting",
@@ -287,16 +288,24 @@ async def find_invited(session: AsyncSession, participant_id: str) -> tuple[Part
 
 async def list_participants(session: AsyncSession, meeting_id: str, page: Page) -> Listing[Participant]:
     """Participants of a meeting, oldest first."""
+    people, total = await people_of(session, meeting_id, page.size, page.offset)
+    return Listing(people, total, page)
+
+
+async def people_of(
+    session: AsyncSession, meeting_id: str, limit: int, offset: int
+) -> tuple[Sequence[Participant], int]:
+    """So many participants of a meeting, oldest first, after so many; and how many there are."""
     total = await count(session, select(ParticipantRow).where(ParticipantRow.meeting_id == meeting_id))
     ordered = (
         select(ParticipantRow, PresetRow.name)
         .join(PresetRow, PresetRow.id == ParticipantRow.preset_id)
         .where(ParticipantRow.meeting_id == meeting_id)
         .order_by(ParticipantRow.created_at, ParticipantRow.id)
-        .limit(page.size)
-        .offset(page.offset)
+        .limit(limit)
+        .offset(offset)
     )
-    return Listing([_participant(row[0], row[1]) for row in await session.execute(ordered)], total, page)
+    return [_participant(row[0], row[1]) for row in await session.execute(ordered)], total
 
 
 async def delete_participant(session: AsyncSession, participant_id: str) -> None:

@@ -1,7 +1,9 @@
 """Accounts, apps and everything that proves who is asking. Owns the texts of tokens: no other module sees one.
 
 API tokens are random and kept as a SHA-256 digest. Participant tokens are JSON Web Tokens signed by this server
-(HS256); they carry the version of the participant's tokens, which an edit or a deletion makes void.
+(HS256); they carry the version of the participant's tokens, which an edit or a deletion makes void. A tenant's key is
+an API token for the rooms API of one app; a tenant's token is a short-lived JSON Web Token made with a key, void when
+the key is.
 """
 
 from __future__ import annotations
@@ -17,14 +19,22 @@ from uuid import uuid4
 
 import jwt
 
-from tapedeck.core.access import AppPrincipal, ParticipantPrincipal, Principal, Token, TokenOrigin, TokenScope
+from tapedeck.core.access import (
+    TENANT_SCOPES,
+    AppPrincipal,
+    ParticipantPrincipal,
+    Principal,
+    Token,
+    TokenOrigin,
+    TokenScope,
+)
 from tapedeck.core.errors import ConflictError, DeniedError, InvalidError, NotFoundError, UnauthenticatedError
 from tapedeck.core.ids import is_account_id, is_app_id
 from tapedeck.core.meeting import App, Participant, Preset
 from tapedeck.core.paging import Listing, Page
 from tapedeck.core.presets import DEFAULT_PRESETS
 from tapedeck.core.signing import derive_key
-from tapedeck.core.times import to_ms, whole_ms
+from tapedeck.core.times import from_ms, to_ms, whole_ms
 from tapedeck.db import access as tables
 from tapedeck.db import rooms
 from tapedeck.db.engine import Database, DbSession
@@ -56,6 +66,7 @@ class AccessService:
         self._db = db
         self._clock = clock
         self._jwt_key = derive_key(secret, "participant-token")
+        self._tenant_key = derive_key(secret, "tenant-token")
         self._token_ttl = token_ttl
         self._known: dict[tuple[str, str | None], tuple[int, Token, App | None]] = {}
         "API tokens by digest and app, each with the version of the database it was read from."
@@ -95,6 +106,8 @@ class AccessService:
         token, app = await self._api_token(_digest(bearer), app_id)
         if token is None or not token.is_valid(self._clock.now()):
             raise UnauthenticatedError(_UNKNOWN)
+        if token.scope in TENANT_SCOPES:
+            raise DeniedError("Forbidden: a tenant's key is good on the rooms API alone")
         return AppPrincipal(token), app
 
     async def _api_token(self, digest: str, app_id: str | None) -> tuple[Token | None, App | None]:
@@ -118,6 +131,44 @@ class AccessService:
         if not isinstance(principal, AppPrincipal) or principal.token.account_id != account_id:
             raise DeniedError("Forbidden: the token is not valid for this account")
 
+    # Tenants of the rooms API
+
+    async def enter_tenant(self, key: str | None, bearer: str | None) -> tuple[AppPrincipal, App]:
+        """Whose key this is, or whose token, and the app that is the tenant; a key goes before a token.
+
+        UnauthenticatedError without one that is good; DeniedError for a token of another API.
+        """
+        token, app = None, None
+        if key:
+            digest = _digest(key)
+            token, _ = await self._api_token(digest, None)
+            if token is not None and token.app_id is not None:
+                token, app = await self._api_token(digest, token.app_id)
+        elif bearer:
+            token, app = await self._tenant_of(bearer)
+        else:
+            raise UnauthenticatedError("Authentication is required: send X-API-Key, or Authorization: Bearer <token>")
+        if token is None or not token.is_valid(self._clock.now()):
+            raise UnauthenticatedError("The key is unknown, revoked or expired")
+        if token.scope not in TENANT_SCOPES or app is None:
+            raise DeniedError("The rooms API needs a tenant's key")
+        return AppPrincipal(token), app
+
+    def tenant_token(self, token: Token, ttl_s: int) -> tuple[str, datetime]:
+        """A token that stands for a tenant's key for so many seconds, and when it ends."""
+        now = to_ms(self._clock.now()) // 1000
+        claims = {"tenant": token.app_id, "key": token.id, "iat": now, "exp": now + ttl_s}
+        return jwt.encode(claims, self._tenant_key, algorithm="HS256"), from_ms((now + ttl_s) * 1000)
+
+    async def _tenant_of(self, text: str) -> tuple[Token | None, App | None]:
+        claims = self._read_claims(text, self._tenant_key, ["tenant", "key", "iat", "exp"])
+        if claims is None:
+            return None, None
+        async with self._db.read() as session:
+            token = await tables.find_token_by_id(session, str(claims["key"]))
+            app = None if token is None or token.app_id is None else await tables.find_app(session, token.app_id)
+        return (token, app) if app is not None and app.id == claims["tenant"] else (None, None)
+
     # Participant tokens
 
     def participant_token(self, app: App, participant: Participant) -> str:
@@ -137,10 +188,13 @@ class AccessService:
     def _claims(self, text: str) -> dict[str, Any] | None:
         """Claims of a participant token of ours; None if it is none, UnauthenticatedError if it has expired."""
         wanted = ["orgId", "meetingId", "participantId", "presetId", "iat", "exp", "ver"]
+        return self._read_claims(text, self._jwt_key, wanted)
+
+    def _read_claims(self, text: str, key: bytes, wanted: list[str]) -> dict[str, Any] | None:
         # Times are compared with our clock below, not with the library's.
         options: Any = {"require": wanted, "verify_exp": False, "verify_iat": False, "verify_nbf": False}
         try:
-            claims: dict[str, Any] = jwt.decode(text, self._jwt_key, algorithms=["HS256"], options=options)
+            claims: dict[str, Any] = jwt.decode(text, key, algorithms=["HS256"], options=options)
         except jwt.PyJWTError:
             return None
         if not isinstance(claims["exp"], int) or claims["exp"] * 1000 <= to_ms(self._clock.now()):
@@ -169,7 +223,9 @@ class AccessService:
         expires_at: datetime | None = None,
     ) -> tuple[str, Token]:
         """Make a token; its text is returned here and never again. NotFoundError for an unknown account or app."""
-        text = f"tdk_{secrets.token_urlsafe(32)}"
+        if (scope in TENANT_SCOPES) and app_id is None:
+            raise InvalidError("A tenant's key is for one app: name it")
+        text = f"{'tdr' if scope in TENANT_SCOPES else 'tdk'}_{secrets.token_urlsafe(32)}"
         async with self._db.write() as session:
             if await tables.find_account(session, account_id) is None:
                 raise NotFoundError(f"Account not found: {account_id}")

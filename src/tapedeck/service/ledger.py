@@ -47,10 +47,13 @@ class Ledger:
         for reader in tuple(self._readers):
             reader()
 
-    async def open(self, session: DbSession, recording: Recording) -> RecordingChanged:
-        """Store a new recording in a transaction of the caller's, who calls `publish` after its commit."""
+    async def open(self, session: DbSession, recording: Recording, imported: bool = False) -> RecordingChanged:
+        """Store a new recording in a transaction of the caller's, who calls `publish` after its commit.
+
+        `imported`: the library keeps it from the start.
+        """
         change = RecordingChanged(recording.id, recording.version, None, recording.state, recording.invoked_at)
-        await table.add_recording(session, recording, change)
+        await table.add_recording(session, recording, change, imported)
         return change
 
     async def apply(self, recording_id: str, command: Command, now: datetime | None = None) -> Recording:

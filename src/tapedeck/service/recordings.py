@@ -115,9 +115,11 @@ class RecordingService:
         meeting_id: str,
         config: Mapping[str, Any],
         allow_multiple: bool = False,
+        imported: bool = False,
     ) -> RecordingView:
         """Start a composite recording; answered as it was accepted, before any media.
 
+        `imported`: the library keeps it from the start (`core/library.py`).
         `config` has the validated options of the request. NotFoundError for the meeting, InvalidError when it is
         INACTIVE or the files would go nowhere, ConflictError when one is running and this one does not allow for it,
         DeniedError for a participant of another meeting or without the permission, UnavailableError while draining.
@@ -127,7 +129,8 @@ class RecordingService:
             meeting = await self._recordable(session, app, meeting_id)
             if not allow_multiple and await self._running(session, meeting):
                 raise ConflictError(f"Meeting {meeting_id} already has an active recording")
-            recording, change = await self._open(session, meeting, config, StartCause.REQUEST, principal.caller(app))
+            caller = principal.caller(app)
+            recording, change = await self._open(session, meeting, config, StartCause.REQUEST, caller, imported)
         self._ledger.publish(recording, change)
         await self.dispatch(recording)
         return await self._view(recording, meeting)
@@ -306,6 +309,7 @@ class RecordingService:
         config: Mapping[str, Any],
         cause: StartCause,
         caller: Caller | None,
+        imported: bool = False,
     ) -> tuple[Recording, RecordingChanged]:
         now = whole_ms(self._clock.now())
         app = await access.find_app(session, meeting.app_id)
@@ -323,7 +327,7 @@ class RecordingService:
             started_by=caller,
         )
         places = self._vault.places(recording, *levels)
-        change = await self._ledger.open(session, recording)
+        change = await self._ledger.open(session, recording, imported)
         for place in places:
             await destinations.add_destination(session, place)
         return recording, change

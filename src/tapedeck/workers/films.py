@@ -94,6 +94,14 @@ class FilmWorker:
             if left.recording.state is RecordingState.DONE:
                 self._uploads.deliver(left.recording, left.recording.files)
 
+    def again(self, recording: Recording) -> None:
+        """Go on with a film that somebody misses, unless that is being done: render it, or deliver what is rendered."""
+        self._made_again.discard(recording.id)  # what was lost once may be made once more
+        if recording.state is RecordingState.RENDERING:
+            self._render(recording, live=False)
+        elif recording.state is RecordingState.UPLOADING and not self._uploads.is_needed(recording.id):
+            self._uploads.deliver(recording, recording.files)
+
     async def aclose(self, timeout_s: float) -> None:
         """Let what is being made and delivered finish for `timeout_s`; the rest is done after the next start."""
         deadline = asyncio.get_running_loop().time() + timeout_s
