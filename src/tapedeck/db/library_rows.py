@@ -29,6 +29,7 @@ class LibraryRow(Base):
         Index("ix_library_status", "app_id", "status", "created_at", "recording_id", "deleted_at"),
         Index("ix_library_archiving", "archive_state"),
         Index("ix_library_purge", "purge_at"),
+        Index("ix_library_deleted", "app_id", "deleted_at"),
     )
 
     recording_id: Mapped[str] = mapped_column(_Id, ForeignKey("recordings.id"), primary_key=True)
@@ -47,6 +48,8 @@ class LibraryRow(Base):
     purge_at: Mapped[datetime | None]
     purged_at: Mapped[datetime | None]
     hold: Mapped[bool]
+    kept_since: Mapped[datetime | None]
+    "The last undelete: ages are counted from then."
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

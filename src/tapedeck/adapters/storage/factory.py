@@ -6,10 +6,10 @@ import asyncio
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from tapedeck.adapters.egress import Guard
@@ -22,7 +22,7 @@ from tapedeck.core.errors import DestinationError
 from tapedeck.core.parts import PartRule
 from tapedeck.ports.storage import MultipartStore, ObjectInfo, ObjectStore, Part, Unfinished
 
-__all__ = ["PrefixedStore", "Store", "Stores", "make_store"]
+__all__ = ["PrefixedStore", "Store", "Stores", "make_s3", "make_store"]
 
 _KEPT = 64
 _R2 = ".r2.cloudflarestorage.com"
@@ -67,7 +67,7 @@ def make_store(storage: Mapping[str, Any], guard: Guard) -> Store:
     """The adapter of a storage as of `core.destination`, with its secrets. DestinationError."""
     match storage["type"]:
         case "aws" | "digitalocean" | "cloudflare":
-            return _s3(storage, guard)
+            return make_s3(storage, guard)
         case "azure":
             return AzureStore(container=storage["bucket"], connection_string=storage["access_key"], guard=guard)
         case "gcs":
@@ -87,7 +87,11 @@ def make_store(storage: Mapping[str, Any], guard: Guard) -> Store:
             raise DestinationError("This server cannot reach such a storage.")
 
 
-def _s3(storage: Mapping[str, Any], guard: Guard) -> S3Store:
+S = TypeVar("S", bound=S3Store)
+
+
+def make_s3(storage: Mapping[str, Any], guard: Guard, make: Callable[..., S] = S3Store) -> S:  # type: ignore[assignment]
+    """The adapter of an S3 storage, or one made of it."""
     bucket, region, endpoint = storage["bucket"], storage.get("region") or "", storage.get("endpoint")
     by_host = False
     match storage["type"]:
@@ -102,7 +106,7 @@ def _s3(storage: Mapping[str, Any], guard: Guard) -> S3Store:
                 endpoint = f"https://s3.{region}.{home}"
                 by_host = "." not in bucket and bucket == bucket.lower()  # else no certificate has the name
     host = urlsplit(endpoint).hostname or ""
-    return S3Store(
+    return make(
         bucket=bucket,
         access_key=storage["access_key"],
         secret=storage["secret"],

@@ -1,0 +1,70 @@
+"""What the clock does to libraries: moves that were left, restores that are waited for, retention, purges.
+
+Owns no rule; each round is told its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from tapedeck.core.recording import Recording
+from tapedeck.ports.clock import Clock
+from tapedeck.service.archive import ArchiveService
+from tapedeck.service.retention import RetentionService
+
+__all__ = ["LibraryKeeper", "LocalFiles"]
+
+log = structlog.get_logger(__name__)
+
+_EVERY_S = 60.0
+
+
+class LibraryKeeper:
+    """One round a minute."""
+
+    def __init__(self, archives: ArchiveService, retention: RetentionService, clock: Clock) -> None:
+        self._archives = archives
+        self._retention = retention
+        self._clock = clock
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await self.round(self._clock.now())
+            await asyncio.sleep(_EVERY_S)
+
+    async def round(self, now: datetime) -> None:
+        """Everything that is due at `now`; a fault in one part does not stop the others."""
+        for part in (self._archives.resume(), self._archives.poll(now), self._retention.run(now)):
+            try:
+                await part
+            except Exception:
+                log.exception("library.failed")
+
+
+class LocalFiles:
+    """Deletes what this machine has of a recording that is purged: `service.retention.FreeLocal`."""
+
+    def __init__(self, films_dir: Path, captures_dir: Path) -> None:
+        self._films_dir = films_dir
+        self._captures_dir = captures_dir
+
+    async def __call__(self, recording: Recording, log_too: bool) -> None:
+        """OSError when something does not go."""
+        paths = [self._films_dir / recording.id]
+        if log_too and recording.session_id is not None:
+            paths.append(self._captures_dir / recording.session_id)
+        for path in paths:
+            await asyncio.to_thread(_remove, path)
+
+
+def _remove(path: Path) -> None:
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
