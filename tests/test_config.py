@@ -41,6 +41,9 @@ def test_environment_wins_over_file_and_command_line_over_both(monkeypatch: pyte
         ("PUBLIC_URL", "ftp://example.org"),
         ("BUCKET_URL", "s3://bucket"),
         ("RENDER_MODE", "never"),
+        ("ARCHIVE_BUCKET_URL", "s3://cold"),
+        ("ARCHIVE_BUCKET_URL", "file:///cold"),
+        ("ARCHIVE_STORAGE_CLASS", "STANDARD"),
     ],
 )
 def test_a_bad_setting_is_named_and_its_value_is_not_repeated(

@@ -23,6 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from tapedeck.core.archive import StorageClass
 from tapedeck.core.bucketurl import bucket_storage
 from tapedeck.core.errors import InvalidError
 from tapedeck.shapes.configs import AppRecordingConfig, recording_defaults
@@ -65,6 +66,15 @@ class Settings(BaseSettings):
     "As BUCKET_ACCESS_KEY."
     fallback_secret: SecretStr | None = None
     "As BUCKET_SECRET."
+
+    archive_bucket_url: str = ""
+    "Where archived recordings go: `s3://`; default nowhere."
+    archive_access_key: SecretStr | None = None
+    "As BUCKET_ACCESS_KEY."
+    archive_secret: SecretStr | None = None
+    "As BUCKET_SECRET."
+    archive_storage_class: StorageClass = StorageClass.GLACIER
+    "What they are put into: GLACIER, DEEP_ARCHIVE or GLACIER_IR."
 
     api_token: SecretStr | None = None
     "Bootstrap admin token; generated and printed once when unset."
@@ -215,6 +225,12 @@ class Settings(BaseSettings):
             raise ValueError(f"FALLBACK_BUCKET_URL: {str(exc).replace('BUCKET_', 'FALLBACK_')}") from None
         if self.fallback_bucket_url and fallback is None:
             raise ValueError("FALLBACK_BUCKET_URL: give s3://bucket, gs://bucket or az://container")
+        try:
+            archive = self.archive_storage
+        except InvalidError as exc:
+            raise ValueError(f"ARCHIVE_BUCKET_URL: {str(exc).replace('BUCKET_', 'ARCHIVE_')}") from None
+        if self.archive_bucket_url and (archive is None or archive["type"] != "aws"):
+            raise ValueError("ARCHIVE_BUCKET_URL: give s3://bucket")
         return self
 
     @property
@@ -244,6 +260,11 @@ class Settings(BaseSettings):
     def fallback_storage(self) -> dict[str, Any] | None:
         """What FALLBACK_BUCKET_URL names, with its credentials; None without one. InvalidError."""
         return _storage(self.fallback_bucket_url, self.fallback_access_key, self.fallback_secret)
+
+    @property
+    def archive_storage(self) -> dict[str, Any] | None:
+        """What ARCHIVE_BUCKET_URL names, with its credentials; None without one. InvalidError."""
+        return _storage(self.archive_bucket_url, self.archive_access_key, self.archive_secret)
 
     @property
     def r2_endpoint(self) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from tapedeck.adapters.egress import Guard
+from tapedeck.adapters.storage.archive import S3Archive, make_archive
 from tapedeck.adapters.storage.factory import PrefixedStore, Store, Stores
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.adapters.storage.probe import probe
@@ -37,6 +38,10 @@ class Outlets:
             self.bucket = self._prefixed(storage)
         fallback = settings.fallback_storage
         self.fallback = None if fallback is None else self._prefixed(fallback)
+        cold = settings.archive_storage
+        self.archive: S3Archive | None = None
+        if cold is not None:
+            self.archive = make_archive(cold, settings.archive_storage_class, Guard(allow_private=True))
 
     async def open(self, destination: Destination, vault: Vault) -> Bucket:
         """The store of a destination. DestinationError, UnavailableError."""
@@ -54,6 +59,8 @@ class Outlets:
         """Close all connections."""
         await self._own.aclose()
         await self._theirs.aclose()
+        if self.archive is not None:
+            await self.archive.aclose()
 
     def _prefixed(self, storage: dict[str, Any]) -> PrefixedStore:
         store: Store = self._own.open(storage)

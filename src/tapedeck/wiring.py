@@ -36,6 +36,7 @@ from tapedeck.notify.outbox import Composer, sample
 from tapedeck.outlets import Outlets, probe_storage
 from tapedeck.service.access import AccessService, Bootstrap
 from tapedeck.service.analytics import AnalyticsService
+from tapedeck.service.archive import ArchiveService
 from tapedeck.service.attendance import AttendanceService
 from tapedeck.service.configs import ConfigService
 from tapedeck.service.deliveries import DeliveryService
@@ -49,6 +50,7 @@ from tapedeck.service.meetings import MeetingService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.renders import RenderService
+from tapedeck.service.retention import RetentionService
 from tapedeck.service.rooms import RoomService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.uploads import UploadService
@@ -57,6 +59,7 @@ from tapedeck.service.webhooks import WebhookService
 from tapedeck.sources.network import NetworkSettings
 from tapedeck.sources.webrtc import PeerSettings
 from tapedeck.sources.whip import WhipServer
+from tapedeck.workers.archive import LibraryKeeper, LocalFiles
 from tapedeck.workers.capture import CaptureHost
 from tapedeck.workers.deliver import DeliveryWorker
 from tapedeck.workers.expire import FileKeeper
@@ -274,6 +277,9 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         captures_dir=settings.captures_dir,
         renders_dir=settings.renders_dir,
     )
+    archives = ArchiveService(db, clock, store, outlets.archive)
+    free_local = LocalFiles(settings.films_dir, settings.captures_dir)
+    retention = RetentionService(db, clock, store, store, archives, free_local)
     keeper = LogKeeper(
         lifecycle=lifecycle,
         clock=clock,
@@ -326,8 +332,8 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         webhooks,
         poster,
         feed,
-        (again.run,),
-        (marks.aclose, fetcher.aclose, again.aclose, outlets.aclose),
+        (again.run, LibraryKeeper(archives, retention, clock).run),
+        (marks.aclose, fetcher.aclose, again.aclose, archives.aclose, outlets.aclose),
     )
 
 

@@ -14,7 +14,7 @@ from tapedeck.core.archive import ArchiveNote, ArchiveState
 from tapedeck.core.destination import DestinationKind
 from tapedeck.core.library import LibraryStatus
 from tapedeck.db.library_rows import LibraryRow
-from tapedeck.db.models import DeliveryRow, DestinationRow, OutboxRow, RecordingRow, UploadRow
+from tapedeck.db.models import DeliveryRow, DestinationRow, OutboxRow, RecordingRow, RerenderRow, UploadRow
 
 __all__ = [
     "Place",
@@ -145,7 +145,9 @@ async def scrub(session: AsyncSession, recording_id: str) -> None:
     said = (await session.execute(select(OutboxRow).where(OutboxRow.recording_id == recording_id))).scalars().all()
     for row in said:
         row.payload = {**row.payload, **nobody, **people, "failure": None}
-    await session.execute(delete(DeliveryRow).where(DeliveryRow.key == recording_id))
+    sent = (DeliveryRow.key == recording_id, DeliveryRow.finished_at.is_not(None))
+    await session.execute(delete(DeliveryRow).where(*sent))
+    await session.execute(delete(RerenderRow).where(RerenderRow.recording_id == recording_id))
     places = select(DestinationRow.id).where(DestinationRow.recording_id == recording_id)
     await session.execute(delete(UploadRow).where(UploadRow.destination_id.in_(places)))
     await session.execute(delete(DestinationRow).where(DestinationRow.recording_id == recording_id))

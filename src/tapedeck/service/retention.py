@@ -18,10 +18,11 @@ from tapedeck.core.library import Span
 from tapedeck.core.meeting import App
 from tapedeck.core.naming import object_key
 from tapedeck.core.recording import FINAL, Recording
+from tapedeck.core.rerender import RerenderState
 from tapedeck.core.retention import Due, Policy, RetentionStep, policy_of
 from tapedeck.core.times import format_time, whole_ms
 from tapedeck.db import archive as table
-from tapedeck.db import recordings
+from tapedeck.db import recordings, renders
 from tapedeck.db import retention as wishes
 from tapedeck.db.archive import Place
 from tapedeck.db.audit import SERVER, Deed, list_deeds, note
@@ -203,6 +204,8 @@ class RetentionService:
             assert recording is not None, "a row of the library has its recording"
             if recording.state not in FINAL or place.state is ArchiveState.ARCHIVING:
                 raise ConflictError("The recording is still being worked on.")
+            if any(render.state is RerenderState.WAITING for render in await renders.renders_of(session, recording_id)):
+                raise ConflictError("A film is being made of the recording.")
             now = self._now()
             place = replace(place, purged_at=now, purge_at=now, note=replace(place.note, actor=dict(actor)))
             await table.save_place(session, place, now)
@@ -214,10 +217,12 @@ class RetentionService:
         async with self._db.read() as session:
             recording = await recordings.find_recording(session, place.recording_id)
             assert recording is not None, "a row of the library has its recording"
+            again = await renders.renders_of(session, place.recording_id)
             session_id = recording.session_id
             last = session_id is not None and await table.session_is_purged(session, session_id)
         try:
             keys = {file.key for file in recording.files if file.key} | {file.hot_key for file in place.note.files}
+            keys |= {file.key for render in again for file in render.files if file.key}
             for key in sorted(keys):
                 await self._hot.delete(key)
             await self._archives.erase(place)
