@@ -28,6 +28,8 @@ class Wire:
         self.pause_s = 0.0
         "Before each 64 KiB to the server."
         self.connections = 0
+        self.carried = 0
+        "Bytes to the server."
 
     @property
     def url(self) -> str:
@@ -62,7 +64,7 @@ class Wire:
         try:
             far_reader, far = await asyncio.open_connection(*self._to)
             back = asyncio.create_task(self._copy(far_reader, writer))
-            await self._copy(reader, far, cut, self.pause_s)
+            await self._copy(reader, far, cut, self.pause_s, counts=True)
             await back
         except (ConnectionError, asyncio.CancelledError, EOFError):
             pass
@@ -76,7 +78,13 @@ class Wire:
                     end.transport.abort()
 
     async def _copy(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: int | None = None, pause_s: float = 0.0
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        cut: int | None = None,
+        pause_s: float = 0.0,
+        *,
+        counts: bool = False,
     ) -> None:
         loop = asyncio.get_running_loop()
         while data := await reader.read(_CHUNK):
@@ -89,6 +97,7 @@ class Wire:
                 cut -= len(data)
                 if cut <= 0:
                     raise ConnectionResetError
+            self.carried += len(data) if counts else 0
             writer.write(data)
             await writer.drain()
         with contextlib.suppress(OSError):

@@ -11,7 +11,7 @@ import asyncio
 import json
 import posixpath
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -29,6 +29,8 @@ __all__ = ["SftpStore"]
 
 _MIB = 1 << 20
 _CHUNK = 1 << 18
+_BLOCK, _AT_ONCE = 1 << 15, 16
+"""Of one write where the server does not say what it takes, and how many wait for their answer."""
 _CONNECT_S = 10.0
 _LOGIN_S = 20.0
 _PART = ".tapedeck-part"
@@ -64,6 +66,7 @@ class SftpStore:
         self._opening = asyncio.Lock()
         self._ssh: asyncssh.SSHClientConnection | None = None
         self._sftp: asyncssh.SFTPClient | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"SftpStore({self._host!r}, {self._port})"
@@ -123,7 +126,7 @@ class SftpStore:
             if directory := posixpath.dirname(key):
                 await sftp.makedirs(directory, exist_ok=True)
             for end in (_PART, _JOURNAL):
-                async with await sftp.open(_beside(key, token, end), "xb"):
+                async with self._opened(sftp, _beside(key, token, end), "xb"):
                     pass
         return token
 
@@ -132,11 +135,11 @@ class SftpStore:
         sftp = await self._open()
         part = Part(number, len(data), str(offset))
         with self._mapped(key):
-            async with await sftp.open(_beside(key, token, _PART), "r+b") as file:
-                await file.write(data, offset)
+            async with self._opened(sftp, _beside(key, token, _PART), "r+b") as file:
+                await _write(file, data, offset, min(sftp.limits.max_write_len or _BLOCK, _CHUNK))
                 await _sync(file)
             line = json.dumps([number, offset, len(data)]).encode() + b"\n"
-            async with await sftp.open(_beside(key, token, _JOURNAL), "ab") as journal:
+            async with self._opened(sftp, _beside(key, token, _JOURNAL), "ab") as journal:
                 await journal.write(line)
                 await _sync(journal)
         return part
@@ -206,6 +209,20 @@ class SftpStore:
             if name.endswith(_JOURNAL) and stem and key.startswith(prefix):
                 found.append(Unfinished(key, token, datetime.fromtimestamp(entry.attrs.mtime or 0, UTC)))
         return found
+
+    @asynccontextmanager
+    async def _opened(self, sftp: asyncssh.SFTPClient, path: str, mode: str) -> AsyncIterator[asyncssh.SFTPClientFile]:
+        """A file that is closed at the end. Who is cancelled does not wait for a server that may hang;
+        nor does `write` divide what it is given: the library's own writers outlive their call."""
+        file = await sftp.open(path, mode, block_size=0)
+        try:
+            yield file
+        except BaseException:
+            closing = asyncio.create_task(_let_go(file))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            raise
+        await file.close()
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -320,6 +337,28 @@ def _bytes(read: str | bytes) -> bytes:
     """A file that was opened for bytes gives bytes; the library's types do not know it."""
     assert isinstance(read, bytes)
     return read
+
+
+async def _write(file: asyncssh.SFTPClientFile, data: bytes, offset: int, block: int) -> None:
+    """Write blocks, some at a time. None is left when it returns, however it does."""
+    starts = iter(range(0, len(data), block))
+
+    async def work() -> None:
+        for at in starts:
+            await file.write(data[at : at + block], offset + at)
+
+    writers = [asyncio.create_task(work()) for _ in range(_AT_ONCE)]
+    try:
+        await asyncio.gather(*writers)
+    finally:
+        for writer in writers:
+            writer.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
+
+
+async def _let_go(file: asyncssh.SFTPClientFile) -> None:
+    with suppress(Exception):
+        await file.close()
 
 
 async def _sync(file: asyncssh.SFTPClientFile) -> None:
