@@ -30,6 +30,8 @@ class Wire:
         self.connections = 0
         self.carried = 0
         "Bytes to the server."
+        self.flip_at: int | None = None
+        "When so many bytes were carried, one arrives as another."
 
     @property
     def url(self) -> str:
@@ -97,7 +99,10 @@ class Wire:
                 cut -= len(data)
                 if cut <= 0:
                     raise ConnectionResetError
-            self.carried += len(data) if counts else 0
+            if counts:
+                self.carried += len(data)
+                if self.flip_at is not None and self.carried >= self.flip_at:
+                    self.flip_at, data = None, data[:-1] + bytes([data[-1] ^ 1])
             writer.write(data)
             await writer.drain()
         with contextlib.suppress(OSError):

@@ -7,18 +7,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import aiohttp
 import pytest
 from tests.adapters.storage.conftest import Place
+from tests.servers.proxy import open_wire
 from yarl import URL
 
 from tapedeck.adapters.egress import Guard
 from tapedeck.adapters.storage.factory import PrefixedStore, make_store
 from tapedeck.core.destination import file_key
 from tapedeck.core.egress import RefusedTargetError, UnreachableError
-from tapedeck.core.errors import DestinationError, NotFoundError
+from tapedeck.core.errors import DestinationError, NotFoundError, UnavailableError
 from tapedeck.core.parts import plan_whole
 from tapedeck.ports.storage import MultipartStore, ObjectStore, Part
 
@@ -103,6 +105,26 @@ async def test_another_process_goes_on_with_the_parts_that_are_there(place: Plac
         await other.delete(key)
     finally:
         await other.aclose()
+
+
+@pytest.mark.parametrize("place", ["ceph"], indirect=True)
+async def test_a_part_that_changes_on_the_wire_is_refused_by_the_store(place: Place) -> None:
+    """moto checks no sum, and Azurite's refusal is worded like no Azure's."""
+    port = urlsplit(place.storage["endpoint"]).port
+    assert port is not None
+    async with open_wire("127.0.0.1", port) as wire:
+        store = make_store(place.storage | {"endpoint": wire.url}, Guard(allow_private=True))
+        key, part = fresh(), FILM[: 6 * MIB]
+        try:
+            token = await store.begin(key, "video/mp4", NAME)
+            wire.flip_at = wire.carried + 3 * MIB
+            with pytest.raises(UnavailableError, match="cannot do it now"):
+                await store.put_part(key, token, 1, part, 0)
+            done = await store.put_part(key, token, 1, part, 0)
+            await store.complete(key, token, [done])
+        finally:
+            await store.aclose()
+    assert await content(place.store, key) == part
 
 
 async def test_an_aborted_upload_leaves_nothing(place: Place) -> None:

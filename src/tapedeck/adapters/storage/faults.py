@@ -68,6 +68,7 @@ _LATER = (
     "ServerBusy",
     "BadDigest",
     "Md5Mismatch",
+    "XAmzContentSHA256Mismatch",
 )
 
 

@@ -1,6 +1,7 @@
 """S3 and what speaks like it, through boto3 in threads of its own: no other client gives parts numbers of ours.
 
-Every part and every small object goes up with its MD5, which the store checks before it answers. Connections are made
+Every part and every small object goes up with its checksum, which the store checks before it answers: over TLS its MD5,
+else the SHA-256 that the request is signed with, and which costs a fraction of an MD5. Connections are made
 by the guard (`adapters.egress`); boto3 reads no file and no variable of the environment. Links are signed here, since
 boto3 signs with its own clock.
 """
@@ -74,6 +75,7 @@ class S3Store:
         self._guard = guard
         self._by_host = by_host
         self._equal = equal
+        self._is_secure = endpoint.startswith("https:")
         self._read_timeout_s = read_timeout_s
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
         self._client: Any = None
@@ -91,7 +93,7 @@ class S3Store:
             return await put_in_parts(self, key, path, content_type, filename)
         data = await asyncio.to_thread(path.read_bytes)
         named = {"ContentType": content_type, "ContentDisposition": content_disposition(filename)}
-        await self._do(key, "put_object", Key=key, Body=data, ContentMD5=_md5(data), **named)
+        await self._do(key, "put_object", Key=key, Body=data, **self._sum(data), **named)
         return await self._stored(key, size)
 
     async def head(self, key: str) -> ObjectInfo:
@@ -150,9 +152,9 @@ class S3Store:
         return token
 
     async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
-        """Store a part; the store checks its MD5."""
+        """Store a part; the store checks its sum."""
         asked = {"Key": key, "UploadId": token, "PartNumber": number, "Body": data}
-        said = await self._do(key, "upload_part", ContentMD5=await asyncio.to_thread(_md5, data), **asked)
+        said = await self._do(key, "upload_part", **await asyncio.to_thread(self._sum, data), **asked)
         return Part(number, len(data), said["ETag"])
 
     async def parts(self, key: str, token: str) -> Sequence[Part]:
@@ -191,6 +193,10 @@ class S3Store:
         if client is not None:
             client.close()
 
+    def _sum(self, data: bytes) -> dict[str, str]:
+        """The checksum to send, where the signature has none."""
+        return {"ContentMD5": _md5(data)} if self._is_secure else {}
+
     async def _stored(self, key: str, size_bytes: int) -> ObjectInfo:
         info = await self.head(key)
         if info.size_bytes != size_bytes:
@@ -221,7 +227,6 @@ class S3Store:
         session = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
         for file in ("config_file", "credentials_file"):
             session.set_config_variable(file, os.devnull)
-        secure = self._endpoint.startswith("https:")
         client = session.create_client(
             "s3",
             region_name=self._region,
@@ -231,8 +236,11 @@ class S3Store:
             config=Config(
                 signature_version="s3v4",
                 retries={"mode": "standard", "total_max_attempts": _TRIES},
-                s3={"addressing_style": "virtual" if self._by_host else "path", "payload_signing_enabled": not secure},
-                # Others than AWS refuse the newer checksums; parts carry their MD5, which all of them check.
+                s3={
+                    "addressing_style": "virtual" if self._by_host else "path",
+                    "payload_signing_enabled": not self._is_secure,
+                },
+                # Others than AWS refuse the newer checksums; the ones that are sent all of them check.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
                 ignore_configured_endpoint_urls=True,
