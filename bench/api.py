@@ -57,6 +57,7 @@ from tapedeck.service.recordings import RecordingService
 from tapedeck.service.renders import RenderService
 from tapedeck.service.rooms import RoomService
 from tapedeck.service.sessions import SessionService
+from tapedeck.service.targets import TargetService
 from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
 
@@ -165,6 +166,7 @@ async def _serve(root: Path) -> None:
         renders_service=RenderService(db, clock, store, lambda _: False),
         library_service=LibraryService(db, clock, recordings, store),
         rooms_service=RoomService(db, clock, access, meetings),
+        targets_service=TargetService(db, clock, vault),
         webhooks_service=WebhookService(db, clock),
         deliveries_service=DeliveryService(db, clock, ledger, compose, sample),
         feed=EventFeed(db, ledger, compose),

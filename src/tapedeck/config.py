@@ -283,6 +283,11 @@ class Settings(BaseSettings):
         return self.data_dir / "films"
 
     @property
+    def streams_dir(self) -> Path:
+        """Directory of what is on its way to live targets."""
+        return self.data_dir / "streams"
+
+    @property
     def renders_dir(self) -> Path:
         """Directory of films that are made again, until the bucket has them."""
         return self.data_dir / "renders"

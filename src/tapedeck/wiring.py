@@ -53,6 +53,7 @@ from tapedeck.service.renders import RenderService
 from tapedeck.service.retention import RetentionService
 from tapedeck.service.rooms import RoomService
 from tapedeck.service.sessions import SessionService
+from tapedeck.service.targets import TargetService
 from tapedeck.service.uploads import UploadService
 from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
@@ -66,6 +67,7 @@ from tapedeck.workers.expire import FileKeeper
 from tapedeck.workers.films import FilmWorker
 from tapedeck.workers.marks import MarkKeeper
 from tapedeck.workers.rerender import RerenderWorker
+from tapedeck.workers.streams import StreamWorker
 from tapedeck.workers.sweep import LogKeeper, run_deadlines
 from tapedeck.workers.upload import UploadWorker
 
@@ -119,6 +121,7 @@ class Node:
     host: CaptureHost
     whip: WhipServer
     films: FilmWorker
+    streams: StreamWorker
     uploads: UploadWorker
     keeper: LogKeeper
     expiry: FileKeeper
@@ -138,6 +141,7 @@ class Node:
         recovery = await self.lifecycle.recover(await self.host.log_ends(await self.lifecycle.live_sessions()))
         await self.host.recover(recovery)
         self.films.recover(recovery, await self.uploads.unfinished())
+        await self.streams.recover(recovery)
         self._tasks += [
             asyncio.create_task(self.host.run(), name="capture"),
             asyncio.create_task(run_deadlines(self.lifecycle, self.clock), name="deadlines"),
@@ -182,6 +186,7 @@ class Node:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.whip.aclose()
         await self.films.aclose(0)
+        await self.streams.aclose()
         for aclose in self.closers:
             await aclose()
         await self.host.aclose()
@@ -265,9 +270,17 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         uploads=uploads,
         captures_dir=settings.captures_dir,
         films_dir=settings.films_dir,
+        streams_dir=settings.streams_dir,
         concurrency=settings.render_concurrency,
         live=settings.render_mode == "live",
         prepare=marks.ready,
+    )
+    targets = TargetService(db, clock, vault, live=settings.render_mode == "live")
+    streams = StreamWorker(
+        targets=targets,
+        ledger=ledger,
+        streams_dir=settings.streams_dir,
+        allow_private=settings.allow_private_urls,
     )
     renders = RenderService(db, clock, store, lambda session_id: (settings.captures_dir / session_id).is_dir())
     again = RerenderWorker(
@@ -302,6 +315,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         library_service=library,
         rooms_service=RoomService(db, clock, access, meetings),
         public_url=public_url,
+        targets_service=targets,
         webhooks_service=WebhookService(db, clock, settings.allow_private_urls),
         deliveries_service=deliveries,
         feed=feed,
@@ -325,6 +339,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         capture,
         whip,
         films,
+        streams,
         uploads,
         keeper,
         FileKeeper(ExpiryService(db), store, clock),

@@ -114,6 +114,7 @@ async def make_site(root: Path, public_url: str = "http://test", limiter: Limite
             library_service=world.library,
             rooms_service=world.rooms,
             public_url=public_url,
+            targets_service=world.targets,
             webhooks_service=world.webhooks,
             deliveries_service=world.deliveries,
             feed=world.feed,

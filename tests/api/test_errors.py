@@ -123,7 +123,7 @@ async def test_a_meetings_recording_config_is_validated_like_a_request(site: Sit
     answer = await site.ask("POST", "meetings", json={"recording_config": config})
     assert {e["source"]["pointer"] for e in answer.json()["errors"]} == {
         "/recording_config/audio_config/codec",
-        "/recording_config/live_streaming_config",
+        "/recording_config/live_streaming_config/rtmp_url",
         "/recording_config/max_seconds",
     }
 

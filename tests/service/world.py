@@ -47,6 +47,7 @@ from tapedeck.service.recordings import RecordingFilter, RecordingService
 from tapedeck.service.renders import RenderService
 from tapedeck.service.rooms import RoomService
 from tapedeck.service.sessions import SessionService
+from tapedeck.service.targets import TargetService
 from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
 from tapedeck.shapes.realtimekit import status_change
@@ -133,6 +134,7 @@ class World:
     renders: RenderService
     library: LibraryService
     rooms: RoomService
+    targets: TargetService
     sessions: SessionService
     lifecycle: LifecycleService
     webhooks: WebhookService
@@ -265,6 +267,7 @@ async def make_world(
             configs=ConfigService(db, vault),
             vault=vault,
             recordings=recordings,
+            targets=TargetService(db, clock, vault),
             renders=RenderService(db, clock, store, lambda session: (root / "captures" / session).is_dir()),
             library=LibraryService(db, clock, recordings, store),
             rooms=RoomService(db, clock, access, meetings),

@@ -159,7 +159,7 @@ def test_a_meeting_gives_only_what_was_given() -> None:
         ({"ai_config": {"summarization": {"word_limit": 149}}}, "/ai_config/summarization/word_limit"),
         ({"ai_config": {"transcription": {"language": "xx"}}}, "/ai_config/transcription/language"),
         ({"recording_config": {"max_seconds": 5}}, "/recording_config/max_seconds"),
-        ({"recording_config": {"live_streaming_config": {}}}, "/recording_config/live_streaming_config"),
+        ({"recording_config": {"live_streaming_config": {}}}, "/recording_config/live_streaming_config/rtmp_url"),
         ({"recording_config": {"storage_config": {"type": "disk"}}}, "/recording_config/storage_config/type"),
     ],
 )

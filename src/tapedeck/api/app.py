@@ -15,7 +15,7 @@ from tapedeck.api.realtimekit import apps, livestreams, meetings, participants, 
 from tapedeck.api.rooms import recordings as library_routes
 from tapedeck.api.rooms import rooms as room_routes
 from tapedeck.api.route import PlainRoute
-from tapedeck.api.v1 import configs, deliveries, events
+from tapedeck.api.v1 import configs, deliveries, events, targets
 from tapedeck.api.v1 import recordings as v1_recordings
 from tapedeck.core.quota import Limiter
 from tapedeck.ports.clock import Clock
@@ -35,6 +35,7 @@ from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.renders import RenderService
 from tapedeck.service.rooms import RoomService
+from tapedeck.service.targets import TargetService
 from tapedeck.service.webhooks import WebhookService
 
 __all__ = ["create_app"]
@@ -57,6 +58,7 @@ def create_app(
     hosting_service: HostService,
     recordings_service: RecordingService,
     renders_service: RenderService,
+    targets_service: TargetService,
     analytics_service: AnalyticsService,
     library_service: LibraryService,
     rooms_service: RoomService,
@@ -109,7 +111,8 @@ def create_app(
     webhooks.add_key_route(routes, signer)
     configs.add_routes(routes, _OURS, gate, configs_service)
     deliveries.add_routes(routes, _OURS, gate, deliveries_service)
-    v1_recordings.add_routes(routes, "/v1", gate, renders_service)
+    v1_recordings.add_routes(routes, "/v1", gate, renders_service, targets_service)
+    targets.add_routes(routes, "/v1", gate, renders_service, targets_service)
     events.add_routes(routes, _OURS, gate, feed)
     recordings.add_browser_routes(routes, "/v2", gate, recordings_service)
     room_routes.add_routes(routes, _ROOMS, gate, access, rooms_service, library_service, public_url)

@@ -21,6 +21,7 @@ from tapedeck.core.errors import InvalidError
 __all__ = [
     "PATH_LIMIT",
     "SEALED",
+    "SEALED_KEYS",
     "SECRETS",
     "Destination",
     "DestinationKind",
@@ -38,6 +39,8 @@ SECRETS = ("access_key", "secret", "password", "private_key")
 """Keys of a storage that are never shown again."""
 SEALED = "sealed"
 """Key of the text that holds them."""
+SEALED_KEYS = ("storage_config", "live_streaming_config")
+"""Parts of a level of wishes that have one."""
 PATH_LIMIT = 512
 """Longest path in characters."""
 

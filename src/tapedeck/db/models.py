@@ -42,6 +42,7 @@ __all__ = [
     "RerenderRow",
     "RoomSettingsRow",
     "SessionRow",
+    "TargetRow",
     "TenantRow",
     "TokenRow",
     "UploadRow",
@@ -244,6 +245,22 @@ class DestinationRow(Base):
     next_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+
+
+class TargetRow(Base):
+    """A place that a recording is streamed to, as `core.target.Target`. `sealed` is encrypted."""
+
+    __tablename__ = "targets"
+
+    id: Mapped[str] = mapped_column(_Id, primary_key=True)
+    recording_id: Mapped[str] = mapped_column(_Id, ForeignKey("recordings.id"), index=True)
+    created_at: Mapped[datetime]
+    address: Mapped[str] = mapped_column(Text)
+    sealed: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    reason: Mapped[str | None] = mapped_column(Text)
+    changed_at: Mapped[datetime | None]
+    failures: Mapped[int]
 
 
 class UploadRow(Base):

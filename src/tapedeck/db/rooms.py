@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Text, cast, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tapedeck.core.destination import SEALED
+from tapedeck.core.destination import SEALED, SEALED_KEYS
 from tapedeck.core.meeting import App, Meeting, MeetingStatus, Participant, Preset
 from tapedeck.core.paging import Listing, Page
 from tapedeck.db.access import contains, count, to_app
@@ -160,13 +160,13 @@ Configured = type[MeetingRow] | type[AppRow]
 
 
 async def sealed_configs(session: AsyncSession, of: Configured) -> Sequence[tuple[str, dict[str, Any]]]:
-    """Id and recording config of every meeting, or of every app, that has the credentials of a storage."""
+    """Id and recording config of every meeting, or of every app, that has credentials."""
     rows = select(of.id, of.recording_config)
     marked = rows.where(cast(of.recording_config, Text).like(f'%"{SEALED}"%'))
     return [
         (id_, config)
         for id_, config in (await session.execute(marked)).all()
-        if config and (config.get("storage_config") or {}).get(SEALED)
+        if config and any((config.get(key) or {}).get(SEALED) for key in SEALED_KEYS)
     ]
 
 

@@ -204,12 +204,13 @@ def _set_up(context: VideoCodecContext, codec: _PictureCodec, output: VideoOutpu
 class PictureEncoder:
     """Encodes the pictures of a film for one stream of a container."""
 
-    def __init__(self, container: OutputContainer, output: VideoOutput, threads: int) -> None:
+    def __init__(self, container: OutputContainer, output: VideoOutput, threads: int, first: int = 0) -> None:
+        """`first`: index of the picture that it begins with."""
         codec = _chosen(output)
         self._output = output
         self._pixels = codec.pixels
         self._time_base = Fraction(1, output.fps)
-        self._next = 0
+        self._next = first
         stream = container.add_stream(codec.encoder, output.fps, codec.options(output), hwaccel=_device(codec.encoder))
         assert isinstance(stream, VideoStream)
         self._stream = stream
@@ -252,7 +253,8 @@ class PictureEncoder:
 class SoundEncoder:
     """Encodes the sound of a film for one stream of a container, whatever the sizes it is handed over in."""
 
-    def __init__(self, container: OutputContainer, output: AudioOutput) -> None:
+    def __init__(self, container: OutputContainer, output: AudioOutput, first: int = 0) -> None:
+        """`first`: number of the sample that it begins with."""
         codec = _SOUND_CODECS.get(output.codec)
         if codec is None:
             raise MediaError(f"Sound cannot be encoded as {output.codec!r}.")
@@ -261,7 +263,7 @@ class SoundEncoder:
         self._samples = codec.samples
         self._block = codec.frame_samples
         self._held = np.zeros((output.channels, 0), np.float32)
-        self._next = 0
+        self._next = first
         stream = container.add_stream(codec.encoder, rate=output.sample_rate, options=codec.options(output))
         assert isinstance(stream, AudioStream)
         self._stream = stream

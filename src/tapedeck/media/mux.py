@@ -30,6 +30,7 @@ from tapedeck.core.errors import MediaError
 from tapedeck.core.output import AudioOutput, Output, VideoOutput
 from tapedeck.media.encode import PictureEncoder, SoundEncoder, sound_encoder
 from tapedeck.media.errors import media_errors
+from tapedeck.media.live import Lender, LiveStream, Tap, copy_packet
 from tapedeck.media.place import PartFile
 from tapedeck.media.vorbis import VorbisEncoder
 
@@ -85,6 +86,7 @@ class _Lane:
     def __init__(self, encoder: PictureEncoder | SoundEncoder | VorbisEncoder) -> None:
         self.encoder = encoder
         self.streams: list[tuple[OutputContainer, Stream]] = []
+        self.taps: list[Tap] = []
 
     @property
     def count(self) -> int:
@@ -93,9 +95,11 @@ class _Lane:
     def put(self, packets: Iterable[av.Packet[Any]]) -> None:
         for packet in packets:
             for container, stream in self.streams[1:]:
-                copy = _copy(packet)
+                copy = copy_packet(packet)
                 copy.stream = stream
                 container.mux(copy)
+            for tap in tuple(self.taps):
+                tap(copy_packet(packet))
             container, packet.stream = self.streams[0]
             container.mux(packet)
 
@@ -171,6 +175,11 @@ class FilmWriter:
         lane.streams.append((self._container, stream))
         return lane
 
+    def lend(self, output: VideoOutput | AudioOutput) -> Lender | None:
+        """The encoder with just these settings, of this file or of one that shares its encoders."""
+        lane = self._lends.get(output)
+        return None if lane is None else Lender(lane.encoder.template, lane.taps)
+
     def write_picture(self, frame: av.VideoFrame, index: int) -> None:
         """Encode picture `index`, shown from index / fps on: yuv420p, of the film's size, indices 0, 1, 2, ...
 
@@ -236,9 +245,14 @@ class FilmWriters:
         created_at: datetime | None = None,
         threads: int = 1,
         head_align: int = 1,
+        live_dir: Path | None = None,
     ) -> None:
-        """Part files are named after their outputs, hidden and with `.part` behind. Errors as of `FilmWriter`."""
+        """Part files are named after their outputs, hidden and with `.part` behind. Errors as of `FilmWriter`.
+
+        `live_dir`: where the film goes as a live stream while somebody wants it (`media/spool.py`).
+        """
         self._directory = directory
+        self.live: LiveStream | None = None
         self._writers: list[tuple[str, FilmWriter]] = []
         try:
             for output in outputs:
@@ -252,17 +266,23 @@ class FilmWriters:
                     beside=self._writers[0][1] if self._writers else None,
                 )
                 self._writers.append((output.file_name, writer))
+            if live_dir is not None:
+                self.live = LiveStream(live_dir, outputs, self._writers[0][1].lend)
         except BaseException:
             self.abort()
             raise
 
     def write_picture(self, frame: av.VideoFrame, index: int) -> None:
         """As of `FilmWriter`."""
+        if self.live is not None:
+            self.live.write_picture(frame, index)
         for _, writer in self._writers:
             writer.write_picture(frame, index)
 
     def write_sound(self, samples: NDArray[np.float32]) -> None:
         """As of `FilmWriter`."""
+        if self.live is not None:
+            self.live.write_sound(samples)
         for _, writer in self._writers:
             writer.write_sound(samples)
 
@@ -270,10 +290,14 @@ class FilmWriters:
         """Finish all files, in the order of the outputs."""
         for _, writer in self._writers:
             writer.flush()
+        if self.live is not None:
+            self.live.finish()
         return tuple(writer.finish(self._directory / name) for name, writer in self._writers)
 
     def abort(self) -> None:
         """Give all up that are not finished."""
+        if self.live is not None:
+            self.live.abort()
         for _, writer in self._writers:
             writer.abort()
 
@@ -292,13 +316,3 @@ def _header_options(container: _Container, video: VideoOutput | None, audio: Aud
     # Whole ticks for each picture and each sample, and 32-bit durations up to a day.
     scales = {"movie_timescale": str(audio.sample_rate)}
     return scales if video is None else {"video_track_timescale": str(video.fps * 1000)} | scales
-
-
-def _copy(packet: av.Packet[Any]) -> av.Packet[Any]:
-    copy = av.Packet(bytes(packet))
-    copy.time_base = packet.time_base
-    copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
-    copy.is_keyframe = packet.is_keyframe
-    for side in packet.iter_sidedata():
-        copy.set_sidedata(side)
-    return copy

@@ -42,6 +42,7 @@ _BIRTH_S = 30.0
 """A live log may come into being so much later than its render."""
 _HASTE_NS = 8_000_000_000
 """A live render that made so much film without once having to wait for its log is behind it and makes haste."""
+_NEVER_NS = -1
 _MOST_SIDE = 8192
 _MOST_ALIGN = 1 << 30
 _VIDEO, _AUDIO, _ALL = VideoOutput(), AudioOutput(), Excerpt()
@@ -77,6 +78,8 @@ class Job:
     "What it is called in answers; None: by its recording, of which other films may be made."
     watermark: bool = True
     "Whether the watermark of the recording is over the film."
+    live_dir: Path | None = None
+    "Of a live film: where it goes as a stream while somebody wants it."
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> Job:
@@ -96,6 +99,7 @@ class Job:
                 stills=bool(body.get("stills", False)),
                 seat=None if body.get("seat") is None else str(body["seat"]),
                 watermark=bool(body.get("watermark", True)),
+                live_dir=None if body.get("live_dir") is None else Path(body["live_dir"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise InvalidError(f"The render job is malformed: {exc!r}.") from exc
@@ -187,6 +191,7 @@ class Take:
             created_at=log.meta.started_utc,
             threads=job.threads,
             head_align=job.head_align,
+            live_dir=job.live_dir if job.live else None,
         )
         canvas = job.canvas
         size = Size(2, 2) if canvas is None else Size(canvas.width, canvas.height)
@@ -206,7 +211,7 @@ class Take:
         )
         self._moved = time.monotonic()
         self._known_ns = -1
-        self._waited_ns = 0
+        self._waited_ns = _NEVER_NS
 
     @property
     def is_done(self) -> bool:
@@ -227,6 +232,10 @@ class Take:
         job, film = self.job, self._film
         if job.live and job.threads == 1:
             self._press.beside = film.made_ns - self._waited_ns > _HASTE_NS
+        if self._writers.live is not None:
+            # One that is made again after a crash is as far as life once it has had to wait for its log.
+            is_behind = self._waited_ns == _NEVER_NS or film.made_ns - self._waited_ns > _HASTE_NS
+            self._writers.live.is_current = not is_behind
         made = film.work(most)
         now = time.monotonic()
         if made or film.known_ns != self._known_ns:

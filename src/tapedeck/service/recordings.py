@@ -43,7 +43,7 @@ from tapedeck.core.recording import (
     advance,
 )
 from tapedeck.core.times import whole_ms
-from tapedeck.db import access, destinations, presence, rooms
+from tapedeck.db import access, destinations, presence, rooms, targets
 from tapedeck.db import recordings as table
 from tapedeck.db.engine import Database, DbSession
 from tapedeck.db.listing import RecordingFilter, list_recordings
@@ -330,6 +330,8 @@ class RecordingService:
         change = await self._ledger.open(session, recording, imported)
         for place in places:
             await destinations.add_destination(session, place)
+        for target in self._vault.targets(recording, *levels):
+            await targets.add_target(session, target)
         return recording, change
 
     async def _hold(self, recording: Recording, action: Action) -> Recording:

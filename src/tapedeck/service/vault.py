@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
 from tapedeck.core.destination import (
     SEALED,
+    SEALED_KEYS,
     Destination,
     DestinationKind,
     resolve_storage,
@@ -20,8 +21,10 @@ from tapedeck.core.destination import (
 )
 from tapedeck.core.errors import FieldProblem, InvalidError, UnavailableError
 from tapedeck.core.recording import Recording
+from tapedeck.core.target import Target, shown_address
 from tapedeck.db import destinations as table
 from tapedeck.db import rooms
+from tapedeck.db import targets as targets_table
 from tapedeck.db.engine import Database
 from tapedeck.db.models import AppRow, MeetingRow
 from tapedeck.ports.sealer import Sealer
@@ -56,7 +59,27 @@ class Vault:
         sealed = dict(level)
         if level.get("storage_config") is not None:
             sealed["storage_config"] = self.seal_storage(level["storage_config"], f"{pointer}/storage_config")
+        stream = level.get("live_streaming_config")
+        if stream is not None and SEALED not in stream:
+            url = stream["rtmp_url"]
+            sealed["live_streaming_config"] = {"rtmp_url": shown_address(url), SEALED: self.seal_address(url)}
         return sealed
+
+    def seal_address(self, url: str) -> str:
+        """An address to stream to, as it may be stored."""
+        return self._sealer.seal({"rtmp_url": url})
+
+    def unseal_address(self, sealed: str) -> str:
+        """The address again: only for who connects. UnavailableError."""
+        return self._sealer.unseal(sealed)["rtmp_url"]
+
+    def targets(self, recording: Recording, *levels: Mapping[str, Any] | None) -> list[Target]:
+        """Where a new recording is streamed to, as the strongest level says that speaks of it. Levels are sealed."""
+        said = [level["live_streaming_config"] for level in levels if level and "live_streaming_config" in level]
+        if not said or said[0] is None:
+            return []
+        found = said[0]
+        return [Target(str(uuid4()), recording.id, recording.invoked_at, found["rtmp_url"], found[SEALED])]
 
     def seal_storage(self, storage: Mapping[str, Any], pointer: str = "/storage_config") -> dict[str, Any]:
         """A storage as it may be stored. InvalidError as of `seal`."""
@@ -109,16 +132,26 @@ class Vault:
                 elif fresh != sealed:
                     await table.save_sealed(session, destination_id, fresh)
                     renewed += 1
+            for target in await targets_table.all_open(session):
+                fresh = self._renew(target.sealed)
+                if fresh is None:
+                    lost += 1
+                elif fresh != target.sealed:
+                    await targets_table.save_target(session, replace(target, sealed=fresh))
+                    renewed += 1
             for of in (MeetingRow, AppRow):
                 for id_, config in await rooms.sealed_configs(session, of):
-                    storage = config["storage_config"]
-                    fresh = self._renew(storage[SEALED])
-                    if fresh is None:
-                        lost += 1
-                    elif fresh != storage[SEALED]:
-                        changed = {**config, "storage_config": {**storage, SEALED: fresh}}
+                    changed = dict(config)
+                    for key in SEALED_KEYS:
+                        part = config.get(key) or {}
+                        fresh = self._renew(part[SEALED]) if SEALED in part else ""
+                        if fresh is None:
+                            lost += 1
+                        elif fresh and fresh != part[SEALED]:
+                            changed[key] = {**part, SEALED: fresh}
+                            renewed += 1
+                    if changed != config:
                         await rooms.save_config(session, of, id_, changed)
-                        renewed += 1
         if renewed or lost:
             extra = {"action": "credentials_renewed", "renewed": renewed, "lost": lost}
             _log.log(logging.WARNING if lost else logging.INFO, "stored credentials were sealed again", extra=extra)

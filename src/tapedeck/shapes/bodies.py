@@ -17,6 +17,7 @@ from tapedeck.core.meeting import MeetingStatus
 from tapedeck.core.naming import PREFIX_LIMIT, is_prefix
 from tapedeck.shapes.checks import number, refuse, whole
 from tapedeck.shapes.storage import StorageConfig, storage_values
+from tapedeck.shapes.streaming import StreamConfig, stream_values
 from tapedeck.shapes.webhooks import EventName, SentEventName
 
 __all__ = [
@@ -210,8 +211,12 @@ class StartBody(_FilmConfig):
     meeting_id: str
     allow_multiple_recordings: bool | None = None
     interactive_config: Later = None
-    rtmp_out_config: Later = None
+    rtmp_out_config: StreamConfig | None = None
     url: Later = None
+
+    def config(self) -> dict[str, Any]:
+        """What was given, as JSON values: a level of wishes for `core.options`."""
+        return super().config() | stream_values(self.rtmp_out_config)
 
 
 class ActionBody(Body):
@@ -228,7 +233,11 @@ def _with_a_file(value: RecordingConfig) -> RecordingConfig:
 
 
 class RecordingConfig(_FilmConfig):
-    live_streaming_config: Later = None
+    live_streaming_config: StreamConfig | None = None
+
+    def config(self) -> dict[str, Any]:
+        """What was given, as JSON values: a level of wishes for `core.options`."""
+        return super().config() | stream_values(self.live_streaming_config)
 
 
 class _Summarization(Body):

@@ -9,7 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from tapedeck.core.destination import Destination, DestinationKind, DestinationState, public_storage
+from tapedeck.core.destination import (
+    SEALED_KEYS,
+    Destination,
+    DestinationKind,
+    DestinationState,
+    public_storage,
+)
 from tapedeck.core.errors import FieldProblem
 from tapedeck.core.meeting import App, Meeting, Participant, Preset
 from tapedeck.core.paging import Listing
@@ -274,9 +280,7 @@ def meeting_body(meeting: Meeting, listed: bool = False) -> dict[str, Any]:
 
 def public_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A level of wishes without secrets."""
-    if "storage_config" not in config:
-        return dict(config)
-    return {**config, "storage_config": public_storage(config["storage_config"])}
+    return {**config, **{key: public_storage(config[key]) for key in SEALED_KEYS if key in config}}
 
 
 def participant_body(participant: Participant, token: str | None = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tapedeck.core.times import format_time
 from tapedeck.shapes.answers import Id, Link, RecordingWarning, Status, Time
 from tapedeck.shapes.checks import number, whole
 from tapedeck.shapes.realtimekit import STATUS, warnings_of
+from tapedeck.shapes.targets import StreamTarget
 
 __all__ = ["RecordingDetail", "Render", "RenderBody", "recording_detail", "render_body"]
 
@@ -78,6 +79,7 @@ class RecordingDetail(TypedDict):
     files: list[File]
     warnings: Annotated[list[RecordingWarning], Field(description="What went less well than asked for.")]
     has_log: Annotated[bool, Field(description="Whether other films can be made of it.")]
+    targets: Annotated[list[StreamTarget], Field(description="Where it is or was streamed to.")]
 
 
 class Render(TypedDict):

@@ -43,13 +43,16 @@ class FilmWorker:
         uploads: UploadWorker,
         captures_dir: Path,
         films_dir: Path,
+        streams_dir: Path | None = None,
         concurrency: int,
         live: bool,
         prepare: Callable[[Recording], Awaitable[None]] | None = None,
         renders: Callable[..., render.RenderHost] = render.RenderHost,
         first_delay_s: float = _FIRST_DELAY_S,
     ) -> None:
-        """`prepare` is awaited before a film with a watermark is begun (`workers/marks.py`); short, and never raises.
+        """`streams_dir`: where live films go as streams while somebody wants them (`workers/streams.py`).
+
+        `prepare` is awaited before a film with a watermark is begun (`workers/marks.py`); short, and never raises.
 
         `renders` makes the host of the processes; `first_delay_s` is the pause before something is tried again.
         """
@@ -58,6 +61,7 @@ class FilmWorker:
         uploads.on_gone = self._make_again
         self._captures_dir = captures_dir
         self._films_dir = films_dir
+        self._streams_dir = streams_dir
         self._live = live
         self._prepare = prepare
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -144,13 +148,15 @@ class FilmWorker:
         if not live and self._captures_dir.is_dir() and not (self._captures_dir / recording.session_id).is_dir():
             self._begin(recording.id, self._give_up(recording.id, "The media log of the recording is gone."))
             return
-        body = {
+        body: dict[str, Any] = {
             "log_dir": str(self._captures_dir / recording.session_id),
             "recording_id": recording.id,
             "out_dir": str(self._films_dir / recording.id),
             "outputs": [asdict(output) for output in outputs_of(recording.options, recording.file_name)],
             "stills": True,
         }
+        if live and self._streams_dir is not None:
+            body["live_dir"] = str(self._streams_dir / recording.id)
         self._uploads.follow(recording)
         self._begin(f"{recording.id} {'live' if live else 'later'}", self._submit(recording, body, live))
 

@@ -13,9 +13,11 @@ from tapedeck.api.errors import FIELD_STATUS
 from tapedeck.api.http import Reply, read_json
 from tapedeck.core.ids import parse_uuid
 from tapedeck.service.renders import RenderService, RenderView
+from tapedeck.service.targets import TargetService
 from tapedeck.shapes import renders as shapes
 from tapedeck.shapes.bodies import parse
 from tapedeck.shapes.realtimekit import single
+from tapedeck.shapes.targets import target_body
 
 __all__ = ["add_routes"]
 
@@ -26,7 +28,7 @@ _ASKED = {
 }
 
 
-def add_routes(routes: APIRouter, prefix: str, gate: Gate, renders: RenderService) -> None:
+def add_routes(routes: APIRouter, prefix: str, gate: Gate, renders: RenderService, targets: TargetService) -> None:
     """Routes below `/v1`: a recording is found by its id alone, in whichever app of the token's account."""
     place = f"{prefix}/recordings/{{recording_id}}"
 
@@ -40,7 +42,9 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, renders: RenderServic
     async def get(recording_id: str, request: Request) -> Response:
         entry, recording_id = await enter(request, recording_id)
         found = await renders.files(entry.app, recording_id)
-        return Reply(single(shapes.recording_detail(found.recording, list(found.links), found.has_log)))
+        body = shapes.recording_detail(found.recording, list(found.links), found.has_log)
+        streams = [target_body(target) for target in await targets.list(entry.app, recording_id)]
+        return Reply(single(body | {"targets": streams}))
 
     @routes.get(f"{place}/storyboard.vtt")
     @describe(OURS, "Get the storyboard of a film", raw=_VTT)

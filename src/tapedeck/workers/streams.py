@@ -1,0 +1,292 @@
+"""Sends recordings to their targets while they are made: one process per target, started again when it fails.
+
+Follows the ledger: a recording that captures media is streamed, a paused one keeps its connections and is sent nothing
+(film time stands still), one that is delivered ends its streams. The film never waits for any of it: the render writes
+a spool (`media/spool.py`), and each process (`tapedeck.push`) reads it as far as its server keeps up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import shutil
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from tapedeck.core.errors import UnavailableError
+from tapedeck.core.recording import LIVE, Recording, RecordingChanged, RecordingState
+from tapedeck.core.target import Target, TargetState, retry_delay_s
+from tapedeck.service.ledger import Ledger
+from tapedeck.service.lifecycle import Recovery
+from tapedeck.service.targets import TargetService
+
+__all__ = ["StreamWorker"]
+
+log = structlog.get_logger(__name__)
+
+_STALL_S = 30.0
+_SILENCE_S = 25.0
+"""A process that says nothing for so long is killed; it speaks every second, but while it connects (10 s)."""
+_PROVEN_S = 60.0
+"""A stream that was live for so long is not one of a server that closes every one."""
+_FAREWELL_S = 4.0
+_LAST_S = 5.0
+"""What was made last is on its way for so long."""
+_OVER = frozenset({RecordingState.UPLOADING, RecordingState.DONE, RecordingState.FAILED})
+
+
+@dataclass(slots=True)
+class _Stream:
+    """The streams of one recording."""
+
+    running: asyncio.Event = field(default_factory=asyncio.Event)
+    "Set unless it is paused."
+    targets: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    is_over: bool = False
+
+
+class StreamWorker:
+    """The targets of one node's recordings."""
+
+    def __init__(
+        self,
+        *,
+        targets: TargetService,
+        ledger: Ledger,
+        streams_dir: Path,
+        allow_private: bool,
+        stall_s: float = _STALL_S,
+        silence_s: float = _SILENCE_S,
+        delay_s: Callable[[int], float] = lambda failures: retry_delay_s(failures, random.random()),
+        command: tuple[str, ...] = (sys.executable, "-m", "tapedeck.push"),
+    ) -> None:
+        """`stall_s`: how long a server may take nothing; `delay_s`: the pause after so many failures in a row."""
+        self._targets = targets
+        self._streams_dir = streams_dir
+        self._allow_private = allow_private
+        self._stall_s = stall_s
+        self._silence_s = silence_s
+        self._delay_s = delay_s
+        self._command = command
+        self._streams: dict[str, _Stream] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pids: dict[str, int] = {}
+        self._closed = False
+        targets.on_asked = self._look_soon
+        self._unsubscribe = ledger.subscribe(self._on_change)
+
+    def pids(self) -> dict[str, int]:
+        """Process id by target, for diagnosis and tests."""
+        return dict(self._pids)
+
+    async def recover(self, recovery: Recovery) -> None:
+        """Take up the streams of recordings that run, and end what an earlier process could not."""
+        running = {r.id: r for state in LIVE for r in recovery.recordings[state]}
+        early = {r.id for state, found in recovery.recordings.items() if state not in _OVER for r in found}
+        if self._streams_dir.is_dir():
+            for path in self._streams_dir.iterdir():
+                if path.name not in early:
+                    await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+        for target in await self._targets.all_open():
+            if target.recording_id not in early:
+                await self._targets.note(target.id, TargetState.ENDED, target.reason)
+        for recording in running.values():
+            self._begin_stream(recording)
+
+    async def aclose(self) -> None:
+        """End all streams; those of recordings that go on are taken up by the next start."""
+        self._closed = True
+        self._unsubscribe()
+        ends = [task for stream in self._streams.values() for task in stream.targets.values()]
+        for task in [*ends, *self._tasks]:
+            task.cancel()
+        await asyncio.gather(*ends, *self._tasks, return_exceptions=True)
+
+    # What happens
+
+    def _on_change(self, recording: Recording, change: RecordingChanged) -> None:
+        if change.state in LIVE:
+            self._begin_stream(recording)
+        elif change.state in _OVER:
+            stream = self._streams.pop(recording.id, None) or _Stream()
+            if not stream.is_over:
+                stream.is_over = True
+                stream.running.set()
+                self._spawn(self._end_stream(recording.id, stream))
+
+    def _begin_stream(self, recording: Recording) -> None:
+        stream = self._streams.setdefault(recording.id, _Stream())
+        if recording.state is RecordingState.PAUSED:
+            stream.running.clear()
+        else:
+            stream.running.set()
+        self._look_soon(recording.id)
+
+    def _look_soon(self, recording_id: str) -> None:
+        stream = self._streams.get(recording_id)
+        if stream is not None and not self._closed:
+            self._spawn(self._look(recording_id, stream))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._safely(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _safely(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("stream.failed")
+
+    async def _look(self, recording_id: str, stream: _Stream) -> None:
+        """Make what is sent what is wanted."""
+        wanted = {target.id: target for target in await self._targets.open_of(recording_id)}
+        if stream.is_over:
+            return
+        directory = self._streams_dir / recording_id
+        if wanted:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (directory / "wanted").touch()
+        else:
+            (directory / "wanted").unlink(missing_ok=True)
+        for target_id in [one for one in stream.targets if one not in wanted]:
+            stream.targets.pop(target_id).cancel()
+        for target in wanted.values():
+            if target.id not in stream.targets:
+                work = self._serve(target, stream, directory)
+                stream.targets[target.id] = asyncio.create_task(self._safely(work), name=f"target {target.id}")
+
+    async def _end_stream(self, recording_id: str, stream: _Stream) -> None:
+        """The film is finished: let go what was made of it last, then end everything."""
+        if stream.targets:
+            await asyncio.wait(stream.targets.values(), timeout=_LAST_S)
+        for task in stream.targets.values():
+            task.cancel()
+        await asyncio.gather(*stream.targets.values(), return_exceptions=True)
+        for target in await self._targets.open_of(recording_id):
+            reason = target.reason if target.state is TargetState.RETRYING else None
+            await self._targets.note(target.id, TargetState.ENDED, reason)
+        await asyncio.to_thread(shutil.rmtree, self._streams_dir / recording_id, ignore_errors=True)
+
+    # One target
+
+    async def _serve(self, target: Target, stream: _Stream, directory: Path) -> None:
+        """Send until the film ends, the target can never be reached, or the task is cancelled."""
+        try:
+            body = {
+                "url": self._targets.address(target),
+                "live_dir": str(directory),
+                "allow_private": self._allow_private,
+                "stall_s": self._stall_s,
+            }
+        except UnavailableError as exc:
+            await self._targets.note(target.id, TargetState.ENDED, str(exc))
+            return
+        failures = 0
+        while True:
+            await (
+                stream.running.wait()
+            )  # a server may drop who sends nothing: it is asked again when there is something
+            if stream.is_over:
+                return
+            attempt = _Attempt(self, target)
+            await attempt.run(body)
+            if attempt.is_over:
+                await self._targets.note(target.id, TargetState.ENDED, attempt.reason)
+                return
+            failures = 1 if attempt.was_proven else failures + 1
+            log.warning("target.failed", target_id=target.id, reason=attempt.reason, failures=failures)
+            await self._targets.note(target.id, TargetState.RETRYING, attempt.reason)
+            await asyncio.sleep(self._delay_s(failures))
+
+    async def live(self, target: Target) -> None:
+        """A server takes the stream."""
+        log.info("target.live", target_id=target.id, address=target.address)
+        await self._targets.note(target.id, TargetState.LIVE)
+
+    async def start(self, target: Target) -> asyncio.subprocess.Process:
+        """A process for one attempt."""
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        self._pids[target.id] = process.pid
+        return process
+
+    async def end(self, target: Target, process: asyncio.subprocess.Process, *, politely: bool) -> None:
+        """End it: a process that is asked says goodbye to its server."""
+        if process.stdin is not None:
+            process.stdin.close()
+        if politely and process.returncode is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _FAREWELL_S)
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        self._pids.pop(target.id, None)
+
+    @property
+    def silence_s(self) -> float:
+        """How long a process may say nothing."""
+        return self._silence_s
+
+
+class _Attempt:
+    """One process, from its start to its end."""
+
+    def __init__(self, worker: StreamWorker, target: Target) -> None:
+        self.is_over = False
+        "Whether there is to be no other."
+        self.was_proven = False
+        self.reason: str | None = "the process that sends the stream ended"
+        self._worker = worker
+        self._target = target
+
+    async def run(self, body: dict[str, Any]) -> None:
+        """Never raises but for cancellation."""
+        try:
+            process = await self._worker.start(self._target)
+        except OSError as exc:
+            self.reason = f"the process that sends the stream cannot be started: {exc.strerror}"
+            return
+        politely = True
+        try:
+            assert process.stdin is not None and process.stdout is not None
+            with contextlib.suppress(ConnectionError):
+                process.stdin.write(json.dumps(body).encode() + b"\n")
+                await process.stdin.drain()
+            await self._listen(process.stdout)
+        except TimeoutError:
+            politely = False
+            self.reason = "the process that sends the stream was stuck"
+        finally:
+            await self._worker.end(self._target, process, politely=politely)
+
+    async def _listen(self, stdout: asyncio.StreamReader) -> None:
+        loop = asyncio.get_running_loop()
+        live_at: float | None = None
+        while line := await asyncio.wait_for(stdout.readline(), self._worker.silence_s):
+            try:
+                message: dict[str, Any] = json.loads(line)
+            except ValueError:
+                continue
+            match message.get("event"):
+                case "live":
+                    live_at = loop.time()
+                    await self._worker.live(self._target)
+                case "ended":
+                    self.is_over, self.reason = True, None
+                case "failed":
+                    self.reason = str(message.get("reason"))
+                    self.is_over = bool(message.get("final"))
+        self.was_proven = live_at is not None and loop.time() - live_at >= _PROVEN_S

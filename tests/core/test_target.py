@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from tapedeck.core.target import address_problem, place_of, retry_delay_s, shown_address
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("srt://example.org:9000/x", "SRT"),
+        ("http://example.org/x", "rtmp or rtmps"),
+        ("rtmp://example.org", "path"),
+        ("rtmp://example.org/", "path"),
+        ("rtmp:///x", "rtmp or rtmps"),
+        ("rtmp://a:b@example.org/x", "user name"),
+        ("rtmp://example.org:0/x", "rtmp or rtmps"),
+        ("rtmp://example.org:99999/x", "valid uri"),
+        ("rtmp://example.org/a b", "valid uri"),
+        ("rtmp://example.org/live/***", "key"),
+        ("rtmp://example.org/" + "x" * 2048, "characters"),
+    ],
+)
+def test_addresses_that_nobody_could_stream_to_are_refused(url: str, why: str) -> None:
+    assert why in str(address_problem(url))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "app", "key", "port"),
+    [
+        (
+            "rtmp://a.rtmp.youtube.com/live2/abcd-efgh",
+            "rtmp://a.rtmp.youtube.com/live2/***",
+            "live2",
+            "abcd-efgh",
+            1935,
+        ),
+        (
+            "rtmps://live-api-s.facebook.com:443/rtmp/FB-1?s_bl=1&a=x/y",
+            "rtmps://live-api-s.facebook.com:443/rtmp/***",
+            "rtmp",
+            "FB-1?s_bl=1&a=x/y",
+            443,
+        ),
+        ("rtmp://h/app/instance/key", "rtmp://h/app/***", "app/instance", "key", 1935),
+        ("rtmps://h/only", "rtmps://h/***", "only", "", 443),
+    ],
+)
+def test_an_address_is_taken_apart_and_shown_without_its_key(
+    url: str, shown: str, app: str, key: str, port: int
+) -> None:
+    assert address_problem(url) is None
+    assert shown_address(url) == shown
+    place = place_of(url)
+    assert (place.app, place.key, place.port, place.tls) == (app, key, port, url.startswith("rtmps"))
+    assert place.tc_url == url.removesuffix(key).rstrip("/")
+    assert not key or key not in repr(place)
+
+
+def test_pauses_grow_to_half_a_minute_and_differ_between_targets() -> None:
+    assert [retry_delay_s(n, 1.0) for n in (1, 2, 3, 9, 1000)] == [1.0, 2.0, 4.0, 30.0, 30.0]
+    assert retry_delay_s(9, 0.0) == 15.0

@@ -1,0 +1,144 @@
+"""A meeting that is streamed while it is recorded: to a real RTMP server, and to servers that are none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socketserver
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.kit import SMALL, House, Room, Take, judge, open_house
+from tests.pace import eventually
+from tests.rtmpserver import free_port, rtmp_server
+
+from tapedeck.sources.synthetic import CAST
+from tapedeck.testing.people import Act, Cue, Person
+from tapedeck.testing.watch import Film, watch
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+
+MS = 1_000_000
+ADA, GRACE = CAST[:2]
+PEOPLE = (
+    Person(ADA, (Cue(0.2, Act.JOIN), Cue(21.5, Act.LEAVE))),
+    Person(GRACE, (Cue(0.4, Act.JOIN), Cue(21.5, Act.LEAVE))),
+)
+
+
+class _Slam(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.recv(100)
+
+
+@contextmanager
+def slamming_server() -> Iterator[int]:
+    """Accepts everybody and closes on everybody; its port."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Slam) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+async def targets_of(house: House, take: Take) -> dict[str, dict[str, Any]]:
+    """By address, as a backend sees them."""
+    url = f"{house.server.base_url}/v1/recordings/{take.id}"
+    async with house.http.get(url, headers={"authorization": f"Bearer {house.server.token}"}) as answer:
+        body = await answer.json()
+        assert answer.status == 200, body
+        assert "s3cret" not in json.dumps(body)
+        return {target["url"]: target for target in body["data"]["targets"]}
+
+
+async def ask(house: House, take: Take, method: str, path: str = "", **body: Any) -> tuple[int, dict[str, Any]]:
+    """One of our own routes about targets."""
+    url = f"{house.server.base_url}/v1/recordings/{take.id}/targets{path}"
+    headers = {"authorization": f"Bearer {house.server.token}"}
+    async with house.http.request(method, url, headers=headers, json=body or None) as answer:
+        return answer.status, await answer.json()
+
+
+def film_of(flv: Path) -> Film:
+    """What an RTMP server received, looked at."""
+    mp4 = flv.with_suffix(".mp4")
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", flv, "-c", "copy", mp4], check=True)
+    return watch(mp4, [ADA, GRACE])
+
+
+def assert_in_step(film: Film, least: int) -> None:
+    """Everybody is seen and heard, at the same time."""
+    for look in (ADA, GRACE):
+        flashes, beeps = film.flashes[look.name], film.beeps[look.name]
+        apart = [min(abs(flash.middle_ns - beep.middle_ns) for flash in flashes) for beep in beeps[1:-1]]
+        assert len(apart) >= least, f"{look.name} beeps {len(beeps)} times"
+        assert max(apart) <= 60 * MS, f"{look.name} is heard {max(apart) / MS:.0f} ms from where they are seen"
+
+
+async def test_a_meeting_is_streamed_and_nothing_that_a_target_does_reaches_its_film(tmp_path: Path) -> None:
+    """A good server, one that is killed and comes back, and bad ones; a pause. One film, whole."""
+    with rtmp_server(tmp_path / "good") as good, rtmp_server(tmp_path / "mortal") as mortal, slamming_server() as slam:
+        async with open_house(tmp_path / "house", {"TAPEDECK_ALLOW_PRIVATE_URLS": "true"}) as house:
+            room = await house.room(PEOPLE, "Streamed")
+            playing = asyncio.create_task(room.play())
+            await room.at(1.5)
+            take = await room.start(**SMALL, rtmp_out_config={"rtmp_url": good.url()})
+            await take.until("RECORDING")
+            for url in (
+                mortal.url(),
+                f"rtmp://127.0.0.1:{slam}/app/s3cret",
+                f"rtmp://127.0.0.1:{free_port()}/app/s3cret",
+                "rtmp://nobody.invalid/app/s3cret",
+            ):
+                status, body = await ask(house, take, "POST", url=url)
+                assert status == 201, body
+            status, body = await ask(house, take, "POST", url="srt://127.0.0.1:9000/x")
+            assert status == 422
+            assert "SRT" in json.dumps(body)
+            await _play_it(house, room, take, good, mortal)
+            people = await playing
+            viewed = await take.film([person.look for person in PEOPLE], limit_s=90)
+            report = judge(viewed, people, await take.recorded())
+            found = await targets_of(house, take)
+            assert {target["status"] for target in found.values()} == {"ENDED"}
+            assert report.ok, f"\n{report}"
+            said = house.server.log_path.read_text()
+            assert "s3cret" not in said
+        films = [film_of(path) for path in good.recorded()]
+        assert_in_step(films[0], 4)
+        again = film_of(mortal.recorded()[-1])
+        assert_in_step(again, 3)
+
+
+async def _play_it(house: House, room: Room, take: Take, good: Any, mortal: Any) -> None:
+    async def live(port: int) -> bool:
+        found = await targets_of(house, take)
+        return bool(found[f"rtmp://127.0.0.1:{port}/open/***"]["status"] == "LIVE")
+
+    await eventually(lambda: live(good.port), 20)
+    await eventually(lambda: live(mortal.port), 20)
+    mortal.kill()
+
+    async def others_say_why() -> bool:
+        found = await targets_of(house, take)
+        return all(t["status"] == "RETRYING" and t["reason"] for url, t in found.items() if f":{good.port}/" not in url)
+
+    await eventually(others_say_why, 30)
+    found = await targets_of(house, take)
+    assert found["rtmp://nobody.invalid/app/***"]["reason"] == "its name is not known"
+    mortal.start()
+    await room.at(9.0)
+    await take.act("pause")
+    await room.at(10.5)
+    await take.act("resume")
+    await eventually(lambda: live(mortal.port), 30)
+    await room.at(21.0)
+    await take.act("stop")

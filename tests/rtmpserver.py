@@ -1,0 +1,86 @@
+"""A real RTMP server for tests: nginx with its RTMP module, which records what it receives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["RtmpServer", "free_port", "rtmp_server"]
+
+_CONF = """
+load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
+daemon off; worker_processes 1; master_process off; pid nginx.pid; error_log error.log info;
+events {{ worker_connections 256; }}
+rtmp {{ server {{ listen 127.0.0.1:{port}; chunk_size 4096;
+  application open {{ live on; record all; record_path {folder}/rec; record_suffix -%s.flv; record_unique on; }}
+  application closed {{ live on; deny publish all; }} }} }}
+"""
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RtmpServer:
+    """One process; `open` takes and records every stream, `closed` refuses them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        (folder / "rec").mkdir(parents=True)
+        (folder / "nginx.conf").write_text(_CONF.format(port=self.port, folder=folder))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def url(self, app: str = "open", key: str = "s3cret-key") -> str:
+        """Where to stream to."""
+        return f"rtmp://127.0.0.1:{self.port}/{app}/{key}"
+
+    def start(self) -> None:
+        """Run, and take connections when this returns."""
+        nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+        assert nginx, "nginx is missing: make test installs it"
+        command = [nginx, "-p", f"{self.folder}/", "-e", "error.log", "-c", "nginx.conf"]
+        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.02)
+        raise AssertionError((self.folder / "error.log").read_text())
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal to the server."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it without a word."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def recorded(self) -> list[Path]:
+        """What it received, a file per stream, oldest first; without those that hold no media."""
+        files = [path for path in (self.folder / "rec").iterdir() if path.stat().st_size > 1000]
+        return sorted(files, key=lambda path: path.stat().st_mtime_ns)
+
+
+@contextlib.contextmanager
+def rtmp_server(folder: Path) -> Iterator[RtmpServer]:
+    """A running server."""
+    server = RtmpServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.send(signal.SIGCONT) if server._process is not None else None
+        server.kill()
