@@ -12,6 +12,7 @@ from tapedeck.api.auth import Gate
 from tapedeck.api.edge import Edge
 from tapedeck.api.health import Check
 from tapedeck.api.realtimekit import apps, livestreams, meetings, participants, presets, recordings, sessions, webhooks
+from tapedeck.api.rooms import bulk as bulk_routes
 from tapedeck.api.rooms import recordings as library_routes
 from tapedeck.api.rooms import rooms as room_routes
 from tapedeck.api.route import PlainRoute
@@ -116,6 +117,7 @@ def create_app(
     events.add_routes(routes, _OURS, gate, feed)
     recordings.add_browser_routes(routes, "/v2", gate, recordings_service)
     room_routes.add_routes(routes, _ROOMS, gate, access, rooms_service, library_service, public_url)
+    bulk_routes.add_routes(routes, _ROOMS, gate, library_service)
     library_routes.add_routes(routes, _ROOMS, gate, library_service)
     rtc.add_routes(routes, gate, meetings_service, whip, ice_servers)
     files.add_routes(routes, store, link_key, clock)

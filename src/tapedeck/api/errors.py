@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from tapedeck.api.http import Reply
 from tapedeck.core.errors import ErrorKind, InvalidError, LimitError, TapedeckError, UnavailableError
-from tapedeck.core.library import status_of
+from tapedeck.core.library import status_of as word_of
 from tapedeck.core.recording import WrongStateError
 from tapedeck.shapes import rooms
 from tapedeck.shapes.realtimekit import STATUS, error_body
 
-__all__ = ["FIELD_STATUS", "error_reply", "install", "is_rooms", "server_fault"]
+__all__ = ["FIELD_STATUS", "error_reply", "install", "is_rooms", "server_fault", "status_of"]
 
 FIELD_STATUS = "field_status"
 """Attribute of `request.state`: the status of a request whose fields are wrong, where it is not 400."""
@@ -53,6 +53,11 @@ def is_rooms(request: Request) -> bool:
     return request.url.path.startswith(_ROOMS)
 
 
+def status_of(error: TapedeckError) -> int:
+    """The status that an error is answered with, if nothing special is known of it."""
+    return _STATUS[error.kind]
+
+
 def error_reply(error: TapedeckError, request: Request) -> Response:
     """The answer to an error that was raised on purpose."""
     status = _STATUS[error.kind]
@@ -63,7 +68,7 @@ def error_reply(error: TapedeckError, request: Request) -> Response:
     if problems:
         status = getattr(request.state, FIELD_STATUS, status)
     if isinstance(error, WrongStateError):
-        state = status_of(error.state) if is_rooms(request) else STATUS[error.state]
+        state = word_of(error.state) if is_rooms(request) else STATUS[error.state]
         message = f"Cannot {error.action} a recording in state {state}"
     elif isinstance(error, LimitError) and error.retry_after_s is not None:
         status, final = 429, False

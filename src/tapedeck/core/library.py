@@ -6,7 +6,7 @@ The words are those of the rooms API (spec I1); nothing else of that API is know
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,7 +15,7 @@ from typing import Any
 from tapedeck.core.meeting import Meeting
 from tapedeck.core.recording import FilmFile, Recording, RecordingState
 
-__all__ = ["LibraryEntry", "LibraryItem", "LibraryStatus", "Span", "main_file", "shown_name", "status_of"]
+__all__ = ["LibraryEntry", "LibraryItem", "LibraryStatus", "Span", "distinct", "main_file", "shown_name", "status_of"]
 
 _S = RecordingState
 
@@ -111,3 +111,18 @@ def shown_name(item: LibraryItem, file: FilmFile) -> str:
     _, _, extension = file.name.rpartition(".")
     kind = "" if file.kind == "video" else f" {file.kind}"
     return f"{title} {at:%Y-%m-%d %H.%M} UTC{kind}.{extension}"
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The same names, with a number where one would come twice, in any case: `a.mp4`, `a (2).mp4`."""
+    seen: set[str] = set()
+    made = []
+    for name in names:
+        stem, dot, extension = name.rpartition(".")
+        chosen, number = name, 1
+        while chosen.casefold() in seen:
+            number += 1
+            chosen = f"{stem} ({number}){dot}{extension}" if dot else f"{name} ({number})"
+        seen.add(chosen.casefold())
+        made.append(chosen)
+    return made

@@ -7,14 +7,14 @@ who did what) is here. Every question is asked within an app: what is another's 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from tapedeck.core.access import AppPrincipal
 from tapedeck.core.errors import ConflictError, InvalidError, NotFoundError
-from tapedeck.core.library import LibraryItem, LibraryStatus, Span, main_file, shown_name, status_of
+from tapedeck.core.library import LibraryItem, LibraryStatus, Span, distinct, main_file, shown_name, status_of
 from tapedeck.core.meeting import App, Meeting, MeetingStatus
 from tapedeck.core.recording import (
     ACTIVE,
@@ -34,6 +34,7 @@ from tapedeck.db.library_rooms import find_room
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.storage import ObjectStore
 from tapedeck.service.recordings import Action, RecordingService, RecordingView
+from tapedeck.service.zipping import Member, zip_stream
 
 __all__ = ["LINK_LIFE", "SORTS", "Download", "LibraryFilter", "LibraryService", "NamedFile"]
 
@@ -150,6 +151,26 @@ class LibraryService:
             if file.key is not None and file.kind not in _STILLS
         ]
         return Download(item, files, await self.stills(item))
+
+    async def zip_of(self, app: App, recording_ids: Sequence[str]) -> tuple[str, AsyncIterator[bytes]]:
+        """The files of recordings as one ZIP: its name, and its bytes while they are made.
+
+        NotFoundError, ConflictError for one of which nothing can be had now.
+        """
+        members: list[Member] = []
+        for recording_id in recording_ids:
+            item = await self.get(app, recording_id)
+            message = _why_not(item, self._clock.now())
+            if message is not None:
+                raise ConflictError(f"rec_{recording_id} is {item.entry.status}: {message}")
+            for file in item.recording.files:
+                if file.key is not None and file.kind not in _STILLS:
+                    await self._store.head(file.key)  # a ZIP cannot say in its middle that something is missing
+                    at = item.recording.started_at or item.recording.invoked_at
+                    members.append(Member(shown_name(item, file), file.key, at))
+        names = distinct([member.name for member in members])
+        named = [replace(member, name=name) for member, name in zip(members, names, strict=True)]
+        return f"Recordings {self._clock.now():%Y-%m-%d}.zip", zip_stream(self._store, named)
 
     async def stills(self, item: LibraryItem) -> Mapping[str, str]:
         """Links to the poster and the pictures of the time line, where there are any; for an hour."""
