@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ import httpx
 import uvicorn
 from cloudflare import AsyncCloudflare
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 from tests.api import described
 from tests.service.world import World, make_world
 
@@ -134,12 +135,15 @@ async def make_site(root: Path, public_url: str = "http://test", limiter: Limite
 
 
 @asynccontextmanager
-async def serve(root: Path) -> AsyncIterator[tuple[Site, str]]:
-    """A site on a free port of loopback, served by uvicorn on this very loop; its base URL."""
+async def serve(root: Path, behind: Callable[[ASGIApp], ASGIApp] = lambda app: app) -> AsyncIterator[tuple[Site, str]]:
+    """A site on a free port of loopback, served by uvicorn on this very loop; its base URL.
+
+    `behind`: what stands before its application.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with make_site(root, url) as site:
-            config = uvicorn.Config(site.app, log_level="warning", lifespan="off", ws="none", access_log=False)
+            config = uvicorn.Config(behind(site.app), log_level="warning", lifespan="off", ws="none", access_log=False)
             server = uvicorn.Server(config)
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             try:

@@ -16,7 +16,7 @@ from tapedeck.adapters.outbound import Outbound, mapped
 from tapedeck.core.egress import RefusedTargetError, url_problem
 from tapedeck.core.errors import DestinationError
 
-__all__ = ["HttpFetcher"]
+__all__ = ["HttpFetcher", "next_address"]
 
 _REDIRECTS = 3
 _MOVED = frozenset({301, 302, 303, 307, 308})
@@ -39,7 +39,7 @@ class HttpFetcher:
                     answer = await self._get(url, most_bytes, accept)
                     if isinstance(answer, bytes):
                         return answer
-                    url = _next(url, answer)
+                    url = next_address(url, answer)
         raise DestinationError(f"it redirects more than {_REDIRECTS} times")
 
     async def aclose(self) -> None:
@@ -71,7 +71,7 @@ async def _body(answer: aiohttp.ClientResponse, most_bytes: int) -> bytes:
     raise DestinationError(f"it has more than {most_bytes} bytes")
 
 
-def _next(url: str, location: str) -> str:
+def next_address(url: str, location: str) -> str:
     """Where a redirect leads. RefusedTargetError: from TLS to plain text."""
     try:
         there = urljoin(url, location)

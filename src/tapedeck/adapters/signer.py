@@ -6,12 +6,13 @@ import contextlib
 import os
 from pathlib import Path
 
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from tapedeck.core.errors import UnavailableError
 
-__all__ = ["RsaSigner"]
+__all__ = ["RsaSigner", "is_signed"]
 
 _BITS = 2048
 
@@ -45,6 +46,18 @@ class RsaSigner:
 
     def sign(self, body: bytes) -> bytes:
         return self._key.sign(body, padding.PKCS1v15(), hashes.SHA256())
+
+
+def is_signed(pem: str, body: bytes, signature: bytes) -> bool:
+    """Whether a signature is one of a body, by the PEM of somebody's public key (RSA, PKCS #1 v1.5, SHA-256)."""
+    try:
+        key = serialization.load_pem_public_key(pem.encode())
+        if not isinstance(key, rsa.RSAPublicKey):
+            return False
+        key.verify(signature, body, padding.PKCS1v15(), hashes.SHA256())
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
+        return False
+    return True
 
 
 def _load(pem: bytes) -> rsa.RSAPrivateKey:

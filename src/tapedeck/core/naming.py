@@ -15,6 +15,7 @@ __all__ = [
     "check_key",
     "content_disposition",
     "is_prefix",
+    "is_segment",
     "object_key",
     "output_file_name",
     "track_file_name",
@@ -40,6 +41,11 @@ _UNQUOTED = "!#$&+-.^_`|~"
 def is_prefix(text: str) -> bool:
     """Whether a user may put it before a file name: 1 to 100 letters, digits or `_`."""
     return _PREFIX.fullmatch(text) is not None
+
+
+def is_segment(text: str) -> bool:
+    """Whether it can be the last part of a key."""
+    return _SEGMENT.fullmatch(text) is not None and text not in {".", ".."}
 
 
 def output_file_name(prefix: str | None, room: str, invoked_at: datetime, extension: str = "mp4") -> str:

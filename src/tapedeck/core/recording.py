@@ -177,9 +177,9 @@ class Dispatched:
 
 @dataclass(frozen=True, slots=True)
 class MediaStored:
-    """The first media of the recording is in the log of a session."""
+    """The first media of the recording is in the log of a session; None when another recorder has it."""
 
-    session_id: str
+    session_id: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,8 @@ class RecordingOptions:
     "`low`, `standard` or `high`: how many bits a film may take (`core/output.py`)."
     encoder: str = "x264"
     "Who encodes H264: `x264`, or hardware (`nvenc`, `vaapi`, `qsv`, `videotoolbox`) where there is any."
+    provider: str = "local"
+    "Who records: `local`, this server, or another recorder (`core/remote.py`)."
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", max(self.width + self.width % 2, 2))

@@ -19,13 +19,16 @@ _MEETINGS = cast(Table, MeetingRow.__table__)
 _L, _M = _LIBRARY.c, _MEETINGS.c
 
 
-async def add_to_library(session: AsyncSession, recording: Recording, imported: bool) -> None:
-    """The row of a new recording; called where the recording is stored."""
+async def add_to_library(
+    session: AsyncSession, recording: Recording, imported: bool, remote_id: str | None = None
+) -> None:
+    """The row of a new recording; called where the recording is stored. `remote_id`: its id at another recorder."""
     values = {
         _L.recording_id: literal(recording.id),
         _L.app_id: literal(recording.app_id),
         _L.meeting_id: _M.id,
-        _L.provider: literal("local"),
+        _L.provider: literal(recording.options.provider),
+        _L.remote_id: literal(remote_id, _L.remote_id.type),
         _L.imported_at: literal(recording.invoked_at if imported else None, _L.imported_at.type),
         _L.status: literal(str(status_of(recording.state))),
         _L.title: case((_M.title.is_(None), ""), else_=_M.title),

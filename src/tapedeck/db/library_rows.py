@@ -30,6 +30,7 @@ class LibraryRow(Base):
         Index("ix_library_archiving", "archive_state"),
         Index("ix_library_purge", "purge_at"),
         Index("ix_library_deleted", "app_id", "deleted_at"),
+        Index("ix_library_remote", "app_id", "remote_id", unique=True),
     )
 
     recording_id: Mapped[str] = mapped_column(_Id, ForeignKey("recordings.id"), primary_key=True)

@@ -20,6 +20,7 @@ from tapedeck.db.base import Base, UtcMillis
 from tapedeck.db.base import Id as _Id
 from tapedeck.db.base import RowId as _RowId
 from tapedeck.db.library_rows import AuditRow, LibraryRow, RoomSettingsRow, TenantRow
+from tapedeck.db.remote_rows import RemoteRoomRow
 from tapedeck.db.session_rows import AttendanceRow, PeerRow, SessionRow
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "PresetRow",
     "RecordingCountRow",
     "RecordingRow",
+    "RemoteRoomRow",
     "RerenderRow",
     "RoomSettingsRow",
     "SessionRow",

@@ -96,15 +96,19 @@ class OutboxEntry:
 
 
 async def add_recording(
-    session: AsyncSession, recording: Recording, change: RecordingChanged, imported: bool = False
+    session: AsyncSession,
+    recording: Recording,
+    change: RecordingChanged,
+    imported: bool = False,
+    remote_id: str | None = None,
 ) -> None:
     """Store a new recording, its place in the library and its creation in the outbox.
 
-    `imported`: its library knows of it from the start.
+    `imported`: its library knows of it from the start. `remote_id`: its id at the recorder that makes it.
     """
     session.add(RecordingRow(id=recording.id, cautions=[], **_values(recording)))
     await session.flush()
-    await add_to_library(session, recording, imported)
+    await add_to_library(session, recording, imported, remote_id)
     await _note(session, recording, change)
 
 

@@ -42,6 +42,7 @@ __all__ = ["FilmProgress", "LifecycleService", "Recovery"]
 
 _log = logging.getLogger(__name__)
 _UNFINISHED = tuple(state for state in RecordingState if state not in FINAL)
+_COPIED = (RecordingState.RENDERING, RecordingState.UPLOADING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class LifecycleService:
     async def deadlines(self) -> Sequence[Deadline]:
         """The ends in sight of all running recordings, earliest first."""
         async with self._db.snapshot() as session:
-            running = await table.in_states(session, ACTIVE)
+            running = [r for r in await table.in_states(session, ACTIVE) if _is_ours(r)]
             if not running:
                 return []
             sessions = {live.id: live for live in await presence.live_sessions(session)}
@@ -196,7 +197,9 @@ class LifecycleService:
                     changed = replace(changed, occupied_since=None, empty_since=now, outage_at=outage_at)
                 await presence.save_session(session, changed)
                 sessions.append(changed)
-            unfinished = await table.in_states(session, _UNFINISHED)
+            # Of another recorder's, what is copied or delivered is known here; the rest is its own to recover.
+            found = await table.in_states(session, _UNFINISHED)
+            unfinished = [r for r in found if _is_ours(r) or r.state in _COPIED]
         by_state = {state: [r for r in unfinished if r.state is state] for state in _UNFINISHED}
         for recording in by_state[RecordingState.CLOSING]:
             self._recordings.close_soon(recording)
@@ -232,7 +235,7 @@ class LifecycleService:
         """Start nothing any more and stop all that runs; returns what was stopped, its log closed on disk."""
         self._recordings.drain()
         async with self._db.read() as session:
-            running = await table.in_states(session, ACTIVE)
+            running = [r for r in await table.in_states(session, ACTIVE) if _is_ours(r)]
         stopped: list[Recording] = []
         for recording in running:
             try:
@@ -245,3 +248,8 @@ class LifecycleService:
                 _log.exception("a recording could not be stopped", extra=extra)
         await self._recordings.settle()
         return stopped
+
+
+def _is_ours(recording: Recording) -> bool:
+    """Whether this server records it."""
+    return recording.options.provider == "local"

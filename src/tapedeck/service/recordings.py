@@ -42,6 +42,7 @@ from tapedeck.core.recording import (
     WrongStateError,
     advance,
 )
+from tapedeck.core.remote import check_ours
 from tapedeck.core.times import whole_ms
 from tapedeck.db import access, destinations, presence, rooms, targets
 from tapedeck.db import recordings as table
@@ -199,6 +200,7 @@ class RecordingService:
                 raise NotFoundError(f"Recording not found: {recording_id}")
             recording, meeting = found
             _allow(principal, meeting.id)
+            check_ours(recording)
             if action is Action.STOP:
                 recording = await self._stop(recording.id, Stop(StopCause.REQUEST, principal.caller(app)))
             else:

@@ -23,7 +23,7 @@ from tapedeck.core.errors import FieldProblem, InvalidError, UnavailableError
 from tapedeck.core.recording import Recording
 from tapedeck.core.target import Target, shown_address
 from tapedeck.db import destinations as table
-from tapedeck.db import rooms
+from tapedeck.db import remote, rooms
 from tapedeck.db import targets as targets_table
 from tapedeck.db.engine import Database
 from tapedeck.db.models import AppRow, MeetingRow
@@ -99,6 +99,14 @@ class Vault:
         secrets = {} if destination.sealed is None else self._sealer.unseal(destination.sealed)
         return dict(destination.storage) | secrets
 
+    def seal_token(self, token: str) -> str:
+        """What proves that we may ask a tenant's recorder, as it may be stored."""
+        return self._sealer.seal({"token": token})
+
+    def open_token(self, sealed: str) -> str:
+        """The token again: only for the adapter that connects. UnavailableError."""
+        return self._sealer.unseal(sealed)["token"]
+
     def places(
         self,
         recording: Recording,
@@ -138,6 +146,13 @@ class Vault:
                     lost += 1
                 elif fresh != target.sealed:
                     await targets_table.save_target(session, replace(target, sealed=fresh))
+                    renewed += 1
+            for app_id, sealed in await remote.sealed_tokens(session):
+                fresh = self._renew(sealed)
+                if fresh is None:
+                    lost += 1
+                elif fresh != sealed:
+                    await remote.save_sealed(session, app_id, fresh)
                     renewed += 1
             for of in (MeetingRow, AppRow):
                 for id_, config in await rooms.sealed_configs(session, of):

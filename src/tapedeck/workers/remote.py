@@ -1,0 +1,232 @@
+"""Brings what other recorders have finished to this machine, and asks them how far they are.
+
+A file is written as it comes; what breaks off goes on where it ended, after a restart too. A finished film is handed to
+the uploads by its state alone (`workers/films.py`). Time is an argument of `tick`; `run` is the loop around it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import google_crc32c
+import structlog
+
+from tapedeck.core.egress import UnreachableError
+from tapedeck.core.errors import DestinationError, TapedeckError, UnavailableError
+from tapedeck.core.recording import FilmFile, Recording, RecordingState, WrongStateError
+from tapedeck.core.remote import RemoteFile, RemoteRecording
+from tapedeck.db.remote import Origin
+from tapedeck.ports.clock import Clock
+from tapedeck.ports.provider import RecordingProvider
+from tapedeck.service.remote import RemoteService
+
+__all__ = ["RemoteWorker"]
+
+log = structlog.get_logger(__name__)
+
+_POLL = timedelta(seconds=30)
+_AT_ONCE = 4
+_FIRST = timedelta(seconds=2)
+_LONGEST = timedelta(minutes=10)
+_BLOCK = 1 << 20
+_TICK_S = 1.0
+_NOTHING = "The recorder of the room has no file of it that could be fetched."
+_ENDED = "The files ended with their links at the recorder before they were copied."
+
+
+@dataclass(slots=True)
+class _Turn:
+    """When a recording is looked at again."""
+
+    at: datetime
+    failures: int = 0
+
+
+class RemoteWorker:
+    """Follows the recordings of all tenants with a recorder of their own."""
+
+    def __init__(
+        self,
+        service: RemoteService,
+        films_dir: Path,
+        clock: Clock,
+        poll: timedelta = _POLL,
+        at_once: int = _AT_ONCE,
+    ) -> None:
+        """`poll`: how long nobody has to tell us anything before we ask. `at_once`: recordings that are copied."""
+        self._service = service
+        self._films_dir = films_dir
+        self._clock = clock
+        self._poll = poll
+        self._places = asyncio.Semaphore(at_once)
+        self._turns: dict[str, _Turn] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._news = asyncio.Event()
+        service.on_news = self._news.set
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                try:
+                    await self.tick(self._clock.now())
+                except TapedeckError as exc:
+                    log.warning("remote.not_looked", reason=str(exc))
+                except Exception:
+                    log.exception("remote.failed")
+                self._news.clear()
+                try:
+                    async with asyncio.timeout(_TICK_S if self._turns else None):
+                        await self._news.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            await self.aclose()
+
+    async def tick(self, now: datetime) -> None:
+        """Begin whatever is due."""
+        hints = self._service.hints()
+        waiting = {origin.recording_id: origin for origin in await self._service.unfinished()}
+        for gone in self._turns.keys() - waiting.keys():
+            del self._turns[gone]
+        for recording_id, origin in waiting.items():
+            turn = self._turns.setdefault(recording_id, _Turn(self._first(origin, now)))
+            if recording_id in hints:
+                turn.at, turn.failures = now, 0
+            if turn.at <= now and recording_id not in self._tasks:
+                turn.at = now + self._poll
+                self._begin(recording_id, turn, now)
+
+    async def settle(self) -> None:
+        """Return when all that was begun is over."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks.values()))
+
+    async def aclose(self) -> None:
+        """Stop copying; it goes on after the next start."""
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _first(self, origin: Origin, now: datetime) -> datetime:
+        """What is finished there is fetched at once; what runs was asked for just now."""
+        return now if origin.state is RecordingState.RENDERING else now + self._poll
+
+    def _begin(self, recording_id: str, turn: _Turn, now: datetime) -> None:
+        task = asyncio.create_task(self._look(recording_id, turn, now), name=f"remote {recording_id}")
+        self._tasks[recording_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(recording_id, None))
+
+    async def _look(self, recording_id: str, turn: _Turn, now: datetime) -> None:
+        try:
+            async with self._places:
+                recording, remote = await self._service.ask(recording_id)
+                if remote is not None and recording.state is RecordingState.RENDERING:
+                    await self._copy(recording, remote)
+            turn.failures = 0
+            if remote is not None and recording.state is not RecordingState.RENDERING:
+                return
+        except WrongStateError as exc:
+            log.info("remote.late", recording_id=recording_id, reason=str(exc))
+        except (TapedeckError, OSError) as exc:
+            turn.failures += 1
+            turn.at = now + min(_FIRST * 2 ** min(turn.failures, 16), _LONGEST)
+            log.warning("remote.retried", recording_id=recording_id, failures=turn.failures, reason=str(exc))
+        except Exception:
+            turn.failures += 1
+            turn.at = now + _LONGEST
+            log.exception("remote.fault", recording_id=recording_id)
+
+    async def _copy(self, recording: Recording, remote: RemoteRecording) -> None:
+        """Fetch every file; fails the recording when there is none, or none any more."""
+        if not remote.files:
+            await self._service.fail(recording.id, _NOTHING)
+            return
+        provider = await self._service.provider_of(recording.id)
+        directory = self._films_dir / recording.id
+        await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
+        try:
+            files = [await self._fetch(provider, directory, file, remote) for file in remote.files]
+        except UnreachableError:
+            raise
+        except DestinationError:
+            if remote.links_end is not None and remote.links_end <= self._clock.now():
+                await self._service.fail(recording.id, _ENDED)
+                return
+            raise
+        if len(files) == 1 and remote.size_bytes not in (None, files[0].size_bytes):
+            await asyncio.to_thread(_drop, files)
+            text = f"The file has {files[0].size_bytes} bytes, the recorder says {remote.size_bytes}"
+            raise UnavailableError(text, retry_after_s=2)
+        await self._service.copied(recording.id, files)
+
+    async def _fetch(
+        self, provider: RecordingProvider, directory: Path, file: RemoteFile, remote: RemoteRecording
+    ) -> FilmFile:
+        whole, part = directory / file.name, directory / f"{file.name}.part"
+        if not whole.exists():
+            have = await asyncio.to_thread(_size, part)
+            answer = await provider.fetch(file.url, have)
+            try:
+                with await asyncio.to_thread(_open_at, part, answer.start) as out:
+                    size = answer.start
+                    async for chunk in answer.chunks():
+                        size += len(chunk)
+                        await asyncio.to_thread(out.write, chunk)
+                    out.flush()
+                    await asyncio.to_thread(os.fsync, out.fileno())
+            finally:
+                await answer.aclose()
+            if size > answer.total:
+                await asyncio.to_thread(part.unlink)
+            if size != answer.total:
+                raise UnavailableError(f"{file.name} broke off at {size} of {answer.total} bytes", retry_after_s=2)
+            await asyncio.to_thread(part.rename, whole)
+        size, checksum = await asyncio.to_thread(_measure, whole)
+        return FilmFile(
+            kind=file.kind,
+            name=file.name,
+            size_bytes=size,
+            duration_ms=(remote.seconds or 0) * 1000,
+            crc32c=checksum,
+            local_path=str(whole),
+            layer=file.layer,
+        )
+
+    def turns(self) -> Mapping[str, datetime]:
+        """When each recording is looked at again."""
+        return {recording_id: turn.at for recording_id, turn in self._turns.items()}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _open_at(path: Path, start: int) -> BinaryIO:
+    """The file, cut at `start` and written from there."""
+    file = path.open("r+b" if path.exists() else "w+b")
+    file.truncate(start)
+    file.seek(start)
+    return file
+
+
+def _measure(path: Path) -> tuple[int, str]:
+    checksum, size = 0, 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            checksum = google_crc32c.extend(checksum, block)
+            size += len(block)
+    return size, f"{checksum:08x}"
+
+
+def _drop(files: list[FilmFile]) -> None:
+    for file in files:
+        if file.local_path is not None:
+            Path(file.local_path).unlink(missing_ok=True)

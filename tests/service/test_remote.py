@@ -1,0 +1,135 @@
+"""Rooms that another recorder records. The recorder is a second Tapedeck behind its own API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete
+from tests.service.far import Far, Near, account_of, far_server, make_near
+
+from tapedeck.core.errors import ConflictError, DestinationError, UnavailableError
+from tapedeck.core.library import LibraryStatus
+from tapedeck.core.recording import RecordingState
+from tapedeck.core.remote import RemoteAccount
+from tapedeck.db.models import LibraryRow, OutboxRow, RecordingRow
+
+
+@pytest.fixture
+async def far(tmp_path: Path) -> AsyncIterator[Far]:
+    async with far_server(tmp_path / "far") as made:
+        yield made
+
+
+@pytest.fixture
+async def near(tmp_path: Path, far: Far) -> AsyncIterator[Near]:
+    async with make_near(tmp_path / "near", far) as made:
+        yield made
+
+
+async def forget(far: Far, recording_id: str) -> None:
+    """Let a recording vanish from the recorder."""
+    async with far.site.world.db.write() as session:
+        await session.execute(delete(OutboxRow).where(OutboxRow.recording_id == recording_id))
+        await session.execute(delete(LibraryRow).where(LibraryRow.recording_id == recording_id))
+        await session.execute(delete(RecordingRow).where(RecordingRow.id == recording_id))
+
+
+async def test_250_recordings_over_several_pages_are_taken_over_once(far: Far, near: Near) -> None:
+    there = await far.films(near.far_room, 250)
+    taken = await near.sync()
+    assert len(taken) == 250
+    assert {status for _, status in taken} == {LibraryStatus.PROCESSING}
+    assert {await near.remote_id(recording_id) for recording_id, _ in taken} == {recording.id for recording in there}
+    pages = [path for path in far.door.paths if "/recordings?" in path]
+    assert len(pages) == 3 and all(f"meeting_id={near.far_room}" in page for page in pages)
+    assert await near.sync() == []
+    await far.films(near.far_room, 2)
+    assert len(await near.sync()) == 2
+
+
+async def test_sync_at_the_same_time_as_itself_takes_each_recording_once(far: Far, near: Near) -> None:
+    await far.films(near.far_room, 120)
+    both = await asyncio.gather(near.sync(), near.sync(), near.sync())
+    assert sum(len(taken) for taken in both) == 120
+    assert len({recording_id for taken in both for recording_id, _ in taken}) == 120
+
+
+async def test_a_recording_that_vanishes_midway_neither_comes_nor_hides_its_neighbour(far: Far, near: Near) -> None:
+    there = await far.films(near.far_room, 250)
+    vanished = False
+
+    async def vanish(path: str) -> None:
+        nonlocal vanished
+        if "page_no=2" in path and not vanished:
+            vanished = True
+            await forget(far, there[0].id)
+
+    far.door.before = vanish
+    taken = await near.sync()
+    assert {await near.remote_id(recording_id) for recording_id, _ in taken} == {r.id for r in there[1:]}
+
+
+async def test_nothing_is_taken_while_the_recorder_is_down(far: Far, near: Near) -> None:
+    await far.films(near.far_room, 3)
+    up = account_of(far)
+    await near.remote.set_account(near.app, RemoteAccount("http://127.0.0.1:9/x", up.account_id, up.app_id, up.token))
+    with pytest.raises(UnavailableError) as told:
+        await near.sync()
+    assert up.token not in str(told.value)
+    await near.remote.set_account(near.app, up)
+    await near.remote.bind(near.app, near.room.id, near.far_room)
+    assert len(await near.sync()) == 3
+
+
+async def test_a_recorder_that_fails_in_the_middle_of_its_pages_leaves_the_count_right(far: Far, near: Near) -> None:
+    await far.films(near.far_room, 250)
+
+    async def fail(path: str) -> None:
+        if "page_no=3" in path:
+            raise RuntimeError("out of order")
+
+    far.door.before = fail
+    with pytest.raises(UnavailableError):
+        await near.sync()
+    far.door.before = None
+    assert len(await near.sync()) == 250
+
+
+async def test_a_token_that_the_recorder_refuses_is_said_and_not_shown(far: Far, near: Near) -> None:
+    await near.remote.set_account(near.app, account_of(far, token="a-token-that-is-void"))
+    with pytest.raises(DestinationError) as told:
+        await near.sync()
+    assert "status 401" in str(told.value) or "status 403" in str(told.value)
+    assert "a-token-that-is-void" not in str(told.value)
+    assert "a-token-that-is-void" not in repr(await near.remote.account(near.app.id))
+
+
+async def test_a_token_is_sealed_in_the_database(far: Far, near: Near) -> None:
+    raw = b"".join(path.read_bytes() for path in near.world.root.glob("tapedeck.db*"))
+    assert far.url.encode() in raw and far.site.world.token.encode() not in raw
+
+
+async def test_start_and_stop_are_done_by_the_recorder(far: Far, near: Near) -> None:
+    recording = await near.remote.start(near.app, near.room.id, {"max_seconds": 600}, False, None)
+    assert recording.state is RecordingState.STARTING and recording.started_by is None
+    theirs = await far.site.world.now_of_id(await near.remote_id(recording.id))
+    assert theirs.meeting_id == near.far_room and theirs.options.max_seconds == 600
+    with pytest.raises(ConflictError):
+        await near.remote.start(near.app, near.room.id, {}, False, None)
+    session = await far.site.world.live(await far.site.world.meetings.get(far.site.world.app, near.far_room))
+    await far.site.world.sessions.on_capturing(theirs.id, session, far.site.world.clock.now())
+    stopped = await near.remote.stop((await near.remote.ask(recording.id))[0])
+    assert stopped.state is RecordingState.CLOSING and stopped.stopped_at is not None
+    assert (await far.site.world.now_of_id(theirs.id)).stopped_at == stopped.stopped_at
+    assert await near.sync() == []
+
+
+async def test_a_room_becomes_a_meeting_there_when_it_is_needed_first(far: Far, near: Near) -> None:
+    room = await near.world.meeting(title="Chemistry")
+    both = await asyncio.gather(near.remote.sync(near.app, room.id), near.remote.sync(near.app, room.id))
+    assert [len(taken) for taken in both] == [0, 0]
+    made = [path for path in far.door.paths if path.endswith("/meetings?")]
+    assert len(made) == 1

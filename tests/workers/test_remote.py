@@ -1,0 +1,193 @@
+"""Files that another recorder has finished come to this machine whole, whatever breaks off on the way."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import google_crc32c
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from tests.service.far import Far, Near, far_server, make_near
+
+from tapedeck.adapters.signer import RsaSigner
+from tapedeck.core.errors import NotFoundError, UnauthenticatedError
+from tapedeck.core.recording import Recording, RecordingState
+from tapedeck.db import remote as table
+from tapedeck.workers.remote import RemoteWorker
+
+FILM = bytes(range(256)) * 8192
+"""2 MiB."""
+
+
+@pytest.fixture
+async def far(tmp_path: Path) -> AsyncIterator[Far]:
+    async with far_server(tmp_path / "far") as made:
+        yield made
+
+
+@pytest.fixture
+async def near(tmp_path: Path, far: Far) -> AsyncIterator[Near]:
+    async with make_near(tmp_path / "near", far) as made:
+        made.world.clock.move(60)
+        yield made
+
+
+async def taken(near: Near) -> Recording:
+    """The only recording that a sync brings."""
+    ((recording_id, _),) = await near.sync()
+    return await near.world.now_of_id(recording_id)
+
+
+def whole(recording: Recording) -> bool:
+    """Whether the file of a recording is on this machine, as it was there."""
+    (film,) = recording.files
+    assert film.local_path is not None and film.crc32c == f"{google_crc32c.value(FILM):08x}"
+    return film.size_bytes == len(FILM) and Path(film.local_path).read_bytes() == FILM
+
+
+async def test_a_finished_film_is_copied_whole_and_goes_on_to_the_bucket(far: Far, near: Near) -> None:
+    await far.film(near.far_room, FILM)
+    recording = await taken(near)
+    assert recording.state is RecordingState.RENDERING
+    await near.turn()
+    recording = await near.world.now_of(recording)
+    assert recording.state is RecordingState.UPLOADING and whole(recording)
+    assert recording.film_ms == 4_000
+
+
+async def test_a_copy_that_breaks_off_goes_on_where_it_ended_in_another_process(far: Far, near: Near) -> None:
+    await far.film(near.far_room, FILM)
+    recording = await taken(near)
+    far.door.cut = 1_000_000
+    await near.turn()
+    assert (await near.world.now_of(recording)).state is RecordingState.RENDERING
+    (part,) = (near.world.root / "films" / recording.id).glob("*.part")
+    begun = part.stat().st_size
+    assert 0 < begun <= 1_000_000
+    far.door.ranges.clear()
+    near.world.clock.move(10)
+    again = RemoteWorker(near.remote, near.world.root / "films", near.world.clock)
+    await again.tick(near.world.clock.now())
+    await again.settle()
+    assert far.door.ranges == [f"bytes={begun}-"]
+    assert whole(await near.world.now_of(recording))
+
+
+async def test_a_copy_is_tried_again_later_and_later(far: Far, near: Near) -> None:
+    await far.film(near.far_room, FILM)
+    recording = await taken(near)
+
+    async def fail(path: str) -> None:
+        if path.startswith("/files"):
+            raise RuntimeError("out of order")
+
+    far.door.before = fail
+    waits = []
+    for _ in range(3):
+        await near.turn()
+        at = near.worker.turns()[recording.id]
+        waits.append(at - near.world.clock.now())
+        near.world.clock.move(waits[-1].total_seconds())
+    assert waits[0] < waits[1] < waits[2]
+    far.door.before = None
+    await near.turn()
+    assert whole(await near.world.now_of(recording))
+
+
+async def test_files_that_ended_with_their_links_fail_the_recording_with_the_reason(far: Far, near: Near) -> None:
+    await far.film(near.far_room, FILM)
+    recording = await taken(near)
+    for world in (far.site.world, near.world):
+        world.clock.move(timedelta(days=8).total_seconds())
+    await near.turn()
+    failed = await near.world.now_of(recording)
+    assert failed.state is RecordingState.FAILED and "ended with their links" in str(failed.failure)
+
+
+async def test_what_runs_there_is_asked_for_when_nobody_tells(far: Far, near: Near) -> None:
+    recording = await near.remote.start(near.app, near.room.id, {}, False, None)
+    world = far.site.world
+    theirs = await near.remote_id(recording.id)
+    live = await world.live(await world.meetings.get(world.app, near.far_room))
+    await world.sessions.on_capturing(theirs, live, world.clock.now())
+    await near.turn()
+    assert (await near.world.now_of(recording)).state is RecordingState.STARTING
+    near.world.clock.move(31)
+    await near.turn()
+    assert (await near.world.now_of(recording)).state is RecordingState.CAPTURING
+
+
+async def test_a_recording_that_is_gone_there_fails(far: Far, near: Near) -> None:
+    recording = await near.remote.start(near.app, near.room.id, {}, False, None)
+
+    def vanish(path: str) -> None:
+        if near_id in path:
+            raise RuntimeError("nothing")
+
+    near_id = await near.remote_id(recording.id)
+    far.door.before = vanish
+    near.world.clock.move(31)
+    await near.turn()
+    assert (await near.world.now_of(recording)).state is RecordingState.STARTING, "a fault is no absence"
+    far.door.gone = near_id
+    far.door.before = None
+    near.world.clock.move(31)
+    await near.turn()
+    failed = await near.world.now_of(recording)
+    assert failed.state is RecordingState.FAILED and "no such recording" in str(failed.failure)
+
+
+async def hook(near: Near) -> dict[str, str]:
+    """Headers of the webhook that was registered, without a signature."""
+    async with near.world.db.read() as session:
+        settings, _ = await table.settings_of(session, near.app.id)
+    return {"rtk-webhook-id": settings["webhook"]}
+
+
+def event(recording_id: str) -> bytes:
+    said = {"event": "recording.statusUpdate", "recording": {"id": recording_id, "status": "RECORDING"}}
+    return json.dumps(said).encode()
+
+
+async def test_a_signed_webhook_is_a_reason_to_ask_at_once(far: Far, near: Near) -> None:
+    recording = await near.remote.start(near.app, near.room.id, {}, False, None)
+    await near.turn()
+    world = far.site.world
+    theirs = await near.remote_id(recording.id)
+    live = await world.live(await world.meetings.get(world.app, near.far_room))
+    await world.sessions.on_capturing(theirs, live, world.clock.now())
+    (registered,) = await world.webhooks.list(world.app)
+    assert registered.url == f"http://127.0.0.1:1/api/v1/hooks/cloudflare/{near.app.id}"
+    body = event(theirs)
+    signature = base64.b64encode(world.signer.sign(body)).decode()
+    await near.remote.heard(near.app.id, await hook(near) | {"rtk-signature": signature}, body)
+    await near.turn()
+    assert (await near.world.now_of(recording)).state is RecordingState.CAPTURING
+
+
+async def test_webhooks_that_the_recorder_did_not_sign_are_refused(far: Far, near: Near) -> None:
+    recording = await near.remote.start(near.app, near.room.id, {}, False, None)
+    await near.turn()
+    body = event(await near.remote_id(recording.id))
+    stranger = RsaSigner(rsa.generate_private_key(public_exponent=65_537, key_size=2048))
+    good = base64.b64encode(far.site.world.signer.sign(body)).decode()
+    headers = await hook(near)
+    for signature, sent in (
+        (base64.b64encode(stranger.sign(body)).decode(), body),
+        (good, body + b" "),
+        ("", body),
+        ("not base64!", body),
+    ):
+        with pytest.raises(UnauthenticatedError):
+            await near.remote.heard(near.app.id, headers | {"rtk-signature": signature}, sent)
+    with pytest.raises(UnauthenticatedError):
+        await near.remote.heard(near.app.id, {"rtk-signature": good, "rtk-webhook-id": "another"}, body)
+    with pytest.raises(NotFoundError):
+        await near.remote.heard("nobody", headers | {"rtk-signature": good}, body)
+    assert near.remote.hints() == frozenset()
+    keys = [path for path in far.door.paths if "well-known" in path]
+    assert len(keys) == 1, "whoever sends nonsense does not make us ask for the key each time"
