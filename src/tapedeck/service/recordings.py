@@ -195,10 +195,7 @@ class RecordingService:
     async def control(self, app: App, principal: Principal, recording_id: str, action: Action) -> RecordingView:
         """Pause, resume or stop; repeating one is harmless. NotFoundError, WrongStateError, DeniedError."""
         async with self._lock(recording_id):
-            found = table.find_with_meeting(self._db, app.id, recording_id)
-            if found is None:
-                raise NotFoundError(f"Recording not found: {recording_id}")
-            recording, meeting = found
+            recording, meeting = self._find(app, recording_id)
             _allow(principal, meeting.id)
             check_ours(recording)
             if action is Action.STOP:
@@ -211,10 +208,7 @@ class RecordingService:
 
     async def get(self, app: App, recording_id: str) -> RecordingView:
         """One recording; NotFoundError."""
-        found = table.find_with_meeting(self._db, app.id, recording_id)
-        if found is None:
-            raise NotFoundError(f"Recording not found: {recording_id}")
-        return await self._view(*found)
+        return await self._view(*self._find(app, recording_id))
 
     async def active(self, app: App, principal: Principal, meeting_id: str) -> RecordingView:
         """The newest recording of a meeting that is not stopped, composites before tracks. NotFoundError."""
@@ -282,6 +276,12 @@ class RecordingService:
             await asyncio.wait(tuple(self._tasks.values()))
 
     # Inside
+
+    def _find(self, app: App, recording_id: str) -> tuple[Recording, Meeting]:
+        found = table.find_with_meeting(self._db, app.id, recording_id)
+        if found is None:
+            raise NotFoundError(f"Recording not found: {recording_id}")
+        return found
 
     def _admit(self, principal: Principal, meeting_id: str) -> None:
         """Whether this caller may start something now. DeniedError, UnavailableError."""
