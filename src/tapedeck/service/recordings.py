@@ -257,8 +257,7 @@ class RecordingService:
         """Have capture end a recording that is stopped, and note when its log is closed."""
         self._unclosed[recording.id] = recording
         if recording.id not in self._tasks:
-            task = asyncio.create_task(self._close(recording), name=f"close {recording.id}")
-            self._tasks[recording.id] = task
+            task = self._tasks[recording.id] = asyncio.create_task(self._close(recording), name=f"close {recording.id}")
             task.add_done_callback(lambda _: self._tasks.pop(recording.id, None))
 
     def retry_closing(self) -> None:
@@ -378,8 +377,7 @@ class RecordingService:
     async def _view(
         self, recording: Recording, meeting: Meeting, places: Sequence[Destination] | None = None
     ) -> RecordingView:
-        if places is None:
-            places = destinations.committed_of(self._db, recording.id)
+        places = destinations.committed_of(self._db, recording.id) if places is None else places
         links: dict[str, str] = {}
         if recording.expires_at is not None:
             for file in recording.files:
