@@ -165,6 +165,7 @@ class SpoolReader:
                 # Looked at again: between the read and the look the group may have been finished.
                 found += self._tags.feed(os.read(self._file, _READ))
                 self._open(run, self._after(groups))
+                found += self._tags.feed(os.read(self._file, _READ))
             elif not data and (run / "end").exists():
                 found += self._tags.feed(os.read(self._file, _READ))
                 self.is_ended = True

@@ -15,6 +15,7 @@ import shutil
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class _Stream:
     "Set unless it is paused."
     targets: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     is_over: bool = False
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class StreamWorker:
@@ -114,12 +116,11 @@ class StreamWorker:
     def _on_change(self, recording: Recording, change: RecordingChanged) -> None:
         if change.state in LIVE:
             self._begin_stream(recording)
-        elif change.state in _OVER:
+        elif change.state in _OVER and (recording.id in self._streams or change.state is not RecordingState.DONE):
             stream = self._streams.pop(recording.id, None) or _Stream()
-            if not stream.is_over:
-                stream.is_over = True
-                stream.running.set()
-                self._spawn(self._end_stream(recording.id, stream))
+            stream.is_over = True
+            stream.running.set()
+            self._spawn(lambda: self._end_stream(recording.id, stream))
 
     def _begin_stream(self, recording: Recording) -> None:
         stream = self._streams.setdefault(recording.id, _Stream())
@@ -132,21 +133,27 @@ class StreamWorker:
     def _look_soon(self, recording_id: str) -> None:
         stream = self._streams.get(recording_id)
         if stream is not None and not self._closed:
-            self._spawn(self._look(recording_id, stream))
+            self._spawn(lambda: self._look(recording_id, stream))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if self._closed:
+            return
         task = asyncio.create_task(self._safely(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _safely(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _safely(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
+            await work()
         except Exception:
             log.exception("stream.failed")
 
     async def _look(self, recording_id: str, stream: _Stream) -> None:
         """Make what is sent what is wanted."""
+        async with stream.looking:  # what was asked for first must not be looked at last
+            await self._change(recording_id, stream)
+
+    async def _change(self, recording_id: str, stream: _Stream) -> None:
         wanted = {target.id: target for target in await self._targets.open_of(recording_id)}
         if stream.is_over:
             return
@@ -160,7 +167,7 @@ class StreamWorker:
             stream.targets.pop(target_id).cancel()
         for target in wanted.values():
             if target.id not in stream.targets:
-                work = self._serve(target, stream, directory)
+                work = partial(self._serve, target, stream, directory)
                 stream.targets[target.id] = asyncio.create_task(self._safely(work), name=f"target {target.id}")
 
     async def _end_stream(self, recording_id: str, stream: _Stream) -> None:

@@ -1,0 +1,211 @@
+"""Targets of a running recording against a real RTMP server: frozen, killed, removed, paused. The film never waits."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.media.live import shooting
+from tests.pace import eventually
+from tests.rtmpserver import RtmpServer, rtmp_server
+from tests.service.world import World, make_world
+
+from tapedeck.core.recording import Recording
+from tapedeck.core.target import Target, TargetState
+from tapedeck.service.recordings import Action
+from tapedeck.workers.streams import StreamWorker
+
+pytestmark = pytest.mark.timeout(60)
+
+T = TargetState
+
+
+class Studio:
+    """A running recording, whose film the test makes, and the worker that streams it."""
+
+    def __init__(self, world: World, root: Path, **settings: Any) -> None:
+        self.world, self.streams_dir = world, root / "streams"
+        self.worker = StreamWorker(
+            targets=world.targets,
+            ledger=world.ledger,
+            streams_dir=self.streams_dir,
+            delay_s=lambda failures: 0.2,
+            **{"allow_private": True, "stall_s": 1.5, "silence_s": 3.0} | settings,
+        )
+
+    async def capturing(self) -> Recording:
+        meeting = await self.world.meeting()
+        recording = await self.world.capturing(meeting, await self.world.live(meeting))
+        self.live_dir(recording).mkdir(parents=True, exist_ok=True)
+        return recording
+
+    def live_dir(self, recording: Recording) -> Path:
+        return self.streams_dir / recording.id
+
+    async def add(self, recording: Recording, url: str) -> str:
+        return (await self.world.targets.add(self.world.app, recording.id, url)).id
+
+    async def target(self, recording: Recording, target_id: str) -> Target:
+        found = await self.world.targets.list(self.world.app, recording.id)
+        return next(target for target in found if target.id == target_id)
+
+    async def until(self, recording: Recording, target_id: str, state: TargetState) -> Target:
+        async def holds() -> bool:
+            return (await self.target(recording, target_id)).state is state
+
+        await eventually(holds, 20)
+        return await self.target(recording, target_id)
+
+    async def act(self, recording: Recording, action: Action) -> None:
+        await self.world.recordings.control(self.world.app, self.world.backend, recording.id, action)
+
+
+@asynccontextmanager
+async def open_studio(root: Path, **settings: Any) -> AsyncIterator[Studio]:
+    async with make_world(root) as world:
+        studio = Studio(world, root, **settings)
+        try:
+            yield studio
+        finally:
+            await studio.worker.aclose()
+
+
+async def test_a_frozen_server_is_left_and_found_again_and_the_film_does_not_notice(tmp_path: Path) -> None:
+    with rtmp_server(tmp_path / "rtmp") as server:
+        async with open_studio(tmp_path) as studio:
+            recording = await studio.capturing()
+            with shooting(tmp_path, studio.live_dir(recording)) as shoot:
+                target_id = await studio.add(recording, server.url())
+                await studio.until(recording, target_id, T.LIVE)
+                server.send(signal.SIGSTOP)
+                target = await studio.until(recording, target_id, T.RETRYING)
+                assert target.reason == "the server took nothing for 2 s"
+                server.send(signal.SIGCONT)
+                target = await studio.until(recording, target_id, T.LIVE)
+                assert target.reason is None
+                assert target.failures >= 1
+                assert shoot.slowest_s < 1.0
+
+
+async def test_a_process_that_is_stuck_or_killed_is_replaced(tmp_path: Path) -> None:
+    with rtmp_server(tmp_path / "rtmp") as server:
+        async with open_studio(tmp_path) as studio:
+            recording = await studio.capturing()
+            with shooting(tmp_path, studio.live_dir(recording)):
+                target_id = await studio.add(recording, server.url())
+                await studio.until(recording, target_id, T.LIVE)
+                for number, words in ((signal.SIGKILL, "ended"), (signal.SIGSTOP, "stuck")):
+                    pid = studio.worker.pids()[target_id]
+                    os.kill(pid, number)
+                    target = await studio.until(recording, target_id, T.RETRYING)
+                    assert target.reason == f"the process that sends the stream {words}".replace(" stuck", " was stuck")
+                    await studio.until(recording, target_id, T.LIVE)
+                    assert studio.worker.pids()[target_id] != pid
+
+
+async def test_a_server_that_is_killed_is_found_again_and_a_removed_target_is_left_at_once(tmp_path: Path) -> None:
+    with rtmp_server(tmp_path / "rtmp") as server, rtmp_server(tmp_path / "other") as other:
+        async with open_studio(tmp_path) as studio:
+            recording = await studio.capturing()
+            with shooting(tmp_path, studio.live_dir(recording)):
+                mortal = await studio.add(recording, server.url())
+                steady = await studio.add(recording, other.url())
+                await studio.until(recording, mortal, T.LIVE)
+                await studio.until(recording, steady, T.LIVE)
+                pid = studio.worker.pids()[steady]
+                server.kill()
+                target = await studio.until(recording, mortal, T.RETRYING)
+                assert target.reason in ("the server closed the connection", "it cannot be reached: connection refused")
+                server.start()
+                await studio.until(recording, mortal, T.LIVE)
+                assert studio.worker.pids()[steady] == pid, "one target's fault is nobody else's"
+                for target_id in (mortal, steady):
+                    await studio.world.targets.remove(studio.world.app, recording.id, target_id)
+
+                async def nobody() -> bool:
+                    return not studio.worker.pids() and not (studio.live_dir(recording) / "wanted").exists()
+
+                await eventually(nobody)
+        assert len(server.recorded()) == 2
+
+
+async def test_a_pause_keeps_the_connection_and_a_closed_one_is_asked_for_on_resume(tmp_path: Path) -> None:
+    with rtmp_server(tmp_path / "rtmp") as server:
+        async with open_studio(tmp_path) as studio:
+            recording = await studio.capturing()
+            target_id = await _shown(studio, recording, server, tmp_path)
+            await studio.act(recording, Action.PAUSE)
+            assert (await studio.target(recording, target_id)).state is T.LIVE
+            server.kill()
+            await studio.until(recording, target_id, T.RETRYING)
+            server.start()
+            with pytest.raises(TimeoutError):
+                await eventually(lambda: _has_process(studio), 1.0)
+            await studio.act(recording, Action.RESUME)
+            await studio.until(recording, target_id, T.LIVE)
+
+
+async def _shown(studio: Studio, recording: Recording, server: RtmpServer, root: Path) -> str:
+    """A target that is live, of a film that was made for a while and then stands still."""
+    with shooting(root, studio.live_dir(recording)) as shoot:
+        target_id = await studio.add(recording, server.url())
+        await studio.until(recording, target_id, T.LIVE)
+        shoot.pause()
+    return target_id
+
+
+async def _has_process(studio: Studio) -> bool:
+    return bool(studio.worker.pids())
+
+
+async def test_the_end_of_the_film_is_the_end_of_the_stream(tmp_path: Path) -> None:
+    with rtmp_server(tmp_path / "rtmp") as server:
+        async with open_studio(tmp_path) as studio:
+            recording = await studio.capturing()
+            with shooting(tmp_path, studio.live_dir(recording)) as shoot:
+                target_id = await studio.add(recording, server.url())
+                await studio.until(recording, target_id, T.LIVE)
+                shoot.stop()
+            target = await studio.until(recording, target_id, T.ENDED)
+            assert target.reason is None
+            assert not studio.worker.pids()
+            await studio.act(recording, Action.STOP)
+            await studio.world.finish(await studio.world.now_of(recording))
+
+            async def is_gone() -> bool:
+                return not studio.live_dir(recording).exists()
+
+            await eventually(is_gone)
+
+
+async def test_a_private_address_is_refused_for_good_where_it_is_dialled(tmp_path: Path) -> None:
+    with rtmp_server(tmp_path / "rtmp") as server:
+        async with open_studio(tmp_path, allow_private=False) as studio:
+            recording = await studio.capturing()
+            for url in (server.url(), server.url().replace("127.0.0.1", "localhost")):
+                target = await studio.until(recording, await studio.add(recording, url), T.ENDED)
+                assert target.reason == "the address is private, and this server is not allowed to connect there"
+        seen = (server.folder / "error.log").read_text().count("client connected")
+        assert seen == 1, "nobody was there but who waited for its start"
+
+
+async def test_a_restart_takes_up_the_streams_of_recordings_that_run_and_ends_the_others(tmp_path: Path) -> None:
+    with rtmp_server(tmp_path / "rtmp") as server:
+        async with open_studio(tmp_path) as studio:
+            world = studio.world
+            running, over = await studio.capturing(), await studio.capturing()
+            await studio.worker.aclose()
+            kept, lost = await studio.add(running, server.url()), await studio.add(over, server.url())
+            await studio.act(over, Action.STOP)
+            await world.finish(await world.now_of(over))
+            studio.worker = Studio(world, tmp_path).worker
+            with shooting(tmp_path, studio.live_dir(running)):
+                await studio.worker.recover(await world.lifecycle.recover({}))
+                await studio.until(running, kept, T.LIVE)
+            assert (await studio.target(over, lost)).state is T.ENDED
+            assert not studio.live_dir(over).exists()
