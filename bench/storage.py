@@ -117,25 +117,37 @@ def encode_unit(directory: Path) -> Unit:
     return Unit(sorted(coded, key=lambda packet: packet[2]), [bytes(p) for p in spoken])
 
 
-def bytes_read() -> int:
-    """What this process has read from files so far, page cache included."""
-    for line in Path("/proc/self/io").read_text().splitlines():
-        if line.startswith("rchar:"):
-            return int(line.split()[1])
-    return 0
+def bytes_read() -> tuple[int, int]:
+    """What this process has read so far: from the disk, and from files at all, most of which is in memory."""
+    said = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(said["read_bytes"]), int(said["rchar"])
 
 
 def settle(path: Path) -> None:
-    """Have on disk what is written."""
+    """Have on disk what is written, and not in memory: hours later it is not there any more."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(descriptor)
 
 
-async def stop_once(store: S3Store, directory: Path, unit: Unit, seconds: int, key: str) -> tuple[float, float, int]:
-    """Seconds from the end of a film to its confirmation, MB read from disk in that time, and the film's size."""
+@dataclass(frozen=True)
+class Stop:
+    """The end of one film."""
+
+    took_s: float
+    "To its confirmation."
+    disk_mb: float
+    "Read from the disk in that time; what was written before the end is not in memory any more."
+    read_mb: float
+    "Read from files in that time, from memory or not."
+    size_bytes: int
+
+
+async def stop_once(store: S3Store, directory: Path, unit: Unit, seconds: int, key: str) -> Stop:
+    """Make a film, and follow it up to its end."""
     directory.mkdir()
     transfer = Transfer(store, key, "video/mp4", key, directory / "journal", most_film_bytes=MOST_FILM_BYTES)
     maker = Maker(directory / key, unit)
@@ -147,14 +159,14 @@ async def stop_once(store: S3Store, directory: Path, unit: Unit, seconds: int, k
         while await transfer.follow(maker.path):
             pass
         await asyncio.to_thread(settle, maker.path)
-        read, began = bytes_read(), time.perf_counter()
+        before, began = bytes_read(), time.perf_counter()
         film = await asyncio.get_running_loop().run_in_executor(thread, maker.finish)
         await transfer.finish(film)
         took = time.perf_counter() - began
-        read = bytes_read() - read
+        disk, read = (now - then for now, then in zip(bytes_read(), before, strict=True))
     film.path.unlink()
     await store.delete(key)
-    return took, read / 1e6, film.size_bytes
+    return Stop(took, disk / 1e6, read / 1e6, film.size_bytes)
 
 
 async def stops(store: S3Store, directory: Path) -> list[Row]:
@@ -165,15 +177,15 @@ async def stops(store: S3Store, directory: Path) -> list[Row]:
     )  # the server makes its pools, the client its tables
     for name, seconds, turns in LENGTHS:
         runs = [await stop_once(store, directory / f"{seconds}-{i}", unit, seconds, "film.mp4") for i in range(turns)]
-        times = sorted(took for took, _, _ in runs)
+        times = sorted(run.took_s for run in runs)
         p95 = times[-1] if len(times) < 20 else statistics.quantiles(times, n=20)[-1]
-        read, size = max(run[1] for run in runs), runs[0][2]
+        disk, read, size = max(run.disk_mb for run in runs), max(run.read_mb for run in runs), runs[0].size_bytes
         what = f"{name} of 720p film ({size / 1e6:.0f} MB): its end to the store's confirmation"
         slowest = f"p50 {statistics.median(times):.2f} s, slowest of {turns} {p95:.2f} s"
         found.append(Row(what, slowest, "", f"p95 <= {MARK_STOP_S:.0f} s", p95 <= MARK_STOP_S))
         mark = f"<= {MARK_READ_MB:.0f} MB"
-        note = "page cache included; it is the index, which is as large" if seconds > 3600 else "page cache included"
-        found.append(Row(f"{name}: read back after the end", f"{read:.1f} MB", "", mark, read <= MARK_READ_MB, note))
+        note = f"{read:.1f} MB with what is still in memory: the index, and of a short film its first 5 MiB"
+        found.append(Row(f"{name}: read back from the disk", f"{disk:.1f} MB", "", mark, disk <= MARK_READ_MB, note))
     return found
 
 

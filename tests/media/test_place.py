@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +11,10 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 import pytest
-from tests.media.filming import brightness, ffprobe, heard, make_film, seen
+from tests.media.far import decoded_md5, frame_counts, make_far_film
+from tests.media.filming import brightness, heard, make_film, seen
 from tests.media.tones import RATE, clicks, pulse_times
 
-from tapedeck.core.mp4index import build_head, scan_boxes
 from tapedeck.media.place import PartFile, copy_range, insert_space
 
 SHM = Path("/dev/shm")
@@ -127,54 +126,12 @@ def test_what_is_no_flat_mp4_is_refused_and_stays(content: bytes, tmp_path: Path
 )
 def test_a_film_beyond_4_gib_is_read_by_ffprobe(media_end: int, tables: bytes, tmp_path: Path) -> None:
     """A real film whose media is moved far back in a sparse file: 64-bit `mdat`, offsets on both sides of 2**32."""
-    small = make_film(tmp_path, 60, np.stack([clicks(2 * RATE, [6000])] * 2))
-    data = small.path.read_bytes()
-    boxes = {box.kind: box for box in scan_boxes(lambda at, n: data[at : at + n], len(data))}
-    mdat, moov = boxes[b"mdat"], boxes[b"moov"]
-    ftyp = data[boxes[b"ftyp"].offset : boxes[b"ftyp"].end]
-    payload = data[mdat.offset + mdat.header : mdat.end]
-    media_offset = len(ftyp)
-    hole = media_end - media_offset - 16 - len(payload)
-    # The same film with its media `hole` bytes further back, as a muxer would have written it.
-    far = _move_offsets(data[moov.offset : moov.end], media_offset + 16 + hole - mdat.offset - mdat.header, tables)
-    head = build_head(ftyp, far, media_offset, media_end, 4096)
-    sparse = tmp_path / "sparse.mp4"
-    with sparse.open("wb") as file:
-        file.write(head + struct.pack(">I4sQ", 1, b"mdat", media_end - media_offset))
-        file.seek(hole, os.SEEK_CUR)
-        file.write(payload)
+    small, sparse, head = make_far_film(tmp_path, media_end, tables)
     assert sparse.stat().st_size > 1 << 32
     assert b"co64" in head
-    assert _frame_counts(sparse) == _frame_counts(small.path)
-    assert _decoded_md5(sparse) == _decoded_md5(small.path)
+    assert frame_counts(sparse) == frame_counts(small)
+    assert decoded_md5(sparse) == decoded_md5(small)
 
 
 def _box(kind: bytes, contents: bytes) -> bytes:
     return struct.pack(">I4s", len(contents) + 8, kind) + contents
-
-
-def _frame_counts(path: Path) -> list[str]:
-    return [stream["nb_read_frames"] for stream in ffprobe(path, "-count_frames", "-show_streams")["streams"]]
-
-
-def _decoded_md5(path: Path) -> str:
-    command = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "md5", "-"]
-    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=50).stdout
-
-
-def _move_offsets(moov: bytes, by: int, kind: bytes) -> bytes:
-    """The index with other offsets, in a way that shares nothing with the code under test."""
-    grown = 0
-    out = bytearray(moov)
-    for name in (b"stco",) * moov.count(b"stco"):
-        at = out.index(name, grown)
-        (count,) = struct.unpack_from(">I", out, at + 8)
-        offsets = [offset + by for offset in struct.unpack_from(f">{count}I", out, at + 12)]
-        new = kind + struct.pack(f">II{count}{'Q' if kind == b'co64' else 'I'}", 0, count, *offsets)
-        difference = len(new) - (8 + 4 + 4 * count)
-        out[at - 4 : at + 12 + 4 * count] = struct.pack(">I", len(new) + 4) + new
-        for parent in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
-            place = out.rindex(parent, 0, at) - 4
-            struct.pack_into(">I", out, place, struct.unpack_from(">I", out, place)[0] + difference)
-        grown = at + 4
-    return bytes(out)
