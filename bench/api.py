@@ -44,6 +44,7 @@ from tapedeck.ports.sources import PeerInfo
 from tapedeck.ports.whip import WhipAnswer, WhipPatched
 from tapedeck.service.access import AccessService
 from tapedeck.service.analytics import AnalyticsService
+from tapedeck.service.archive import ArchiveService
 from tapedeck.service.attendance import AttendanceService
 from tapedeck.service.configs import ConfigService
 from tapedeck.service.deliveries import DeliveryService
@@ -55,11 +56,13 @@ from tapedeck.service.meetings import MeetingService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.renders import RenderService
+from tapedeck.service.retention import RetentionService
 from tapedeck.service.rooms import RoomService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.targets import TargetService
 from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
+from tapedeck.workers.archive import LocalFiles
 
 RECORDINGS = 1_000_000
 MEETINGS = 1_000
@@ -154,6 +157,8 @@ async def _serve(root: Path) -> None:
     recordings = RecordingService(db, clock, ledger, quick, store, vault)
     hosting = HostService(db, clock, quick, SessionService(db, ledger, recordings))
     meetings = MeetingService(db, clock, quick, hosting, vault)
+    archives = ArchiveService(db, clock, store, None)
+    local = LocalFiles(root / "films", root / "captures")
     app = create_app(
         access=access,
         meetings_service=meetings,
@@ -165,6 +170,8 @@ async def _serve(root: Path) -> None:
         recordings_service=recordings,
         renders_service=RenderService(db, clock, store, lambda _: False),
         library_service=LibraryService(db, clock, recordings, store),
+        archive_service=archives,
+        retention_service=RetentionService(db, clock, store, store, archives, local),
         rooms_service=RoomService(db, clock, access, meetings),
         targets_service=TargetService(db, clock, vault),
         webhooks_service=WebhookService(db, clock),

@@ -301,6 +301,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         in_use=capture.session_ids,
     )
     library = LibraryService(db, clock, recordings, store)
+    library.archives = archives
     library.on_recover = films.again
     app = create_app(
         access=access,
@@ -313,6 +314,8 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         recordings_service=recordings,
         renders_service=renders,
         library_service=library,
+        archive_service=archives,
+        retention_service=retention,
         rooms_service=RoomService(db, clock, access, meetings),
         public_url=public_url,
         targets_service=targets,

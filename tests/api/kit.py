@@ -22,6 +22,7 @@ from tapedeck.api.app import create_app
 from tapedeck.core.errors import ConflictError, InvalidError, NotFoundError, TapedeckError
 from tapedeck.core.meeting import Participant
 from tapedeck.core.quota import Limiter
+from tapedeck.ports.archive import ArchiveStore
 from tapedeck.ports.sources import PeerInfo
 from tapedeck.ports.whip import WhipAnswer, WhipPatched
 from tapedeck.service.analytics import AnalyticsService
@@ -98,9 +99,15 @@ async def _hold(response: httpx.Response) -> None:
 
 
 @asynccontextmanager
-async def make_site(root: Path, public_url: str = "http://test", limiter: Limiter | None = None) -> AsyncIterator[Site]:
+async def make_site(
+    root: Path,
+    public_url: str = "http://test",
+    limiter: Limiter | None = None,
+    archive: ArchiveStore | None = None,
+) -> AsyncIterator[Site]:
     """A site whose server answers unexpected errors like a deployed one."""
-    async with make_world(root, public_url) as world:
+    async with make_world(root, public_url, archive=archive) as world:
+        world.library.archives = world.archives
         whip = NotingWhip()
         app = create_app(
             access=world.access,
@@ -114,6 +121,8 @@ async def make_site(root: Path, public_url: str = "http://test", limiter: Limite
             renders_service=world.renders,
             library_service=world.library,
             rooms_service=world.rooms,
+            archive_service=world.archives,
+            retention_service=world.retention,
             public_url=public_url,
             targets_service=world.targets,
             webhooks_service=world.webhooks,

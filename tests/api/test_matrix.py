@@ -28,6 +28,9 @@ OPEN = {
 """Routes that take no token. Adding one here is a decision."""
 
 
+_TENANTS = (Who.TENANT, Who.TENANT_ADMIN)
+
+
 def table() -> list[tuple[str, str, Who]]:
     found = []
     for route in empty_app().routes:
@@ -54,6 +57,7 @@ class Tokens:
     tenant_jwt: str
     foreign_tenant: str
     void_keys: tuple[str, ...]
+    tenant_admin: str
     ids: dict[str, str]
 
     def name(self, token: str | None) -> str:
@@ -84,6 +88,7 @@ async def tokens(site: Site) -> Tokens:
         tenant=tenant,
         tenant_jwt=world.access.tenant_token(key, 600)[0],
         foreign_tenant=(await world.access.issue_token("acme", other.id, scope=TokenScope.ROOMS_ADMIN))[0],
+        tenant_admin=(await world.access.issue_token("acme", "campus", scope=TokenScope.ROOMS_ADMIN))[0],
         void_keys=(void_key, void_jwt, late_jwt, tenant[:-1], host),
         good=world.token,
         small=(await world.access.issue_token("acme", scope=TokenScope.REALTIME))[0],
@@ -128,7 +133,7 @@ async def test_every_route_refuses_who_may_not(site: Site) -> None:
     for method, path, who in table():
         if who is Who.NOBODY:
             continue
-        void = some.void if who is not Who.TENANT else (*some.void, *some.void_keys)
+        void = some.void if who not in _TENANTS else (*some.void, *some.void_keys)
         wanted = dict.fromkeys((None, *void), 401) | dict.fromkeys(_refused(some, path, who), 403)
         if path.startswith("/v1/recordings/"):  # found by its id alone: nobody learns that there is such a recording
             wanted |= dict.fromkeys((some.foreign, some.elsewhere), 404)
@@ -141,8 +146,9 @@ async def test_every_route_refuses_who_may_not(site: Site) -> None:
 
 def _refused(some: Tokens, path: str, who: Who) -> list[str]:
     """Tokens that are good, but not for this."""
-    if who is Who.TENANT:
-        return [some.good, some.small, some.elsewhere, some.foreign]
+    if who in _TENANTS:
+        plain = [some.tenant, some.tenant_jwt] if who is Who.TENANT_ADMIN else []
+        return [some.good, some.small, some.elsewhere, some.foreign, *plain]
     if who is Who.PERSON:
         if path.startswith("/v2/"):
             return [some.good, some.tenant, some.guest, some.stranger]  # may not record; is in another meeting
@@ -163,7 +169,8 @@ async def test_every_route_lets_in_who_may(site: Site) -> None:
         Who.BACKEND: (some.good, some.small),
         Who.ANYONE: (some.good, some.small, some.host),
         Who.PERSON: (some.host,),
-        Who.TENANT: (some.tenant, some.tenant_jwt),
+        Who.TENANT: (some.tenant, some.tenant_jwt, some.tenant_admin),
+        Who.TENANT_ADMIN: (some.tenant_admin,),
         Who.NOBODY: (),
     }
     kept_out = []
@@ -180,7 +187,7 @@ async def test_what_is_another_tenants_is_not_there(site: Site) -> None:
     some = await tokens(site)
     seen = []
     for method, path, who in table():
-        if who is Who.TENANT and "{" in path:
+        if who in _TENANTS and "{" in path:
             status = await ask(site, method, path, some.foreign_tenant, some.ids)
             seen.append((method, path, status))
     assert seen and all(status == 404 for *_, status in seen), seen

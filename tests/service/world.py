@@ -32,7 +32,9 @@ from tapedeck.db import recordings as table
 from tapedeck.db.engine import Database
 from tapedeck.db.recordings import OutboxEntry
 from tapedeck.notify.outbox import Composer, sample
+from tapedeck.ports.archive import ArchiveStore
 from tapedeck.service.access import AccessService
+from tapedeck.service.archive import ArchiveService
 from tapedeck.service.attendance import AttendanceService
 from tapedeck.service.configs import ConfigService
 from tapedeck.service.deliveries import DeliveryService
@@ -45,12 +47,14 @@ from tapedeck.service.meetings import MeetingService, MeetingValues, Participant
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingFilter, RecordingService
 from tapedeck.service.renders import RenderService
+from tapedeck.service.retention import RetentionService
 from tapedeck.service.rooms import RoomService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.targets import TargetService
 from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
 from tapedeck.shapes.realtimekit import status_change
+from tapedeck.workers.archive import LocalFiles
 
 __all__ = ["START", "NotingCapture", "StillClock", "World", "make_world"]
 
@@ -145,6 +149,8 @@ class World:
     app: App
     token: str
     backend: Principal
+    archives: ArchiveService
+    retention: RetentionService
     root: Path
 
     async def meeting(self, **values: object) -> Meeting:
@@ -231,7 +237,10 @@ class World:
 
 @asynccontextmanager
 async def make_world(
-    root: Path, public_url: str = "http://127.0.0.1:1", secrets: Sequence[str] = (SECRET,)
+    root: Path,
+    public_url: str = "http://127.0.0.1:1",
+    secrets: Sequence[str] = (SECRET,),
+    archive: ArchiveStore | None = None,
 ) -> AsyncIterator[World]:
     """Everything, on a database that is made for this test."""
     root.mkdir(parents=True, exist_ok=True)
@@ -245,6 +254,8 @@ async def make_world(
     recordings = RecordingService(db, clock, ledger, capture, store, vault)
     sessions = SessionService(db, ledger, recordings)
     hosting = HostService(db, clock, capture, sessions)
+    archives = ArchiveService(db, clock, store, archive)
+    local = LocalFiles(root / "films", root / "captures")
     meetings = MeetingService(db, clock, capture, hosting, vault)
     try:
         await db.migrate()
@@ -281,6 +292,8 @@ async def make_world(
             app=first.app,
             token=first.token,
             backend=backend,
+            archives=archives,
+            retention=RetentionService(db, clock, store, store, archives, local),
             root=root,
         )
         await asyncio.gather(sessions.settle(), recordings.settle())

@@ -12,6 +12,7 @@ from tapedeck.api.auth import Gate
 from tapedeck.api.edge import Edge
 from tapedeck.api.health import Check
 from tapedeck.api.realtimekit import apps, livestreams, meetings, participants, presets, recordings, sessions, webhooks
+from tapedeck.api.rooms import archive as archive_routes
 from tapedeck.api.rooms import bulk as bulk_routes
 from tapedeck.api.rooms import recordings as library_routes
 from tapedeck.api.rooms import rooms as room_routes
@@ -25,6 +26,7 @@ from tapedeck.ports.storage import ObjectStore
 from tapedeck.ports.whip import WhipServer
 from tapedeck.service.access import AccessService
 from tapedeck.service.analytics import AnalyticsService
+from tapedeck.service.archive import ArchiveService
 from tapedeck.service.attendance import AttendanceService
 from tapedeck.service.configs import ConfigService
 from tapedeck.service.deliveries import DeliveryService
@@ -35,6 +37,7 @@ from tapedeck.service.meetings import MeetingService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.renders import RenderService
+from tapedeck.service.retention import RetentionService
 from tapedeck.service.rooms import RoomService
 from tapedeck.service.targets import TargetService
 from tapedeck.service.webhooks import WebhookService
@@ -63,6 +66,8 @@ def create_app(
     analytics_service: AnalyticsService,
     library_service: LibraryService,
     rooms_service: RoomService,
+    archive_service: ArchiveService,
+    retention_service: RetentionService,
     webhooks_service: WebhookService,
     deliveries_service: DeliveryService,
     feed: EventFeed,
@@ -116,6 +121,7 @@ def create_app(
     targets.add_routes(routes, "/v1", gate, renders_service, targets_service)
     events.add_routes(routes, _OURS, gate, feed)
     recordings.add_browser_routes(routes, "/v2", gate, recordings_service)
+    archive_routes.add_routes(routes, _ROOMS, gate, archive_service, retention_service)
     room_routes.add_routes(routes, _ROOMS, gate, access, rooms_service, library_service, public_url)
     bulk_routes.add_routes(routes, _ROOMS, gate, library_service)
     library_routes.add_routes(routes, _ROOMS, gate, library_service)

@@ -92,6 +92,10 @@ class Gate:
         key = request.headers.get("x-api-key", "").strip()
         entry = TenantEntry(*await self._access.enter_tenant(key or None, _bearer(request)))
         self._count(request, entry.key)
+        operation = operation_of(request.scope.get("endpoint"))
+        admin = operation is not None and operation.who is Who.TENANT_ADMIN
+        if admin and entry.key.token.scope is not TokenScope.ROOMS_ADMIN:
+            raise DeniedError("This route needs a key of an administrator")
         return entry
 
     def _count(self, request: Request, principal: Principal) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "PUBLISHING",
     "RECORDINGS",
     "RENDERS",
+    "RETENTION",
     "ROOMS",
     "ROOMS_FACE",
     "SESSIONS",
@@ -57,4 +58,5 @@ ROOMS = Tag("Rooms", ROOMS_FACE, "Places to meet.")
 PEOPLE = Tag("People", ROOMS_FACE, "Who is invited to a room, and the tokens they publish with.")
 LIBRARY = Tag("Library", ROOMS_FACE, "A tenant's recordings.")
 TENANTS = Tag("Keys", ROOMS_FACE, "A tenant's own keys and tokens.")
+RETENTION = Tag("Archive and retention", ROOMS_FACE, "What becomes of recordings when they are old.")
 AUDIT = Tag("Audit", ROOMS_FACE, "Who did what.")

@@ -39,6 +39,7 @@ class Who(Enum):
     ANYONE = "an API token, or the token of a participant who may record"
     PERSON = "a participant token"
     TENANT = "a tenant's key, or a token that stands for it"
+    TENANT_ADMIN = "a tenant's key of an administrator, or a token that stands for it"
     NOBODY = "no token"
 
 

@@ -212,7 +212,7 @@ def _security(who: Who) -> list[Json]:
         return []
     token: Json = {"api_token": []}
     person: Json = {"participant_token": []}
-    if who is Who.TENANT:
+    if who in (Who.TENANT, Who.TENANT_ADMIN):
         return [{"tenant_key": []}, {"tenant_token": []}]
     return {Who.PERSON: [person], Who.ANYONE: [token, person]}.get(who, [token])
 

@@ -41,7 +41,7 @@ async def next_end(session: AsyncSession, after: datetime, until: datetime) -> d
 async def ended_at(session: AsyncSession, end: datetime) -> Sequence[Recording]:
     """All recordings whose links ended at one moment, but for those that a library keeps."""
     rows = select(RecordingRow.id).join(LibraryRow, LibraryRow.recording_id == RecordingRow.id)
-    rows = rows.where(RecordingRow.expires_at == end, LibraryRow.imported_at.is_(None))
+    rows = rows.where(RecordingRow.expires_at == end, LibraryRow.imported_at.is_(None), LibraryRow.hold.is_(False))
     ids = (await session.execute(rows)).scalars().all()
     found = [await find_recording(session, recording_id) for recording_id in ids]
     return [recording for recording in found if recording is not None]

@@ -17,7 +17,7 @@ from tapedeck.db.models import LibraryRow, MeetingRow, RecordingRow
 from tapedeck.db.recordings import COLUMNS, split
 from tapedeck.db.rooms import MEETING_COLUMNS
 
-__all__ = ["SORTS", "LibraryFilter", "find_item", "import_room", "list_library", "save_entry"]
+__all__ = ["SORTS", "LibraryFilter", "find_item", "import_room", "keep_since", "list_library", "save_entry"]
 
 _LIBRARY = cast(Table, LibraryRow.__table__)
 _L, _R, _M = _LIBRARY.c, RecordingRow.__table__.c, MeetingRow.__table__.c
@@ -107,6 +107,11 @@ async def save_entry(session: AsyncSession, entry: LibraryEntry) -> None:
             updated_at=entry.updated_at,
         )
     )
+
+
+async def keep_since(session: AsyncSession, recording_id: str, now: datetime) -> None:
+    """Count its age anew: what was undeleted is not deleted again at once."""
+    await session.execute(update(_LIBRARY).where(_L.recording_id == recording_id).values(kept_since=now))
 
 
 async def import_room(

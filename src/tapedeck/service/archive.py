@@ -113,13 +113,19 @@ class ArchiveService:
             raise NotFoundError("Recording not found")
         return found
 
-    async def links(self, place: Place, expires: datetime) -> Sequence[tuple[str, str]]:
-        """Names and links of the restored copies; none unless they can be read."""
+    async def links(
+        self, place: Place, expires: datetime, names: Mapping[str, str] | None = None
+    ) -> Sequence[tuple[str, str]]:
+        """Names and links of the restored copies; none unless they can be read. `names`: what downloads are called."""
         until = place.note.restored_until
         if place.state is not ArchiveState.RESTORED or self._archive is None or until is None or until <= self._now():
             return ()
         ends = min(expires, until)
-        return [(file.name, await self._archive.presign(file.key, file.name, ends)) for file in place.note.files]
+        called = names or {}
+        return [
+            (file.name, await self._archive.presign(file.key, called.get(file.name, file.name), ends))
+            for file in place.note.files
+        ]
 
     # For the worker
 

@@ -33,6 +33,7 @@ from tapedeck.db.library_lists import SORTS, LibraryFilter
 from tapedeck.db.library_rooms import find_room
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.storage import ObjectStore
+from tapedeck.service.archive import ArchiveService
 from tapedeck.service.recordings import Action, RecordingService, RecordingView
 from tapedeck.service.zipping import Member, zip_stream
 
@@ -79,6 +80,8 @@ class LibraryService:
         self._recordings = recordings
         self._store = store
         self._link_life = link_life
+        self.archives: ArchiveService | None = None
+        "Where archived recordings can be had from, once they are restored."
         self.on_recover: Callable[[Recording], None] = lambda _: None
         "Hears of a recording whose film shall be gone on with, from wherever it stands."
 
@@ -139,10 +142,12 @@ class LibraryService:
     async def download(self, app: App, recording_id: str) -> Download:
         """Links that live for an hour, or why there are none. NotFoundError."""
         item = await self.get(app, recording_id)
+        until = self._clock.now() + self._link_life
+        if item.entry.status is LibraryStatus.ARCHIVED and (restored := await self._restored(app, item, until)):
+            return Download(item, restored)
         message = _why_not(item, self._clock.now())
         if message is not None:
             return Download(item, message=message)
-        until = self._clock.now() + self._link_life
         chosen = main_file(item.recording)
         ordered = sorted(item.recording.files, key=lambda file: file is not chosen)
         files = [
@@ -171,6 +176,18 @@ class LibraryService:
         names = distinct([member.name for member in members])
         named = [replace(member, name=name) for member, name in zip(members, names, strict=True)]
         return f"Recordings {self._clock.now():%Y-%m-%d}.zip", zip_stream(self._store, named)
+
+    async def _restored(self, app: App, item: LibraryItem, until: datetime) -> Sequence[NamedFile]:
+        """Links to the restored copies, the file that is meant first; none while there are none."""
+        if self.archives is None:
+            return ()
+        files = {file.name: file for file in item.recording.files}
+        names = {name: shown_name(item, file) for name, file in files.items()}
+        place = await self.archives.place(app, item.recording.id)
+        links = await self.archives.links(place, until, names)
+        chosen = main_file(item.recording)
+        ordered = sorted(links, key=lambda link: files[link[0]] is not chosen)
+        return [NamedFile(names[name], files[name], url) for name, url in ordered]
 
     async def stills(self, item: LibraryItem) -> Mapping[str, str]:
         """Links to the poster and the pictures of the time line, where there are any; for an hour."""
@@ -229,6 +246,7 @@ class LibraryService:
                 raise NotFoundError("There is no such deleted recording")
             entry = replace(item.entry, deleted_at=None, purge_at=None, updated_at=now)
             await table.save_entry(session, entry)
+            await table.keep_since(session, recording_id, now)
             await self._note_in(session, app, principal, "recording.undelete", item.recording)
         return replace(item, entry=entry)
 

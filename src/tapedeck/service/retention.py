@@ -105,6 +105,11 @@ class RetentionService:
 
     # Single recordings
 
+    async def exists(self, app: App, recording_id: str) -> None:
+        """Pass if it is the tenant's, deleted or not. NotFoundError."""
+        async with self._db.read() as session:
+            await self._of_tenant(session, app, recording_id)
+
     async def hold(self, app: App, actor: Actor, recording_id: str, on: bool) -> Place:
         """Put a hold on a recording, deleted or not, or take it off. NotFoundError; ConflictError while purged."""
         async with self._db.write() as session:
