@@ -37,6 +37,21 @@ def add_routes(
     """Routes below `/api/v1`."""
     one = f"{prefix}/recordings/{{rec_id}}"
 
+    @routes.post(f"{prefix}/recordings/bulk/archive")
+    @describe(
+        RETENTION,
+        "Move several recordings to the archive",
+        Who.TENANT,
+        data=list[answers.BulkItem],
+        body=BulkBody,
+        about="One after the other, each for itself; answers when all are done.",
+    )
+    async def bulk_archive(request: Request) -> Response:
+        entry = await gate.enter_tenant(request)
+        ids = parse(BulkBody, await read_json(request)).ids
+        actor = _actor(entry)
+        return Reply({"data": await of_each(ids, lambda recording: archives.archive(entry.app, actor, recording))})
+
     @routes.post(f"{one}/archive")
     @describe(
         RETENTION,
@@ -56,21 +71,6 @@ def add_routes(
         place = await archives.archive(entry.app, _actor(entry), recording_id)
         at = format_seconds(place.archived_at)
         return Reply({"data": {"id": f"rec_{recording_id}", "status": "archived", "archived_at": at}})
-
-    @routes.post(f"{prefix}/recordings/bulk/archive")
-    @describe(
-        RETENTION,
-        "Move several recordings to the archive",
-        Who.TENANT,
-        data=list[answers.BulkItem],
-        body=BulkBody,
-        about="One after the other, each for itself; answers when all are done.",
-    )
-    async def bulk_archive(request: Request) -> Response:
-        entry = await gate.enter_tenant(request)
-        ids = parse(BulkBody, await read_json(request)).ids
-        actor = _actor(entry)
-        return Reply({"data": await of_each(ids, lambda recording: archives.archive(entry.app, actor, recording))})
 
     @routes.post(f"{one}/restore")
     @describe(
