@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -136,13 +136,8 @@ FROM made
 """
 
 
-async def _serve(root: Path) -> None:
-    db = Database(f"sqlite:///{root}/bench.db")
-    await db.migrate()
-    clock, quick = SystemClock(), _Quick()
-    key = derive_key("bench", "link")
-    store = LocalStore(root / "bucket", "http://127.0.0.1", key)
-    access = AccessService(db, clock, "bench")
+async def _fill(db: Database, access: AccessService) -> list[str]:
+    """A million recordings of one app."""
     await access.bootstrap("bench", "bench", TOKEN)
     async with db.write() as session:
         await session.execute(insert(MeetingRow), [_meeting(n) for n in range(MEETINGS)])
@@ -152,6 +147,18 @@ async def _serve(root: Path) -> None:
         for state, number in (("failed", failed), ("done", RECORDINGS - failed)):
             counts = update(RecordingCountRow).where(RecordingCountRow.state == state)
             await session.execute(counts.values(count=number))
+    return []
+
+
+async def serve(root: Path, fill: Callable[[Database, AccessService], Awaitable[list[str]]]) -> None:
+    """Serve what `fill` fills a database with, and the peer; print the two ports and what `fill` returned."""
+    db = Database(f"sqlite:///{root}/bench.db")
+    await db.migrate()
+    clock, quick = SystemClock(), _Quick()
+    key = derive_key("bench", "link")
+    store = LocalStore(root / "bucket", "http://127.0.0.1", key)
+    access = AccessService(db, clock, "bench")
+    told = await fill(db, access)
     ledger, compose = Ledger(db, clock), Composer(store)
     vault = Vault(db, AesSealer(["a secret for the bench"]))
     recordings = RecordingService(db, clock, ledger, quick, store, vault)
@@ -203,11 +210,11 @@ async def _serve(root: Path) -> None:
         servers.append(uvicorn.Server(config).serve(sockets=[listener]))
     gc.collect()
     gc.freeze()  # else a full collection over everything imported stops the loop for tens of ms
-    print(json.dumps(ports), flush=True)
+    print(json.dumps([*ports, *told]), flush=True)
     await asyncio.gather(*servers)
 
 
-def _times(ask: Callable[[], bytes]) -> tuple[list[float], bytes]:
+def times_of(ask: Callable[[], bytes]) -> tuple[list[float], bytes]:
     """Milliseconds of each round, sorted, and the last answer."""
     body = b""
     for _ in range(20):
@@ -220,11 +227,12 @@ def _times(ask: Callable[[], bytes]) -> tuple[list[float], bytes]:
     return sorted(times), body
 
 
-def _asker(port: int, path: str) -> Callable[[], bytes]:
+def asker(port: int, path: str, headers: Mapping[str, str] | None = None) -> Callable[[], bytes]:
+    """What asks over one connection; as the bench's own backend if nothing else is said."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
     def ask() -> bytes:
-        connection.request("GET", path, headers={"authorization": f"Bearer {TOKEN}"})
+        connection.request("GET", path, headers=headers or {"authorization": f"Bearer {TOKEN}"})
         answer = connection.getresponse()
         body = answer.read()
         if answer.status != 200:
@@ -234,7 +242,7 @@ def _asker(port: int, path: str) -> Callable[[], bytes]:
     return ask
 
 
-def _say(times: list[float]) -> str:
+def say(times: list[float]) -> str:
     return f"p99 {times[int(len(times) * 0.99)]:.1f} ms, median {statistics.median(times):.1f}"
 
 
@@ -249,7 +257,7 @@ def _load(port: int, path: str) -> float:
 
 def _one_row(port: int, peer_port: int) -> Row:
     path = f"{LIST}/10000000-0000-4000-8000-{RECORDINGS // 3:012d}"
-    body = _asker(port, path)()
+    body = asker(port, path)()
     put = http.client.HTTPConnection("127.0.0.1", peer_port)
     put.request("PUT", f"/kept/one?content={len(body)}")
     put.getresponse().read()
@@ -273,15 +281,15 @@ def _list_rows(port: int, peer_port: int) -> list[Row]:
         ("of one meeting", "?meeting_id=00000000-0000-4000-8000-000000000007"),
         ("not expired", "?expired=false"),
     ):
-        times, body = _times(_asker(port, LIST + query))
+        times, body = times_of(asker(port, LIST + query))
         put = http.client.HTTPConnection("127.0.0.1", peer_port)
         put.request("PUT", f"/kept/a?content={len(body)}")
         put.getresponse().read()
-        bare, _ = _times(_asker(peer_port, "/kept/a"))
+        bare, _ = times_of(asker(peer_port, "/kept/a"))
         most_ms = 100 if "per_page" in query else 20
         ok = times[int(ROUNDS * 0.99)] <= most_ms
         mark = f"p99 <= {most_ms} ms"
-        rows.append(Row(f"list of {RECORDINGS:,}: {what}", _say(times), f"bare route {_say(bare)}", mark, ok))
+        rows.append(Row(f"list of {RECORDINGS:,}: {what}", say(times), f"bare route {say(bare)}", mark, ok))
     return rows
 
 
@@ -300,7 +308,7 @@ def _start_row(port: int) -> Row:
             raise RuntimeError(f"start: {answer.status}")
     late = sorted(times[RUNNING:])
     ok = late[int(len(late) * 0.99)] <= 50
-    return Row(f"start beside {RUNNING}+ running", _say(late), "", "p99 <= 50 ms", ok, "capture answers at once here")
+    return Row(f"start beside {RUNNING}+ running", say(late), "", "p99 <= 50 ms", ok, "capture answers at once here")
 
 
 def rows() -> list[Row]:
@@ -322,4 +330,4 @@ def rows() -> list[Row]:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(Path(sys.argv[1])))
+        runner.run(serve(Path(sys.argv[1]), _fill))

@@ -15,7 +15,17 @@ from typing import Any
 from tapedeck.core.meeting import Meeting
 from tapedeck.core.recording import FilmFile, Recording, RecordingState
 
-__all__ = ["LibraryEntry", "LibraryItem", "LibraryStatus", "Span", "distinct", "main_file", "shown_name", "status_of"]
+__all__ = [
+    "LibraryEntry",
+    "LibraryItem",
+    "LibraryLine",
+    "LibraryStatus",
+    "Span",
+    "distinct",
+    "main_file",
+    "shown_name",
+    "status_of",
+]
 
 _S = RecordingState
 
@@ -90,6 +100,19 @@ class LibraryItem:
     entry: LibraryEntry
     recording: Recording
     meeting: Meeting
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryLine:
+    """A recording of a library as a list shows it."""
+
+    recording_id: str
+    meeting_id: str
+    status: str
+    seconds: int | None
+    size_bytes: int | None
+    created_at: datetime
+    deleted_at: datetime | None
 
 
 def main_file(recording: Recording) -> FilmFile | None:

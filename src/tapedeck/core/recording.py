@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
 from tapedeck.core.caution import Caution
 from tapedeck.core.errors import ConflictError
-from tapedeck.core.times import format_time, to_ms, whole_ms
+from tapedeck.core.times import film_seconds, format_time, to_ms, whole_ms
 from tapedeck.core.wanted import AudioExport, RecordingOptions, TrackChoice, TrackLayer, Watermark
 
 __all__ = [
@@ -385,12 +385,7 @@ def recorded_seconds(recording: Recording) -> int | None:
 
     Measured by the film when there is one, else by the clock.
     """
-    if recording.started_at is None or recording.stopped_at is None:
-        return None
-    ms = recording.film_ms
-    if ms is None:
-        ms = max((recording.stopped_at - recording.started_at) // timedelta(milliseconds=1) - recording.paused_ms, 0)
-    return (ms + 500) // 1000
+    return film_seconds(recording.started_at, recording.stopped_at, recording.film_ms, recording.paused_ms)
 
 
 def snapshot(recording: Recording) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["format_time", "from_ms", "parse_time", "to_ms", "whole_ms"]
+__all__ = ["film_seconds", "format_time", "from_ms", "parse_time", "to_ms", "whole_ms"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -48,3 +48,12 @@ def parse_time(text: str) -> datetime:
         return at.astimezone(UTC)
     except OverflowError as exc:
         raise ValueError("out of range") from exc
+
+
+def film_seconds(started: datetime | None, stopped: datetime | None, film_ms: int | None, paused_ms: int) -> int | None:
+    """Length of a film in whole seconds, as `core.recording.recorded_seconds` has it, of the columns alone."""
+    if started is None or stopped is None:
+        return None
+    if film_ms is None:
+        film_ms = max((stopped - started) // timedelta(milliseconds=1) - paused_ms, 0)
+    return (film_ms + 500) // 1000

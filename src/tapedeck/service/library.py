@@ -14,7 +14,16 @@ from typing import Any
 
 from tapedeck.core.access import AppPrincipal
 from tapedeck.core.errors import ConflictError, InvalidError, NotFoundError
-from tapedeck.core.library import LibraryItem, LibraryStatus, Span, distinct, main_file, shown_name, status_of
+from tapedeck.core.library import (
+    LibraryItem,
+    LibraryLine,
+    LibraryStatus,
+    Span,
+    distinct,
+    main_file,
+    shown_name,
+    status_of,
+)
 from tapedeck.core.meeting import App, Meeting, MeetingStatus
 from tapedeck.core.recording import (
     ACTIVE,
@@ -129,7 +138,7 @@ class LibraryService:
 
     # Questions
 
-    async def list(self, app: App, wanted: LibraryFilter, span: Span) -> tuple[Sequence[LibraryItem], int]:
+    async def list(self, app: App, wanted: LibraryFilter, span: Span) -> tuple[Sequence[LibraryLine], int]:
         """A page of the library, and how much there is."""
         async with self._db.snapshot() as session:
             return await table.list_library(session, app.id, wanted, span)

@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from tapedeck.core.errors import NotFoundError
 from tapedeck.core.ids import is_uuid
-from tapedeck.core.library import LibraryItem, LibraryStatus
+from tapedeck.core.library import LibraryItem, LibraryLine, LibraryStatus
 from tapedeck.core.meeting import Meeting, MeetingStatus, Participant
 from tapedeck.core.recording import recorded_seconds
 from tapedeck.shapes.bodies import Body, StartBody
@@ -145,18 +145,17 @@ def person_body(person: Participant, roles: Mapping[str, str]) -> dict[str, Any]
     }
 
 
-def listed(item: LibraryItem) -> dict[str, Any]:
+def listed(line: LibraryLine) -> dict[str, Any]:
     """A recording in a list."""
-    recording = item.recording
     body = {
-        "id": rec_id(recording.id),
-        "room_id": room_id(recording.meeting_id),
-        "status": str(item.entry.status),
-        "duration_seconds": recorded_seconds(recording),
-        "size_bytes": recording.size_bytes,
-        "created_at": format_seconds(item.entry.created_at),
+        "id": rec_id(line.recording_id),
+        "room_id": room_id(line.meeting_id),
+        "status": line.status,
+        "duration_seconds": line.seconds,
+        "size_bytes": line.size_bytes,
+        "created_at": format_seconds(line.created_at),
     }
-    return body | _when_deleted(item)
+    return body if line.deleted_at is None else body | {"deleted_at": format_seconds(line.deleted_at)}
 
 
 def recording_body(item: LibraryItem, stills: Mapping[str, str]) -> dict[str, Any]:
