@@ -41,7 +41,7 @@ _CONNECT_S = 10.0
 _SEND_BUFFER = 1 << 16
 """Little is on its way: a server that takes nothing is noticed soon."""
 _AHEAD = 1 << 17
-_TICK_S = 0.03
+_TICK_S = 0.05
 _ALIVE_S = 1.0
 _FAREWELL_S = 2.0
 _NICE = 5

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import socketserver
 import subprocess
 import threading
@@ -14,20 +16,22 @@ from typing import Any
 
 import pytest
 from tests.e2e.kit import SMALL, House, Room, Take, judge, open_house
+from tests.e2e.test_crash import film_process
 from tests.pace import eventually
 from tests.rtmpserver import free_port, rtmp_server
 
 from tapedeck.sources.synthetic import CAST
+from tapedeck.testing.expect import Bars
 from tapedeck.testing.people import Act, Cue, Person
 from tapedeck.testing.watch import Film, watch
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
 
-MS = 1_000_000
+MS, S = 1_000_000, 1_000_000_000
 ADA, GRACE = CAST[:2]
 PEOPLE = (
-    Person(ADA, (Cue(0.2, Act.JOIN), Cue(21.5, Act.LEAVE))),
-    Person(GRACE, (Cue(0.4, Act.JOIN), Cue(21.5, Act.LEAVE))),
+    Person(ADA, (Cue(0.2, Act.JOIN), Cue(27.5, Act.LEAVE))),
+    Person(GRACE, (Cue(0.4, Act.JOIN), Cue(27.5, Act.LEAVE))),
 )
 
 
@@ -74,17 +78,18 @@ def film_of(flv: Path) -> Film:
     return watch(mp4, [ADA, GRACE])
 
 
-def assert_in_step(film: Film, least: int) -> None:
+def assert_in_step(film: Film, least: int, until_ns: int = 3600 * S) -> None:
     """Everybody is seen and heard, at the same time."""
     for look in (ADA, GRACE):
-        flashes, beeps = film.flashes[look.name], film.beeps[look.name]
+        flashes = film.flashes[look.name]
+        beeps = [beep for beep in film.beeps[look.name] if beep.middle_ns < until_ns]
         apart = [min(abs(flash.middle_ns - beep.middle_ns) for flash in flashes) for beep in beeps[1:-1]]
         assert len(apart) >= least, f"{look.name} beeps {len(beeps)} times"
         assert max(apart) <= 60 * MS, f"{look.name} is heard {max(apart) / MS:.0f} ms from where they are seen"
 
 
 async def test_a_meeting_is_streamed_and_nothing_that_a_target_does_reaches_its_film(tmp_path: Path) -> None:
-    """A good server, one that is killed and comes back, and bad ones; a pause. One film, whole."""
+    """A good server, one that is killed and comes back, and bad ones; a pause; a kill of the render. One film."""
     with rtmp_server(tmp_path / "good") as good, rtmp_server(tmp_path / "mortal") as mortal, slamming_server() as slam:
         async with open_house(tmp_path / "house", {"TAPEDECK_ALLOW_PRIVATE_URLS": "true"}) as house:
             room = await house.room(PEOPLE, "Streamed")
@@ -106,16 +111,25 @@ async def test_a_meeting_is_streamed_and_nothing_that_a_target_does_reaches_its_
             await _play_it(house, room, take, good, mortal)
             people = await playing
             viewed = await take.film([person.look for person in PEOPLE], limit_s=90)
-            report = judge(viewed, people, await take.recorded())
-            found = await targets_of(house, take)
-            assert {target["status"] for target in found.values()} == {"ENDED"}
+            report = judge(
+                viewed, people, await take.recorded(), Bars(av_p95_ns=60 * MS, presence=0.95, way_ns=60 * MS)
+            )
+
+            async def all_ended() -> bool:
+                found = await targets_of(house, take)
+                return {target["status"] for target in found.values()} == {"ENDED"}
+
+            await eventually(all_ended)
             assert report.ok, f"\n{report}"
             said = house.server.log_path.read_text()
             assert "s3cret" not in said
-        films = [film_of(path) for path in good.recorded()]
-        assert_in_step(films[0], 4)
-        again = film_of(mortal.recorded()[-1])
-        assert_in_step(again, 3)
+        first, late = (next(p for p in good.recorded() if p.name.startswith(key)) for key in ("s3cret", "late"))
+        whole = film_of(first)
+        assert_in_step(whole, 4, until_ns=8 * S)
+        seen_last = max(flash.middle_ns for flash in whole.flashes[ADA.name])
+        assert seen_last > 18 * S, "the connection goes on after the death of the render"
+        assert_in_step(film_of(late), 2)
+        assert_in_step(film_of(mortal.recorded()[0]), 1)
 
 
 async def _play_it(house: House, room: Room, take: Take, good: Any, mortal: Any) -> None:
@@ -140,5 +154,12 @@ async def _play_it(house: House, room: Room, take: Take, good: Any, mortal: Any)
     await room.at(10.5)
     await take.act("resume")
     await eventually(lambda: live(mortal.port), 30)
+    await room.at(14.0)
+    assert house.server.pid is not None
+    os.kill(film_process(house.server.pid), signal.SIGKILL)
     await room.at(21.0)
+    assert await live(good.port)
+    status, body = await ask(house, take, "POST", url=good.url(key="late"))
+    assert status == 201, body
+    await room.at(27.0)
     await take.act("stop")

@@ -141,6 +141,8 @@ class SpoolReader:
 
     def _read(self) -> list[Tag]:
         found: list[Tag] = []
+        if self._file is not None and (data := os.read(self._file, _READ)):
+            return self._tags.feed(data)
         run = self._newest_run()
         if run is None or not (run / "head").exists():
             return found

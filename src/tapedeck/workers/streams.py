@@ -50,7 +50,7 @@ class _Stream:
     running: asyncio.Event = field(default_factory=asyncio.Event)
     "Set unless it is paused."
     targets: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    is_over: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -118,7 +118,7 @@ class StreamWorker:
             self._begin_stream(recording)
         elif change.state in _OVER and (recording.id in self._streams or change.state is not RecordingState.DONE):
             stream = self._streams.pop(recording.id, None) or _Stream()
-            stream.is_over = True
+            stream.over.set()
             stream.running.set()
             self._spawn(lambda: self._end_stream(recording.id, stream))
 
@@ -155,7 +155,7 @@ class StreamWorker:
 
     async def _change(self, recording_id: str, stream: _Stream) -> None:
         wanted = {target.id: target for target in await self._targets.open_of(recording_id)}
-        if stream.is_over:
+        if stream.over.is_set():
             return
         directory = self._streams_dir / recording_id
         if wanted:
@@ -201,7 +201,7 @@ class StreamWorker:
             await (
                 stream.running.wait()
             )  # a server may drop who sends nothing: it is asked again when there is something
-            if stream.is_over:
+            if stream.over.is_set():
                 return
             attempt = _Attempt(self, target)
             await attempt.run(body)
@@ -211,7 +211,8 @@ class StreamWorker:
             failures = 1 if attempt.was_proven else failures + 1
             log.warning("target.failed", target_id=target.id, reason=attempt.reason, failures=failures)
             await self._targets.note(target.id, TargetState.RETRYING, attempt.reason)
-            await asyncio.sleep(self._delay_s(failures))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stream.over.wait(), self._delay_s(failures))
 
     async def live(self, target: Target) -> None:
         """A server takes the stream."""
