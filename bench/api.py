@@ -31,8 +31,9 @@ from starlette.responses import Response
 
 from bench.row import Row
 from tapedeck.adapters.clock import SystemClock
+from tapedeck.adapters.provider.cloudflare import CloudflareProviders
 from tapedeck.adapters.sealer import AesSealer
-from tapedeck.adapters.signer import RsaSigner
+from tapedeck.adapters.signer import RsaSigner, is_signed
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.api.app import create_app
 from tapedeck.core.signing import derive_key
@@ -55,6 +56,7 @@ from tapedeck.service.library import LibraryService
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
+from tapedeck.service.remote import RemoteService
 from tapedeck.service.renders import RenderService
 from tapedeck.service.retention import RetentionService
 from tapedeck.service.rooms import RoomService
@@ -180,6 +182,7 @@ async def serve(root: Path, fill: Callable[[Database, AccessService], Awaitable[
         archive_service=archives,
         retention_service=RetentionService(db, clock, store, store, archives, local),
         rooms_service=RoomService(db, clock, access, meetings),
+        remote_service=RemoteService(db, clock, ledger, vault, CloudflareProviders(), is_signed, "http://127.0.0.1:1"),
         targets_service=TargetService(db, clock, vault),
         webhooks_service=WebhookService(db, clock),
         deliveries_service=DeliveryService(db, clock, ledger, compose, sample),

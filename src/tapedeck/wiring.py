@@ -19,8 +19,9 @@ from tapedeck import config, logs
 from tapedeck.adapters.clock import SystemClock
 from tapedeck.adapters.fetcher import HttpFetcher
 from tapedeck.adapters.poster import HttpPoster
+from tapedeck.adapters.provider.cloudflare import CloudflareProviders
 from tapedeck.adapters.sealer import AesSealer
-from tapedeck.adapters.signer import RsaSigner
+from tapedeck.adapters.signer import RsaSigner, is_signed
 from tapedeck.api.app import create_app
 from tapedeck.config import Settings, load_settings
 from tapedeck.core.deadlines import Limits
@@ -49,6 +50,7 @@ from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
+from tapedeck.service.remote import RemoteService
 from tapedeck.service.renders import RenderService
 from tapedeck.service.retention import RetentionService
 from tapedeck.service.rooms import RoomService
@@ -66,6 +68,7 @@ from tapedeck.workers.deliver import DeliveryWorker
 from tapedeck.workers.expire import FileKeeper
 from tapedeck.workers.films import FilmWorker
 from tapedeck.workers.marks import MarkKeeper
+from tapedeck.workers.remote import RemoteWorker
 from tapedeck.workers.rerender import RerenderWorker
 from tapedeck.workers.streams import StreamWorker
 from tapedeck.workers.sweep import LogKeeper, run_deadlines
@@ -78,6 +81,7 @@ __all__ = [
     "configure_logs",
     "load_settings",
     "open_access",
+    "open_remote",
     "owned_data_dir",
     "probe_storage",
 ]
@@ -106,6 +110,20 @@ async def open_access(settings: Settings) -> AsyncIterator[AccessService]:
         yield AccessService(db, SystemClock(), secret_of(settings))
     finally:
         await db.aclose()
+
+
+@contextlib.asynccontextmanager
+async def open_remote(settings: Settings) -> AsyncIterator[tuple[AccessService, RemoteService]]:
+    """Tenants of a data directory and their recorders. Works beside a running server."""
+    async with open_access(settings) as access:
+        clock, db = SystemClock(), Database(settings.effective_database_url)
+        vault = Vault(db, AesSealer([secret_of(settings)]), settings.r2_endpoint)
+        providers = CloudflareProviders(allow_private=settings.allow_private_urls)
+        try:
+            yield access, RemoteService(db, clock, Ledger(db, clock), vault, providers, is_signed, settings.public_url)
+        finally:
+            await providers.aclose()
+            await db.aclose()
 
 
 @dataclass(slots=True)
@@ -300,7 +318,9 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         keep_days=settings.keep_logs_days,
         in_use=capture.session_ids,
     )
-    library = LibraryService(db, clock, recordings, store)
+    providers = CloudflareProviders(allow_private=settings.allow_private_urls)
+    remote = RemoteService(db, clock, ledger, vault, providers, is_signed, public_url)
+    library = LibraryService(db, clock, recordings, store, remote=remote)
     library.archives = archives
     library.on_recover = films.again
     app = create_app(
@@ -317,6 +337,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         archive_service=archives,
         retention_service=retention,
         rooms_service=RoomService(db, clock, access, meetings),
+        remote_service=remote,
         public_url=public_url,
         targets_service=targets,
         webhooks_service=WebhookService(db, clock, settings.allow_private_urls),
@@ -350,8 +371,8 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         webhooks,
         poster,
         feed,
-        (again.run, LibraryKeeper(archives, retention, clock).run),
-        (marks.aclose, fetcher.aclose, again.aclose, archives.aclose, outlets.aclose),
+        (again.run, LibraryKeeper(archives, retention, clock).run, RemoteWorker(remote, settings.films_dir, clock).run),
+        (marks.aclose, fetcher.aclose, again.aclose, archives.aclose, outlets.aclose, providers.aclose),
     )
 
 

@@ -123,6 +123,7 @@ async def make_site(
             rooms_service=world.rooms,
             archive_service=world.archives,
             retention_service=world.retention,
+            remote_service=world.remote,
             public_url=public_url,
             targets_service=world.targets,
             webhooks_service=world.webhooks,

@@ -19,6 +19,7 @@ from tapedeck.api.describe import Who, operation_of
 from tapedeck.core.access import TokenScope
 
 OPEN = {
+    "/api/v1/hooks/cloudflare/{app_id}",  # opened by the signature of a tenant's recorder
     "/.well-known/webhooks.json",
     "/files/{key:path}",
     "/health/live",

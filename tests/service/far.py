@@ -15,8 +15,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.api.kit import Site, serve
 from tests.service.world import World, make_world
 
-from tapedeck.adapters.provider.cloudflare import CloudflareProviders
-from tapedeck.adapters.signer import is_signed
 from tapedeck.core.library import LibraryStatus
 from tapedeck.core.meeting import App, Meeting
 from tapedeck.core.naming import object_key
@@ -173,11 +171,8 @@ async def far_server(root: Path) -> AsyncIterator[Far]:
 @asynccontextmanager
 async def make_near(root: Path, far: Far) -> AsyncIterator[Near]:
     """A Tapedeck, its tenant's recorder and a room that is a meeting there."""
-    providers = CloudflareProviders(allow_private=True, answer_s=5)
     async with make_world(root) as world:
-        remote = RemoteService(
-            world.db, world.clock, world.ledger, world.vault, providers, is_signed, "http://127.0.0.1:1"
-        )
+        remote = world.remote
         worker = RemoteWorker(remote, root / "films", world.clock)
         await remote.set_account(world.app, account_of(far))
         room, there = await world.meeting(), await far.meeting()
@@ -186,7 +181,6 @@ async def make_near(root: Path, far: Far) -> AsyncIterator[Near]:
             yield Near(world, remote, worker, room, there.id)
         finally:
             await worker.aclose()
-            await providers.aclose()
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:

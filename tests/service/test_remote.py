@@ -9,12 +9,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 from tests.service.far import Far, Near, account_of, far_server, make_near
+from tests.service.world import START
 
-from tapedeck.core.errors import ConflictError, DestinationError, UnavailableError
-from tapedeck.core.library import LibraryStatus
+from tapedeck.core.access import AppPrincipal, TokenScope
+from tapedeck.core.errors import ConflictError, DestinationError, NotFoundError, UnavailableError
+from tapedeck.core.library import LibraryStatus, Span
+from tapedeck.core.meeting import Meeting
 from tapedeck.core.recording import RecordingState
 from tapedeck.core.remote import RemoteAccount
+from tapedeck.db import rooms
+from tapedeck.db.library_lists import LibraryFilter
 from tapedeck.db.models import LibraryRow, OutboxRow, RecordingRow
+from tapedeck.service.recordings import Action
 
 
 @pytest.fixture
@@ -133,3 +139,63 @@ async def test_a_room_becomes_a_meeting_there_when_it_is_needed_first(far: Far, 
     assert [len(taken) for taken in both] == [0, 0]
     made = [path for path in far.door.paths if path.endswith("/meetings?")]
     assert len(made) == 1
+
+
+async def test_two_tenants_with_recorders_of_their_own_never_mix(tmp_path: Path, far: Far, near: Near) -> None:
+    async with far_server(tmp_path / "other") as other_far:
+        world = near.world
+        other = await world.access.create_app(world.account_id, "Other")
+        await near.remote.set_account(other, account_of(other_far))
+        theirs = Meeting("11111111-2222-4333-8444-555555555555", other.id, START, START)
+        async with world.db.write() as session:
+            await rooms.add_meeting(session, theirs)
+        far_room = await other_far.meeting()
+        await near.remote.bind(other, theirs.id, far_room.id)
+        await far.films(near.far_room, 3)
+        await other_far.films(far_room.id, 5)
+        ours, others = await asyncio.gather(near.sync(), near.remote.sync(other, theirs.id))
+        assert len(ours) == 3 and len(others) == 5
+        for app, room in ((near.app, theirs.id), (other, near.room.id)):
+            with pytest.raises(NotFoundError):
+                await near.remote.sync(app, room)
+            with pytest.raises(NotFoundError):
+                await near.remote.start(app, room, {}, False, None)
+        listed, total = await world.library.list(other, LibraryFilter(), Span())
+        assert total == len(listed) == 5
+        for recording_id, _ in ours:
+            with pytest.raises(NotFoundError):
+                await world.library.get(other, recording_id)
+
+
+async def test_the_rooms_api_starts_syncs_and_stops_at_the_recorder(far: Far, near: Near) -> None:
+    world, library = near.world, near.world.library
+    text, token = await world.access.issue_token(world.account_id, near.app.id, "school", TokenScope.ROOMS)
+    principal = AppPrincipal(token)
+    view = await library.start(near.app, principal, near.room.id, {})
+    theirs = await far.site.world.now_of_id(await near.remote_id(view.recording.id))
+    with pytest.raises(ConflictError, match="already being recorded"):
+        await library.start(near.app, principal, near.room.id, {})
+    with pytest.raises(ConflictError, match="another recorder"):
+        await world.recordings.control(near.app, world.backend, view.recording.id, Action.PAUSE)
+    assert await library.sync(near.app, principal, near.room.id) == []
+    (film,) = await far.films(near.far_room, 1)
+    ((imported, _),) = await library.sync(near.app, principal, near.room.id)
+    assert await near.remote_id(imported) == film.id
+    live = await far.site.world.live(await far.site.world.meetings.get(far.site.world.app, near.far_room))
+    await far.site.world.sessions.on_capturing(theirs.id, live, far.site.world.clock.now())
+    stopped = await library.stop(near.app, principal, near.room.id)
+    assert stopped.recording.state is RecordingState.CLOSING
+    near.remote.hints()
+    await library.recover(near.app, principal, imported)
+    assert near.remote.hints() == {imported}
+    assert not world.capture.calls, "this server records nothing of it"
+    assert text not in repr(await near.remote.account(near.app.id))
+
+
+async def test_what_runs_elsewhere_has_no_deadlines_here_and_outlives_this_server(far: Far, near: Near) -> None:
+    recording = await near.remote.start(near.app, near.room.id, {}, False, None)
+    near.world.clock.move(100_000)
+    assert await near.world.lifecycle.deadlines() == []
+    await near.world.lifecycle.recover({})
+    assert await near.world.lifecycle.shutdown() == []
+    assert (await near.world.now_of(recording)).state is RecordingState.STARTING

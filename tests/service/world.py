@@ -16,8 +16,9 @@ from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tapedeck.adapters.provider.cloudflare import CloudflareProviders
 from tapedeck.adapters.sealer import AesSealer
-from tapedeck.adapters.signer import RsaSigner
+from tapedeck.adapters.signer import RsaSigner, is_signed
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.core.access import AppPrincipal, Principal
 from tapedeck.core.destination import DestinationState
@@ -46,6 +47,7 @@ from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService, MeetingValues, ParticipantValues
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingFilter, RecordingService
+from tapedeck.service.remote import RemoteService
 from tapedeck.service.renders import RenderService
 from tapedeck.service.retention import RetentionService
 from tapedeck.service.rooms import RoomService
@@ -138,6 +140,7 @@ class World:
     renders: RenderService
     library: LibraryService
     rooms: RoomService
+    remote: RemoteService
     targets: TargetService
     sessions: SessionService
     lifecycle: LifecycleService
@@ -257,6 +260,8 @@ async def make_world(
     archives = ArchiveService(db, clock, store, archive)
     local = LocalFiles(root / "films", root / "captures")
     meetings = MeetingService(db, clock, capture, hosting, vault)
+    providers = CloudflareProviders(allow_private=True, answer_s=5)
+    remote = RemoteService(db, clock, ledger, vault, providers, is_signed, public_url)
     try:
         await db.migrate()
         first = await access.bootstrap(account_id="acme", app_id="campus")
@@ -280,7 +285,8 @@ async def make_world(
             recordings=recordings,
             targets=TargetService(db, clock, vault),
             renders=RenderService(db, clock, store, lambda session: (root / "captures" / session).is_dir()),
-            library=LibraryService(db, clock, recordings, store),
+            library=LibraryService(db, clock, recordings, store, remote=remote),
+            remote=remote,
             rooms=RoomService(db, clock, access, meetings),
             sessions=sessions,
             lifecycle=LifecycleService(db, clock, ledger, recordings),
@@ -298,4 +304,5 @@ async def make_world(
         )
         await asyncio.gather(sessions.settle(), recordings.settle())
     finally:
+        await providers.aclose()
         await db.aclose()

@@ -14,6 +14,7 @@ from tapedeck.api.health import Check
 from tapedeck.api.realtimekit import apps, livestreams, meetings, participants, presets, recordings, sessions, webhooks
 from tapedeck.api.rooms import archive as archive_routes
 from tapedeck.api.rooms import bulk as bulk_routes
+from tapedeck.api.rooms import hooks as hook_routes
 from tapedeck.api.rooms import recordings as library_routes
 from tapedeck.api.rooms import rooms as room_routes
 from tapedeck.api.route import PlainRoute
@@ -36,6 +37,7 @@ from tapedeck.service.library import LibraryService
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
+from tapedeck.service.remote import RemoteService
 from tapedeck.service.renders import RenderService
 from tapedeck.service.retention import RetentionService
 from tapedeck.service.rooms import RoomService
@@ -68,6 +70,7 @@ def create_app(
     rooms_service: RoomService,
     archive_service: ArchiveService,
     retention_service: RetentionService,
+    remote_service: RemoteService,
     webhooks_service: WebhookService,
     deliveries_service: DeliveryService,
     feed: EventFeed,
@@ -125,6 +128,7 @@ def create_app(
     room_routes.add_routes(routes, _ROOMS, gate, access, rooms_service, library_service, public_url)
     bulk_routes.add_routes(routes, _ROOMS, gate, library_service)
     library_routes.add_routes(routes, _ROOMS, gate, library_service)
+    hook_routes.add_routes(routes, remote_service)
     rtc.add_routes(routes, gate, meetings_service, whip, ice_servers)
     files.add_routes(routes, store, link_key, clock)
     health.add_routes(routes, checks or {})

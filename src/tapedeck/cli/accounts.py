@@ -10,9 +10,13 @@ from rich.console import Console
 from tapedeck import wiring
 from tapedeck.core.access import TENANT_SCOPES, Token, TokenScope
 from tapedeck.core.errors import InvalidError
+from tapedeck.core.meeting import App
+from tapedeck.core.remote import RemoteAccount
 from tapedeck.core.times import format_time, parse_time
+from tapedeck.service.access import AccessService
 
 __all__ = [
+    "bind_room",
     "create_account",
     "create_app",
     "create_key",
@@ -24,6 +28,7 @@ __all__ = [
     "list_tokens",
     "parse_expiry",
     "revoke_token",
+    "set_recorder",
 ]
 
 _SPAN = re.compile(r"(\d{1,6})([smhd])")
@@ -125,6 +130,29 @@ async def create_tenant(
         _say(console, "tenant", app.id)
         _say(console, "key", text)
         _say(console, "id", token.id)
+
+
+async def set_recorder(settings: wiring.Settings, tenant: str, account: RemoteAccount | None, console: Console) -> None:
+    """Have another recorder record the rooms of a tenant, or this server again."""
+    async with wiring.open_remote(settings) as (access, remote):
+        await remote.set_account(await _tenant(access, tenant), account)
+        _say(console, "tenant", tenant)
+        _say(console, "recorder", "this server" if account is None else account.base_url)
+
+
+async def bind_room(settings: wiring.Settings, tenant: str, room: str, meeting: str, console: Console) -> None:
+    """Let a room of a tenant be a meeting that its recorder has already."""
+    async with wiring.open_remote(settings) as (access, remote):
+        await remote.bind(await _tenant(access, tenant), room.removeprefix("room_").lower(), meeting)
+        _say(console, "room", room)
+        _say(console, "meeting", meeting)
+
+
+async def _tenant(access: AccessService, tenant: str) -> App:
+    found = next((app for app in await access.every_app() if app.id == tenant), None)
+    if found is None:
+        raise InvalidError(f"There is no tenant {tenant}")
+    return found
 
 
 async def create_key(

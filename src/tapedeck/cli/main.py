@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from getpass import getpass
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -13,8 +15,9 @@ from rich.markup import escape
 from tapedeck import __version__, wiring
 from tapedeck.cli import accounts
 from tapedeck.core.access import TokenScope
-from tapedeck.core.errors import TapedeckError
+from tapedeck.core.errors import InvalidError, TapedeckError
 from tapedeck.core.layouts import Layout
+from tapedeck.core.remote import RemoteAccount
 
 __all__ = ["app", "main"]
 
@@ -104,6 +107,40 @@ def tenant_create(
 ) -> None:
     """Make a tenant with a key of an administrator, and print the key: it is shown once."""
     asyncio.run(accounts.create_tenant(wiring.load_settings(data_dir=data_dir), name, account, app_id, Console()))
+
+
+@tenant_app.command("recorder")
+def tenant_recorder(
+    tenant: Annotated[str, typer.Argument(help="The tenant: the id of its app.")],
+    data_dir: _DataDir = None,
+    account: Annotated[str, typer.Option(help="Its account at the recorder.")] = "",
+    app_id: Annotated[str, typer.Option("--app", help="Its app at the recorder.")] = "",
+    base_url: Annotated[
+        str, typer.Option(help="Where the recorder's API is.")
+    ] = "https://api.cloudflare.com/client/v4",
+    local: Annotated[bool, typer.Option("--local", help="This server records again.")] = False,
+) -> None:
+    """Have a RealtimeKit app record a tenant's rooms. Its API token is read from the standard input."""
+    there = None
+    if not local:
+        if not (account and app_id):
+            raise InvalidError("--account and --app say which RealtimeKit app records; --local that this server does")
+        token = getpass("API token: ") if sys.stdin.isatty() else sys.stdin.readline()
+        if not token.strip():
+            raise InvalidError("The API token of the recorder is read from the standard input, which is empty")
+        there = RemoteAccount(base_url.rstrip("/"), account, app_id, token.strip())
+    asyncio.run(accounts.set_recorder(wiring.load_settings(data_dir=data_dir), tenant, there, Console()))
+
+
+@tenant_app.command("room")
+def tenant_room(
+    tenant: Annotated[str, typer.Argument(help="The tenant: the id of its app.")],
+    room: Annotated[str, typer.Argument(help="A room of it.")],
+    meeting: Annotated[str, typer.Argument(help="The meeting at its recorder.")],
+    data_dir: _DataDir = None,
+) -> None:
+    """Let a room be a meeting that the tenant's recorder has already; `sync` brings what was recorded there."""
+    asyncio.run(accounts.bind_room(wiring.load_settings(data_dir=data_dir), tenant, room, meeting, Console()))
 
 
 @key_app.command("create")

@@ -44,6 +44,7 @@ from tapedeck.ports.clock import Clock
 from tapedeck.ports.storage import ObjectStore
 from tapedeck.service.archive import ArchiveService
 from tapedeck.service.recordings import Action, RecordingService, RecordingView
+from tapedeck.service.remote import RemoteService
 from tapedeck.service.zipping import Member, zip_stream
 
 __all__ = ["LINK_LIFE", "SORTS", "Download", "LibraryFilter", "LibraryService", "NamedFile"]
@@ -83,7 +84,9 @@ class LibraryService:
         recordings: RecordingService,
         store: ObjectStore,
         link_life: timedelta = LINK_LIFE,
+        remote: RemoteService | None = None,
     ) -> None:
+        """`remote`: who knows of tenants whose rooms another recorder records."""
         self._db = db
         self._clock = clock
         self._recordings = recordings
@@ -91,6 +94,7 @@ class LibraryService:
         self._link_life = link_life
         self.archives: ArchiveService | None = None
         "Where archived recordings can be had from, once they are restored."
+        self._remote = remote
         self.on_recover: Callable[[Recording], None] = lambda _: None
         "Hears of a recording whose film shall be gone on with, from wherever it stands."
 
@@ -103,8 +107,13 @@ class LibraryService:
         room = await self._room(app, room_id)
         if room.status is MeetingStatus.INACTIVE:
             raise NotFoundError("There is no such room, or it is closed")
+        remote = await self._elsewhere(app)
         try:
-            view = await self._recordings.start(app, principal, room_id, config, allow_multiple, imported=True)
+            if remote is None:
+                view = await self._recordings.start(app, principal, room_id, config, allow_multiple, imported=True)
+            else:
+                caller = principal.caller(app)
+                view = RecordingView(await remote.start(app, room_id, config, allow_multiple, caller), room)
         except ConflictError as exc:
             raise ConflictError("The room is already being recorded") from exc
         await self._note(app, principal, "recording.start", view.recording)
@@ -112,13 +121,16 @@ class LibraryService:
 
     async def stop(self, app: App, principal: AppPrincipal, room_id: str) -> RecordingView:
         """End the newest film of a room that runs; tracks go on. NotFoundError when there is none."""
-        await self._room(app, room_id)
+        room = await self._room(app, room_id)
         async with self._db.read() as session:
             running = await recordings_table.of_meeting(session, app.id, room_id, ACTIVE)
         films = [recording for recording in running if recording.kind is RecordingKind.COMPOSITE]
         for recording in films[:1]:
             try:
-                view = await self._recordings.control(app, principal, recording.id, Action.STOP)
+                if recording.options.provider == "local" or self._remote is None:
+                    view = await self._recordings.control(app, principal, recording.id, Action.STOP)
+                else:
+                    view = RecordingView(await self._remote.stop(recording), room)
             except WrongStateError:
                 break  # it failed by itself meanwhile
             await self._note(app, principal, "recording.stop", view.recording)
@@ -126,11 +138,17 @@ class LibraryService:
         raise NotFoundError("The room has no active recording")
 
     async def sync(self, app: App, principal: AppPrincipal, room_id: str) -> Sequence[tuple[str, LibraryStatus]]:
-        """Take into the library what was recorded in a room without it; what was taken before is not named again."""
+        """Take into the library what was recorded in a room without it; what was taken before is not named again.
+
+        NotFoundError; nothing is taken when the tenant's own recorder cannot be asked (`service/remote.py`).
+        """
+        await self._room(app, room_id)
+        remote = await self._elsewhere(app)
+        theirs = [] if remote is None else await remote.sync(app, room_id)
         async with self._db.write() as session:
             await self._room_in(session, app, room_id)
             now = whole_ms(self._clock.now())
-            found = await table.import_room(session, app.id, room_id, now)
+            found = [*theirs, *await table.import_room(session, app.id, room_id, now)]
             if found:
                 actor, detail = audit.actor_of(principal), {"synced_count": len(found)}
                 await audit.note(session, audit.Deed(app.id, now, actor, "room.sync", None, room_id, detail))
@@ -227,7 +245,10 @@ class LibraryService:
         if item.entry.provider != "local" and item.entry.remote_id is None:
             raise InvalidError("The recording has no cloudflare_recording_id: there is nobody to ask for it")
         await self._note(app, principal, "recording.recover", item.recording)
-        if item.recording.state is RecordingState.CLOSING:
+        waits = item.recording.state is not RecordingState.UPLOADING
+        if self._remote is not None and item.recording.options.provider != "local" and waits:
+            self._remote.recover(item.recording)
+        elif item.recording.state is RecordingState.CLOSING:
             self._recordings.close_soon(item.recording)
         else:
             self.on_recover(item.recording)
@@ -260,6 +281,10 @@ class LibraryService:
         return replace(item, entry=entry)
 
     # Inside
+
+    async def _elsewhere(self, app: App) -> RemoteService | None:
+        """Who records a tenant's rooms when this server does not."""
+        return self._remote if self._remote is not None and await self._remote.uses(app.id) else None
 
     async def _room(self, app: App, room_id: str) -> Meeting:
         async with self._db.read() as session:

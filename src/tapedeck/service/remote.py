@@ -104,6 +104,12 @@ class RemoteService:
         token = self._vault.open_token(sealed)
         return RemoteAccount(there["base_url"], there["account_id"], there["app_id"], token)
 
+    async def uses(self, app_id: str) -> bool:
+        """Whether a tenant has a recorder of its own."""
+        async with self._db.read() as session:
+            settings, _ = await table.settings_of(session, app_id)
+        return settings.get("provider") == CLOUDFLARE
+
     async def set_account(self, app: App, account: RemoteAccount | None) -> None:
         """Have somebody else record for a tenant, or this server again (None).
 

@@ -15,6 +15,7 @@ __all__ = [
     "DeletedRoom",
     "DownloadFile",
     "DownloadLink",
+    "Heard",
     "ListedRecording",
     "Meta",
     "Person",
@@ -151,6 +152,12 @@ class SyncedRecording(TypedDict):
 
     id: RecId
     status: Status
+
+
+class Heard(TypedDict):
+    """What a recorder told was heard."""
+
+    heard: bool
 
 
 class Synced(TypedDict):
