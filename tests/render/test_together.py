@@ -1,6 +1,8 @@
 """Several films of one log in one process: each as if it were alone, and every frame decoded once."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from tapedeck.core.errors import UnavailableError
 from tapedeck.core.frames import EncodedFrame
 from tapedeck.core.output import Output, VideoOutput
 from tapedeck.core.timeline import RecordingPaused, RecordingResumed, RecordingStarted, RecordingStopped
+from tapedeck.media import shared
 from tapedeck.media.decode import Picture, VideoDecoder
 from tapedeck.media.mux import FilmFile
 from tapedeck.media.shared import Decoders, SharedDecoder
@@ -101,8 +104,8 @@ def test_films_made_together_are_those_made_alone_and_share_what_is_decoded(tmp_
     decoded = 0
     for one in jobs(tmp_path, "-alone"):
         (alone,), stats = run(one, threading.Event())
-        (made,), shared = ear.made[one.recording_id]
-        assert made.duration_ns == alone.duration_ns and shared.pictures == stats.pictures
+        (made,), beside = ear.made[one.recording_id]
+        assert made.duration_ns == alone.duration_ns and beside.pictures == stats.pictures
         assert differences(made.path, alone.path) == []
         decoded += stats.decoded
     sums = [stats.decoded for _, stats in ear.made.values()]
@@ -182,6 +185,28 @@ def test_films_in_step_decode_each_frame_once_whoever_asks_first() -> None:
         pictures = [film.decode(frame) for film in order]
         assert pictures[0] is pictures[1] is pictures[2] is not None
     assert sum(film.stats.decoded for film in films) == len(track.frames) and track.replayed == 0
+
+
+def test_of_a_track_that_no_film_needs_any_more_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: weakref.WeakSet[VideoDecoder] = weakref.WeakSet()
+
+    class Noted(VideoDecoder):
+        def __init__(self) -> None:
+            super().__init__()
+            alive.add(self)
+
+    monkeypatch.setattr(shared, "VideoDecoder", Noted)
+    track = Track(count=6)
+    ahead, behind = track.open(), track.open()
+    for frame in track.frames:
+        ahead.decode(frame)
+    behind.decode(track.frames[0])
+    ahead.close()
+    assert alive and behind.decode(track.frames[1]) is not None
+    behind.close()
+    gc.collect()
+    assert not alive, "a meeting of a day has thousands of tracks"
+    assert track.open().decode(track.frames[0]) is not None
 
 
 def test_a_film_that_is_elsewhere_sees_the_right_pictures_and_joins_where_they_meet() -> None:

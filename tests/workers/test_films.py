@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.pace import eventually
 from tests.service.world import World, make_world
 
 from tapedeck.core.delivery import Patience
-from tapedeck.core.destination import Destination
+from tapedeck.core.destination import Destination, DestinationState
 from tapedeck.core.errors import UnavailableError
 from tapedeck.core.naming import object_key
 from tapedeck.core.recording import FilmFile, Recording, RecordingState
@@ -213,6 +215,66 @@ async def test_a_film_that_vanished_before_the_bucket_had_it_is_made_again(tmp_p
         studio.films.recover(Recovery({**empty(), R.UPLOADING: [uploading]}, []))
         done = await studio.until(recording, R.DONE)
         assert done.size_bytes == len(b"a film"), "of the film that there is"
+
+
+async def lost(studio: Studio) -> tuple[Recording, UploadService]:
+    """A recording that somebody has, one of whose destinations still waits for a film that is not here any more."""
+    world = studio.world
+    recording = await studio.capturing()
+    await studio.films.aclose(0)
+    await studio.stop(recording)
+    await world.recordings.settle()
+    gone = FilmFile("video", recording.file_name, 99, 1000, "00", local_path=str(studio.films_dir / "lost.mp4"))
+    await world.lifecycle.on_rendered(recording.id, [gone])
+    done = await world.lifecycle.on_uploaded(recording.id, [gone])
+    return done, UploadService(world.db, world.clock, world.ledger, world.lifecycle)
+
+
+async def place_of(service: UploadService, recording: Recording) -> Destination:
+    async def is_over() -> bool:
+        return (await service.destinations(recording))[0].state is not DestinationState.WAITING
+
+    await eventually(is_over)
+    return (await service.destinations(recording))[0]
+
+
+async def test_a_film_that_vanished_is_made_again_for_who_still_waits_for_it(tmp_path: Path) -> None:
+    async with open_studio(tmp_path) as studio:
+        recording, service = await lost(studio)
+        await studio.restart()
+        studio.films.recover(Recovery(empty(), []), await service.unfinished())
+        assert (await place_of(service, recording)).state is DestinationState.DONE
+        assert studio.made(recording) == ["later"]
+
+
+@pytest.mark.parametrize("has_log", [True, False])
+async def test_who_waits_for_a_film_that_cannot_be_made_again_is_told(tmp_path: Path, has_log: bool) -> None:
+    script = "print(json.dumps({'event': 'failed', 'error': 'It is a test.', 'final': True}), flush=True)"
+    async with open_studio(tmp_path) as studio:
+        recording, service = await lost(studio)
+        if not has_log:
+            shutil.rmtree(studio.captures / str(recording.session_id))
+        await studio.restart(script)
+        studio.films.recover(Recovery(empty(), []), await service.unfinished())
+        place = await place_of(service, recording)
+        assert place.state is DestinationState.FAILED and place.error
+        assert ("It is a test." in place.error) is has_log
+        assert (await studio.world.now_of(recording)).state is R.DONE
+
+
+async def test_what_was_made_of_a_film_that_failed_is_swept(tmp_path: Path) -> None:
+    async with open_studio(tmp_path, _LIVE) as studio:
+        recording = await studio.capturing()
+        await studio.films.aclose(0)
+        await studio.world.lifecycle.on_failed(recording.id, "It is a test.")
+        await studio.world.recordings.settle()
+        (studio.films_dir / recording.id).mkdir(parents=True, exist_ok=True)
+        await studio.restart(_LIVE)
+        world = studio.world
+        service = UploadService(world.db, world.clock, world.ledger, world.lifecycle)
+        studio.films.recover(Recovery(empty(), []), await service.unfinished())
+        await asyncio.gather(*studio.films._tasks.values())
+        assert list(studio.films_dir.iterdir()) == []
 
 
 async def test_a_film_that_was_stored_before_the_crash_is_not_stored_again(tmp_path: Path) -> None:

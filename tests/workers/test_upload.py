@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.pace import eventually
@@ -12,7 +13,7 @@ from tests.workers.post import Moody, open_post
 from tests.workers.reels import MIB
 
 from tapedeck.core.delivery import Patience
-from tapedeck.core.destination import DestinationKind, DestinationState
+from tapedeck.core.destination import Destination, DestinationKind, DestinationState
 from tapedeck.core.errors import DestinationError, UnavailableError
 from tapedeck.core.naming import object_key
 from tapedeck.core.recording import RecordingState
@@ -98,6 +99,28 @@ async def test_the_fallback_takes_what_a_store_refuses_for_good(tmp_path: Path) 
         await post.over(recording)
         places = await post.places(recording)
         assert (places[K.EXTERNAL].state, places[K.FALLBACK].state) == (S.FAILED, S.DONE)
+
+
+async def test_a_process_that_dies_when_it_gave_a_store_up_leaves_the_film_to_the_fallback(tmp_path: Path) -> None:
+    async with open_post(tmp_path, has_fallback=True) as post:
+        post.stores[K.EXTERNAL].wrong = lambda: DestinationError("There is no such bucket.")
+        real, noted = post.service.given_up, asyncio.Event()
+
+        async def given_up(destination: Destination, error: str, **more: Any) -> Any:
+            await real(destination, error, **more)
+            noted.set()
+            await asyncio.get_running_loop().create_future()
+
+        post.service.given_up = given_up  # type: ignore[method-assign]
+        recording, film = await post.film(K.EXTERNAL)
+        await asyncio.wait_for(noted.wait(), 20)
+        post.service.given_up = real  # type: ignore[method-assign]
+        await post.restart()
+        recording = await post.world.now_of(recording)
+        post.worker.deliver(recording, recording.files)  # as recovery does with whatever is being delivered
+        await post.until(recording, R.DONE)
+        key = object_key(recording.id, recording.invoked_at, recording.file_name)
+        assert await post.stores[K.FALLBACK].bytes_of(key) == film
 
 
 async def test_a_store_that_hangs_holds_up_its_own_film_only(tmp_path: Path) -> None:

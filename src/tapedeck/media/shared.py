@@ -57,8 +57,11 @@ class _Track:
         return result
 
     def tidy(self) -> None:
-        """Let go of decoders where no film is any more."""
-        if len(self.decoders) > 1:
+        """Let go of decoders where no film is any more; of pictures too when there is none at all."""
+        if not self.users:
+            self.decoders.clear()
+            self._results.clear()
+        elif len(self.decoders) > 1:
             places = {user.place for user in self.users}
             for place in [place for place in self.decoders if place not in places]:
                 del self.decoders[place]

@@ -14,7 +14,7 @@ from uuid import uuid4
 from tapedeck.core.access import AppPrincipal, Principal
 from tapedeck.core.errors import ConflictError, DeniedError, FieldProblem, InvalidError, LimitError, NotFoundError
 from tapedeck.core.meeting import App
-from tapedeck.core.recording import ACTIVE, FilmFile, Recording, RecordingState
+from tapedeck.core.recording import ACTIVE, FilmFile, Recording, RecordingKind, RecordingState
 from tapedeck.core.rerender import Rerender, RerenderState, RerenderWish
 from tapedeck.core.signing import expiry_seconds
 from tapedeck.core.times import from_ms, whole_ms
@@ -109,10 +109,13 @@ class RenderService:
     async def ask(self, app: App, recording_id: str, wish: RerenderWish) -> RenderView:
         """Have another film made. `wish` names people by id or custom id.
 
-        NotFoundError; ConflictError: the recording still runs, or its log is gone; InvalidError: nothing would be in
-        it; LimitError: too many wait already.
+        NotFoundError; ConflictError: the recording still runs, its log is gone, or it is one of tracks; InvalidError:
+        nothing would be in it; LimitError: too many wait already.
         """
         recording = await self._recording(app, recording_id)
+        if recording.kind is RecordingKind.TRACK:
+            # Beside a composite one the log holds people whom nobody asked this recording to keep.
+            raise ConflictError("This is a recording of tracks, of which no film is made: ask for one of a composite")
         if recording.state in ACTIVE or recording.state is RecordingState.CLOSING:
             raise ConflictError("The recording still runs: stop it before another film is made of it")
         if recording.session_id is None or not self._has_log(recording.session_id):

@@ -54,18 +54,6 @@ class UploadService:
                 await table.add_destination(session, bucket)
         return found or [bucket]
 
-    async def add_fallback(self, failed: Destination) -> Destination | None:
-        """Another place for what a destination does not take; None if there is one already."""
-        fallback = Destination(
-            str(uuid4()), failed.recording_id, DestinationKind.FALLBACK, self._clock.now(), layer=failed.layer
-        )
-        async with self._db.write() as session:
-            known = await table.of_recording(session, failed.recording_id)
-            if any(d.kind is DestinationKind.FALLBACK and d.layer == failed.layer for d in known):
-                return None
-            await table.add_destination(session, fallback)
-        return fallback
-
     async def trouble(
         self, destination: Destination, error: str, attempts: int, next_at: datetime | None
     ) -> Destination:
@@ -76,12 +64,28 @@ class UploadService:
         """It takes bytes again."""
         return await self._save(replace(destination, error=None, attempts=0, next_at=None))
 
-    async def given_up(self, destination: Destination, error: str) -> Destination:
-        """It will not have the files."""
-        state = DestinationState.FAILED
-        return await self._save(
-            replace(destination, state=state, error=error, next_at=None, finished_at=self._clock.now())
-        )
+    async def given_up(
+        self, destination: Destination, error: str, *, falls_back: bool = False
+    ) -> tuple[Destination, Destination | None]:
+        """It will not have the files. With `falls_back` another place is noted in the same transaction, and returned
+        while it waits for them: a crash in between would leave a film that nobody is to have."""
+        now = self._clock.now()
+        failed = replace(destination, state=DestinationState.FAILED, error=error, next_at=None, finished_at=now)
+        fallback: Destination | None = None
+        async with self._db.write() as session:
+            known = await table.of_recording(session, failed.recording_id)
+            if all(place.id != failed.id for place in known):
+                raise NotFoundError(f"Destination not found: {failed.id}")
+            await table.save_destination(session, failed)
+            if falls_back:
+                there = (d for d in known if d.kind is DestinationKind.FALLBACK and d.layer == failed.layer)
+                fallback = next(there, None)
+                if fallback is None:
+                    kind = DestinationKind.FALLBACK
+                    fallback = Destination(str(uuid4()), failed.recording_id, kind, now, layer=failed.layer)
+                    await table.add_destination(session, fallback)
+        waits = fallback is not None and fallback.state is DestinationState.WAITING
+        return failed, fallback if waits else None
 
     async def confirmed(self, destination: Destination, uploads: Sequence[Upload]) -> Destination:
         """It has confirmed every file."""

@@ -81,7 +81,8 @@ class FilmWorker:
     def recover(self, recovery: Recovery, unfinished: Sequence[Unfinished] = ()) -> None:
         """Take up what an earlier process left: films to make, films to deliver, and what is of no use any more."""
         needed = {recording.id for found in recovery.recordings.values() for recording in found}
-        self._sweep(needed | {left.recording.id for left in unfinished})
+        kept = [left.recording.id for left in unfinished if left.recording.state is not RecordingState.FAILED]
+        self._sweep(needed.union(kept))
         heard, self._heard = self._heard or set(), None
         for state in LIVE:
             for recording in recovery.recordings[state]:
@@ -145,7 +146,7 @@ class FilmWorker:
     def _render(self, recording: Recording, *, live: bool) -> None:
         if recording.session_id is None:
             return
-        if not live and self._captures_dir.is_dir() and not (self._captures_dir / recording.session_id).is_dir():
+        if not live and self._is_log_gone(recording.session_id):
             self._begin(recording.id, self._give_up(recording.id, "The media log of the recording is gone."))
             return
         body: dict[str, Any] = {
@@ -186,8 +187,12 @@ class FilmWorker:
             for file in files
         ]
         rendered = await self._report(recording_id, lambda: self._lifecycle.on_rendered(recording_id, stored))
-        if rendered is not None and rendered.state is RecordingState.UPLOADING:
-            self._uploads.deliver(rendered, stored)  # the ledger does not tell of a film made again
+        # The ledger does not tell of a film made again, which a slow destination may want long after the others.
+        if rendered is not None and (
+            rendered.state is RecordingState.UPLOADING
+            or (rendered.state is RecordingState.DONE and self._uploads.is_needed(recording_id))
+        ):
+            self._uploads.deliver(rendered, stored)
 
     async def _on_render_failed(self, recording_id: str, reason: str) -> None:
         if recording_id in self._capturing:
@@ -196,7 +201,11 @@ class FilmWorker:
 
     async def _give_up(self, recording_id: str, reason: str) -> None:
         log.error("film.given_up", recording_id=recording_id, reason=reason)
-        await self._report(recording_id, lambda: self._lifecycle.on_failed(recording_id, reason))
+        if await self._report(recording_id, lambda: self._lifecycle.on_failed(recording_id, reason)) is None:
+            self._uploads.cancel(recording_id, lost=reason)  # delivered elsewhere: a slow destination waits in vain
+
+    def _is_log_gone(self, session_id: str) -> bool:
+        return self._captures_dir.is_dir() and not (self._captures_dir / session_id).is_dir()
 
     def _begin(self, key: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=f"film {key}")
@@ -210,7 +219,9 @@ class FilmWorker:
 
     def _make_again(self, recording: Recording, reason: str) -> bool:
         """A finished film is gone from this machine before a store had it: its log is still there, once."""
-        if recording.id in self._made_again:
+        if recording.id in self._made_again or recording.session_id is None:
+            return False
+        if self._is_log_gone(recording.session_id):
             return False
         log.error("deliver.lost", recording_id=recording.id, reason=reason)
         self._made_again.add(recording.id)

@@ -64,6 +64,8 @@ class Delivery:
     "Of the finished film; of tracks perhaps none at all. None while there is no film, and when there will be none."
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     "The film is finished, or will never be."
+    lost: str | None = None
+    "Why there will be none any more, though there was one."
 
     def path(self, file: FilmFile) -> Path:
         """Where a file lies on this machine."""
@@ -88,6 +90,8 @@ class Means:
     "Hears that the film is not on this machine; whether it is made again."
     tell: Callable[[str, Callable[[], Awaitable[object]]], Awaitable[None]]
     "Tells the records, until they have heard."
+    has_fallback: bool = False
+    "Whether there is another place for what a customer's store refuses for good."
 
 
 class Lane:
@@ -97,7 +101,8 @@ class Lane:
         self._means = means
         self._delivery = delivery
         self.destination = destination
-        self.given_up = False
+        self.fallback: Destination | None = None
+        "Where the files go instead, when it was given up."
         self._bucket: Bucket | None = None
         self._transfers: dict[str, Transfer] = {}
         self._uploads: dict[str, Upload] = {}
@@ -115,7 +120,10 @@ class Lane:
                 if not self._delivery.ready.is_set():
                     await self._follow(self._bucket)
                 if self._delivery.files is None:
-                    await self._drop()
+                    if self._delivery.lost is None:
+                        await self._drop()
+                    else:
+                        await self._give_up(self._delivery.lost)
                     return
                 await self._finish(self._bucket)
                 break
@@ -258,10 +266,12 @@ class Lane:
             destination=self.destination.kind,
             reason=error,
         )
-        self.given_up = True
+        is_external = self.destination.kind is DestinationKind.EXTERNAL
+        falls_back = self._means.has_fallback and is_external and bool(self._delivery.files)
 
         async def note() -> None:
-            self.destination = await self._means.service.given_up(self.destination, error)
+            given_up = await self._means.service.given_up(self.destination, error, falls_back=falls_back)
+            self.destination, self.fallback = given_up
 
         await self._means.tell(self._delivery.recording.id, note)
         await self._drop()

@@ -61,10 +61,19 @@ class UploadWorker:
         self._films_dir = films_dir
         self._clock = clock
         self._patience = patience or Patience()
-        self._has_fallback = has_fallback
         self._pause = pause
         self._means = Means(
-            service, open_bucket, clock, self._patience, pause, chance, answer_s, self._settle, self._gone, self._tell
+            service,
+            open_bucket,
+            clock,
+            self._patience,
+            pause,
+            chance,
+            answer_s,
+            self._settle,
+            self._gone,
+            self._tell,
+            has_fallback,
         )
         self._deliveries: dict[str, Delivery] = {}
         self._lanes: dict[str, set[asyncio.Task[None]]] = {}
@@ -89,10 +98,11 @@ class UploadWorker:
         delivery.files = tuple(files)
         delivery.ready.set()
 
-    def cancel(self, recording_id: str) -> None:
-        """There will be no film: drop what was sent of it."""
+    def cancel(self, recording_id: str, lost: str | None = None) -> None:
+        """There will be no film: drop what was sent of it. `lost`: there was one, and whoever waits is given up."""
         delivery = self._deliveries.get(recording_id)
         if delivery is not None and delivery.files is None:
+            delivery.lost = lost
             delivery.ready.set()
 
     def is_needed(self, recording_id: str) -> bool:
@@ -205,15 +215,10 @@ class UploadWorker:
             raise
         finally:
             del self._running[task]
-        if lane.given_up and self._has_fallback and destination.kind is DestinationKind.EXTERNAL and delivery.files:
-            await self._tell(delivery.recording.id, lambda: self._fall_back(delivery, lane.destination))
+        if lane.fallback is not None:
+            self._begin(delivery, self._run(delivery, lane.fallback))
         await self._settle(delivery)
         self._chore(lane.tidy())
-
-    async def _fall_back(self, delivery: Delivery, failed: Destination) -> None:
-        fallback = await self._service.add_fallback(failed)
-        if fallback is not None:
-            self._begin(delivery, self._run(delivery, fallback))
 
     async def _settle(self, delivery: Delivery) -> None:
         """Move the recording on if its destinations allow it."""

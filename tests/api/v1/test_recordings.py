@@ -14,9 +14,10 @@ from tests.api.kit import Site
 from tapedeck.core.caution import Caution
 from tapedeck.core.geometry import Size
 from tapedeck.core.naming import object_key
-from tapedeck.core.recording import FilmFile, Recording
+from tapedeck.core.recording import FilmFile, MediaStored, Recording, RecordingOptions
 from tapedeck.core.rerender import RerenderState
 from tapedeck.core.stills import storyboard
+from tapedeck.core.wanted import TrackChoice, TrackLayer
 from tapedeck.db import renders as table
 from tapedeck.service.recordings import Action
 from tapedeck.service.renders import MOST_WAITING
@@ -173,6 +174,21 @@ async def test_without_a_log_or_while_it_runs_there_is_no_other_film(site: Site)
     running = await site.world.capturing(meeting, await site.world.live(meeting))
     answer = await ask(site, running.id, {})
     assert answer.status_code == 409 and "still runs" in answer.json()["error"]["message"]
+
+
+async def test_of_a_recording_of_tracks_no_film_is_made(site: Site) -> None:
+    world = site.world
+    meeting = await world.meeting()
+    session_id = await world.live(meeting)
+    options = RecordingOptions(tracks=TrackChoice((TrackLayer("default"),), ("ada",)))
+    started = await world.recordings.start_tracks(world.app, world.backend, meeting.id, options, {})
+    (world.root / "captures" / session_id).mkdir(parents=True)
+    recording = await world.ledger.apply(started.recording.id, MediaStored(session_id))
+    await world.recordings.control(world.app, world.backend, recording.id, Action.STOP)
+    await world.recordings.settle()
+    answer = await ask(site, recording.id, {})
+    assert answer.status_code == 409 and "tracks" in answer.json()["error"]["message"]
+    assert await world.renders.waiting() == []
 
 
 async def test_only_so_many_wait(site: Site) -> None:

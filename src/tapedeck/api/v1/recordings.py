@@ -23,7 +23,7 @@ __all__ = ["add_routes"]
 
 _VTT = {200: Raw("text/vtt", "WebVTT; each cue names the sprite by a signed link, and a rectangle in it.")}
 _ASKED = {
-    409: "The recording still runs, or its media log is gone.",
+    409: "The recording still runs, its media log is gone, or it is one of tracks.",
     429: "Too many films wait to be made again.",
 }
 
