@@ -52,6 +52,20 @@ async def test_the_life_of_a_preset(client: AsyncCloudflare, live_site: Site) ->
             await again(preset_id, **where(live_site))
 
 
+async def test_names_are_found_in_any_case_of_any_script(site: Site) -> None:
+    for name in ("Школа", "École", "Straße", "a%b"):
+        made = (
+            await site.ask("POST", "presets", json={"name": name, "config": {}, "permissions": {}, "ui": {}})
+        ).json()
+        app = await site.world.access.create_app("acme", name)
+        for search in (name, name.upper(), name.lower(), name[1:].upper()):
+            found = (await site.ask("GET", "presets", params={"search": search})).json()
+            assert [preset["id"] for preset in found["data"]] == [made["data"]["id"]], search
+            path = f"/client/v4/accounts/{site.world.account_id}/realtime/kit/apps"
+            apps = (await site.ask("GET", path, params={"search": search, "per_page": 1})).json()
+            assert [item["id"] for item in apps["data"]] == [app.id] and apps["paging"]["total_count"] == 1, search
+
+
 async def test_what_nobody_knows_is_kept_and_given_back_exactly(site: Site) -> None:
     parts = {
         "config": {"view_type": "WEBINAR", "livestream_viewer_qualities": None} | UNKNOWN,

@@ -32,6 +32,7 @@ __all__ = [
     "list_accounts",
     "list_apps",
     "list_tokens",
+    "named",
     "revive_token",
     "revoke_token",
     "save_app",
@@ -49,6 +50,15 @@ _TOKEN_AND_APP = (
 def contains(text: str) -> str:
     """A LIKE pattern (escape `\\`) for any text that contains `text` literally."""
     return "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+
+
+async def named(session: AsyncSession, rows: Select[Any], search: str) -> list[str]:
+    """Of rows of id and name, the ids of those whose name contains the text in any case, of any script.
+
+    For the short lists of names: SQLite's own `lower` knows no letter beyond ASCII.
+    """
+    wanted = search.casefold()
+    return [id_ for id_, name in await session.execute(rows) if wanted in name.casefold()]
 
 
 async def count(session: AsyncSession, rows: Select[Any]) -> int:
@@ -125,7 +135,7 @@ async def list_apps(
     if only is not None:
         rows = rows.where(AppRow.id == only)
     if search is not None:
-        rows = rows.where(func.lower(AppRow.name).like(contains(search.lower()), escape="\\"))
+        rows = rows.where(AppRow.id.in_(await named(session, rows.with_only_columns(AppRow.id, AppRow.name), search)))
     total = await count(session, rows)
     order = (AppRow.created_at, AppRow.id) if ascending else (AppRow.created_at.desc(), AppRow.id.desc())
     found = await session.execute(rows.order_by(*order).limit(page.size).offset(page.offset))

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Text, cast, delete, func, or_, select, update
+from sqlalchemy import Text, cast, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.destination import SEALED, SEALED_KEYS
 from tapedeck.core.meeting import App, Meeting, MeetingStatus, Participant, Preset
 from tapedeck.core.paging import Listing, Page
-from tapedeck.db.access import contains, count, to_app
+from tapedeck.db.access import contains, count, named, to_app
 from tapedeck.db.models import AppRow, MeetingRow, ParticipantRow, PresetRow
 
 __all__ = [
@@ -136,7 +136,8 @@ async def list_presets(session: AsyncSession, app_id: str, page: Page, search: s
     """Presets of an app, oldest first."""
     rows = select(PresetRow).where(PresetRow.app_id == app_id)
     if search is not None:
-        rows = rows.where(func.lower(PresetRow.name).like(contains(search.lower()), escape="\\"))
+        names = rows.with_only_columns(PresetRow.id, PresetRow.name)
+        rows = rows.where(PresetRow.id.in_(await named(session, names, search)))
     total = await count(session, rows)
     ordered = rows.order_by(PresetRow.created_at, PresetRow.name).limit(page.size).offset(page.offset)
     return Listing([_preset(row) for row in (await session.execute(ordered)).scalars()], total, page)

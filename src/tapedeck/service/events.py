@@ -48,27 +48,36 @@ class EventFeed:
             raise LimitError(f"More than {LISTENERS} feeds are followed already", retry_after_s=30)
 
     async def follow(self, scope: Scope, after: int) -> AsyncGenerator[tuple[int, Message] | None]:
-        """Everything beyond the number `after`, in order, with its number; None after a silence. Ends with `close`.
+        """Everything beyond the number `after`, in order, with its number; None every `alive_s`. Ends with `close`.
 
-        Errors as `check`.
+        A number that is still to come is taken for the newest. None comes whether or not anything happens, here or
+        elsewhere: it is when the caller asks again whether the listener still may. Errors as `check`.
         """
+        now = asyncio.get_running_loop().time
         with self._listener() as news:
+            due, is_first = now() + self._alive_s, True
             while not self._is_closed:
                 news.clear()
                 async with self._db.snapshot() as session:
                     newest = await outbox.latest(session)
+                    after, is_first = min(after, newest) if is_first else after, False
                     found = await outbox.happenings(session, after, _BATCH, scope)
                 for happening in found:
                     after = happening.id
                     message = await self._compose(happening)
-                    if message is not None:
-                        yield happening.id, message
+                    if message is None:
+                        continue
+                    if now() >= due:  # before what happened is told, not after: the listener may be slow
+                        yield None
+                        due = now() + self._alive_s
+                    yield happening.id, message
                 if len(found) < _BATCH:
                     after = max(after, newest)  # the rest up to there is not of this scope
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(news.wait(), self._alive_s)
-                    if not news.is_set():
-                        yield None
+                        await asyncio.wait_for(news.wait(), max(due - now(), 0))
+                if now() >= due:
+                    yield None
+                    due = now() + self._alive_s
 
     def close(self) -> None:
         """End all that is followed: the server is about to end."""

@@ -73,15 +73,15 @@ async def _stream(request: Request, feed: EventFeed, enter: Callable[[], Awaitab
 async def _lines(
     following: AsyncGenerator[tuple[int, Message] | None], enter: Callable[[], Awaitable[Scope]]
 ) -> AsyncIterator[str]:
-    """The stream as text. A token that is no longer good ends it at the next silence."""
+    """The stream as text. It ends soon after its token is no longer good, and when the feed cannot go on."""
     yield ALIVE
-    async with aclosing(following):
-        async for item in following:
-            if item is not None:
-                yield event_lines(item[0], item[1].event, item[1].body)
-                continue
-            try:
+    try:
+        async with aclosing(following):
+            async for item in following:
+                if item is not None:
+                    yield event_lines(item[0], item[1].event, item[1].body)
+                    continue
                 await enter()
-            except TapedeckError:
-                return
-            yield ALIVE
+                yield ALIVE
+    except TapedeckError:  # the reader comes back, and is told then
+        return
