@@ -115,3 +115,14 @@ def test_defaults_of_recordings_are_a_table_of_the_file_and_checked_like_a_meeti
     monkeypatch.setenv("TAPEDECK_RECORDING_CONFIG", '{"file_name_prefix": "ours"}')
     settings = load_settings()
     assert settings.recording_config == {"file_name_prefix": "ours"} and "ours" not in repr(settings)
+
+
+def test_a_bucket_that_can_sign_no_links_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAPEDECK_BUCKET_URL", "az://films")
+    signed = "BlobEndpoint=https://a.blob.core.windows.net;SharedAccessSignature=correct-horse"
+    monkeypatch.setenv("TAPEDECK_BUCKET_ACCESS_KEY", signed)
+    with pytest.raises(InvalidError, match="BUCKET_ACCESS_KEY") as refused:
+        load_settings()
+    assert "correct-horse" not in str(refused.value)
+    monkeypatch.setenv("TAPEDECK_BUCKET_ACCESS_KEY", "AccountName=a;AccountKey=Y29ycmVjdA==")
+    assert load_settings().bucket_storage is not None

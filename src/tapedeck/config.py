@@ -216,9 +216,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _bucket_of(self) -> Settings:
         try:
-            _ = self.bucket_storage
+            bucket = self.bucket_storage
         except InvalidError as exc:
             raise ValueError(f"BUCKET_URL: {exc}") from None
+        if bucket and bucket["type"] == "azure" and "accountkey=" not in bucket["access_key"].replace(" ", "").lower():
+            raise ValueError("BUCKET_ACCESS_KEY: give a connection string with AccountKey: links are signed with it")
         try:
             fallback = self.fallback_storage
         except InvalidError as exc:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,14 @@ from hypothesis import strategies as st
 from tests.service.world import SIGNER, World, make_world
 
 from tapedeck.core.egress import RefusedTargetError, UnreachableError
+from tapedeck.core.errors import DestinationError
 from tapedeck.core.happenings import Message
 from tapedeck.core.paging import Page
 from tapedeck.core.webhooks import Delivery, DeliveryState, Webhook
 from tapedeck.notify.deliver import Deliverer
 from tapedeck.ports.poster import Response
 from tapedeck.service.deliveries import DeliveryFilter
+from tapedeck.service.recordings import Action
 from tapedeck.workers.deliver import DeliveryWorker
 
 EVENTS = ("recording.statusUpdate",)
@@ -102,6 +106,26 @@ async def test_500_twice_and_then_200_is_three_attempts_with_one_id(world: World
     (delivery,) = await deliveries(world, webhook)
     assert delivery.state is DeliveryState.DELIVERED
     assert [attempt.status for attempt in delivery.attempts] == [500, 500, 200]
+
+
+async def test_that_it_is_done_is_told_even_where_no_link_can_be_made(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none(key: str, filename: str, expires: datetime) -> str:
+        raise DestinationError("The store makes no links.")
+
+    await hook(world)
+    meeting = await world.meeting()
+    recording = await world.start(meeting)
+    await world.sessions.on_capturing(recording.id, await world.live(meeting), world.clock.now())
+    await world.recordings.control(world.app, world.backend, recording.id, Action.STOP)
+    await world.finish(recording)
+    monkeypatch.setattr(world.store, "presign", none)
+    endpoint = Endpoint()
+    async with sending(world, endpoint) as worker:
+        await rest(worker, world)
+    last = json.loads(endpoint.requests[-1][2])["recording"]
+    assert last["status"] == "UPLOADED" and "downloadUrl" not in last and last["fileSize"] == "4"
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 404, 410, 429])

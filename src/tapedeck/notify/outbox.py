@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from tapedeck.core.errors import InvalidError
+from tapedeck.core.errors import InvalidError, TapedeckError
 from tapedeck.core.happenings import Guest, Happening, HappeningKind, Message
 from tapedeck.core.meeting import App, Meeting, Session
 from tapedeck.core.naming import output_file_name
@@ -17,6 +18,8 @@ from tapedeck.shapes.realtimekit import STATUS, download_of
 from tapedeck.shapes.webhooks import event_name, message_of
 
 __all__ = ["Composer", "sample"]
+
+_log = logging.getLogger(__name__)
 
 
 class Composer:
@@ -37,7 +40,10 @@ class Composer:
             for file in recording.files:
                 name = file.name if file.kind == "track" else file.kind
                 if file.key is not None and name not in links:
-                    links[name] = await self._store.presign(file.key, file.name, recording.expires_at)
+                    try:
+                        links[name] = await self._store.presign(file.key, file.name, recording.expires_at)
+                    except TapedeckError:  # that it is done must be told whatever a store does
+                        _log.exception("a message goes without a link", extra={"action": "no_link", "id": recording.id})
         download = None if recording is None else download_of(recording, links.get("video"), links)
         return message_of(happening, download, links.get("audio"))
 
