@@ -128,6 +128,19 @@ async def test_that_it_is_done_is_told_even_where_no_link_can_be_made(
     assert last["status"] == "UPLOADED" and "downloadUrl" not in last and last["fileSize"] == "4"
 
 
+async def test_what_waited_for_one_that_is_forgotten_is_sent(world: World) -> None:
+    webhook = await hook(world)
+    await queue(world, webhook, "session", "old")
+    world.clock.move(20 * 86_400)
+    await queue(world, webhook, "session", "new")
+    world.clock.move(11 * 86_400)
+    await world.deliveries.forget()
+    endpoint = Endpoint()
+    async with sending(world, endpoint) as worker:
+        await rest(worker, world)
+    assert [body for _, _, body in endpoint.requests] == ["new"]
+
+
 @pytest.mark.parametrize("status", [301, 307, 400, 404, 410, 429])
 async def test_anything_else_is_not_tried_again(world: World, status: int) -> None:
     """[48]"""

@@ -52,7 +52,7 @@ def contains(text: str) -> str:
     return "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
 
 
-async def named(session: AsyncSession, rows: Select[Any], search: str) -> list[str]:
+async def named(session: AsyncSession, rows: Select[str, str], search: str) -> list[str]:
     """Of rows of id and name, the ids of those whose name contains the text in any case, of any script.
 
     For the short lists of names: SQLite's own `lower` knows no letter beyond ASCII.

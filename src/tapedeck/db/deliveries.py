@@ -55,6 +55,7 @@ _OPEN = (DeliveryState.WAITING, DeliveryState.READY)
 _OPEN_WORDS = [str(state) for state in _OPEN]
 _READY = str(DeliveryState.READY)
 _KEPT_ATTEMPTS = 12
+_LANES_AT_ONCE = 500
 
 _TABLE = cast(Table, DeliveryRow.__table__)
 _D, _W = _TABLE.c, WebhookRow.__table__.c
@@ -277,9 +278,13 @@ async def cancel(session: AsyncSession, webhook_id: str, now: datetime) -> None:
     await session.execute(rows.values(state=str(DeliveryState.CANCELLED), next_at=None, finished_at=now))
 
 
-async def forget_before(session: AsyncSession, at: datetime) -> None:
-    """Remove deliveries older than `at`."""
+async def forget_before(session: AsyncSession, at: datetime, now: datetime) -> None:
+    """Remove deliveries older than `at`; what waited for one of them that was never finished is to be sent `now`."""
+    stuck = select(_D.webhook_id, _D.key).where(_D.created_at < at, _D.state == _READY)
+    lanes = [(webhook_id, key) for webhook_id, key in await session.execute(stuck)]
     await session.execute(delete(DeliveryRow).where(DeliveryRow.created_at < at))
+    for start in range(0, len(lanes), _LANES_AT_ONCE):
+        await promote(session, lanes[start : start + _LANES_AT_ONCE], now)
 
 
 # What was sent

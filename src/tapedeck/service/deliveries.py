@@ -144,9 +144,10 @@ class DeliveryService:
 
     async def forget(self) -> None:
         """Remove what is older than it is kept."""
-        before = self._clock.now() - KEPT
+        now = whole_ms(self._clock.now())
+        before = now - KEPT
         async with self._db.write() as session:
-            await table.forget_before(session, before)
+            await table.forget_before(session, before, now)
             await outbox.forget_before(session, before, await outbox.find_cursor(session, CURSOR))
 
     # For callers
