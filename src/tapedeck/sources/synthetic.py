@@ -89,7 +89,7 @@ CAST: tuple[Look, ...] = (
     Look("Margaret", (135, 79, 121), 1976),
     Look("Donald", (105, 142, 184), 2093),
     Look("Frances", (135, 109, 70), 2217),
-    Look("Claude", (96, 112, 142), 2349),
+    Look("Shannon", (96, 112, 142), 2349),
     Look("Karen", (99, 142, 112), 2489),
     Look("Vint", (115, 88, 94), 2637),
     Look("Annie", (125, 85, 181), 2794),
