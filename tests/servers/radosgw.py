@@ -6,7 +6,6 @@ Everything listens on loopback: without `cluster addr` and with the second messe
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from tests.servers.process import free_port, running
 
 __all__ = ["ACCESS_KEY", "SECRET", "Radosgw", "radosgw"]
 
+_STARTS = 5
+_SETTLED_S = 1.0
 ACCESS_KEY, SECRET = "films-access-key", "films-secret-key/+of=tests"
 
 
@@ -58,19 +59,27 @@ def radosgw(directory: Path, room: int = 1 << 30) -> Iterator[Radosgw]:
 
 @contextmanager
 def _store(command: Sequence[str], log: Path) -> Iterator[None]:
-    """The store, which keeps nothing, so it need not end in peace."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+    """The store, which keeps nothing, so it need not end in peace.
+
+    It is started again where it asked before the monitor's map had reached it ("wrong fsid"): it ends itself then.
+    """
+    process = _started(command, log)
     try:
-        begin = time.monotonic()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.5)
-        if process.poll() is not None:
-            raise RuntimeError(f"ceph-osd ended after {time.monotonic() - begin:.1f} s: {log.read_text()[-2000:]}")
         yield
     finally:
         process.kill()
         process.wait()
+
+
+def _started(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    for _ in range(_STARTS):
+        with log.open("ab") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_SETTLED_S)
+        if process.poll() is None:
+            return process
+    raise RuntimeError(f"{command[0]} ended {_STARTS} times: {log.read_text(errors='replace')[-2000:]}")
 
 
 _CONF = """\
