@@ -124,5 +124,8 @@ _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 
 def _look_up(host: str, port: int, family: int) -> list[tuple[int, int, str]]:
-    found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+    except UnicodeError as exc:  # a part of the name is empty or longer than 63 characters (RFC 1035 2.3.4)
+        raise socket.gaierror(socket.EAI_NONAME, "the name cannot be one of a host") from exc
     return [(kind, protocol, str(address[0])) for kind, _, protocol, _, address in found]

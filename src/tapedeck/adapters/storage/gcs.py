@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 import aiohttp
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from yarl import URL
@@ -281,7 +282,7 @@ def _account(credentials: str) -> tuple[str, rsa.RSAPrivateKey]:
         found = json.loads(credentials)
         name, text = str(found["client_email"]), str(found["private_key"])
         key = serialization.load_pem_private_key(text.encode(), password=None)
-    except Exception:
+    except (ValueError, KeyError, TypeError, UnsupportedAlgorithm):  # none of their texts is shown
         raise DestinationError("The credentials have no usable private key: check secret.") from None
     if not isinstance(key, rsa.RSAPrivateKey):
         raise DestinationError("The credentials' private key is not an RSA key: check secret.")

@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from tapedeck.api.describe import Param
 from tapedeck.api.realtimekit.queries import Query
-from tapedeck.core.errors import InvalidError
+from tapedeck.core.errors import InvalidError, NotFoundError
 from tapedeck.core.library import LibraryStatus, Span
 from tapedeck.service.library import SORTS, LibraryFilter
 from tapedeck.shapes.rooms import uuid_of
@@ -79,7 +79,7 @@ def _room(text: str) -> str:
     """The room that is meant; of what is no room there are no recordings."""
     try:
         return uuid_of(text, "room", "room")
-    except Exception:
+    except NotFoundError:
         return _NOWHERE
 
 
