@@ -76,7 +76,9 @@ class Vaulted:
         poster = FilmFile("poster", "poster.jpg", 4, 0, "00000000", key=f"{key}.jpg")
         await world.store.put_file(f"{key}.jpg", path, "image/jpeg", "poster.jpg")
         stored = replace(film, local_path=None, key=key)
-        return await world.lifecycle.on_uploaded(recording.id, [stored, poster])
+        uploaded = await world.lifecycle.on_uploaded(recording.id, [stored, poster])
+        await world.delivered(recording)
+        return uploaded
 
     async def place(self, recording: Recording) -> Place:
         async with self.world.db.read() as session:

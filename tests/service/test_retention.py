@@ -10,12 +10,14 @@ from tests.service.test_archive import ME, Vaulted, hot, moto_url, vault
 from tests.service.world import World
 
 from tapedeck.core.archive import Tier
+from tapedeck.core.destination import DestinationState
 from tapedeck.core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from tapedeck.core.library import Span
 from tapedeck.core.meeting import App
 from tapedeck.core.recording import Recording
 from tapedeck.core.retention import RetentionStep
 from tapedeck.db import archive as places
+from tapedeck.db import destinations
 
 __all__ = ["moto_url", "vault"]
 
@@ -190,6 +192,23 @@ async def test_a_media_log_stays_while_another_recording_of_the_session_needs_it
     await world.sessions.on_capturing(second.id, session_id, world.clock.now())
     await vault.retention.purge(world.app, ME, first.id)
     assert folder.exists()
+
+
+async def test_a_purge_waits_for_a_storage_that_is_still_to_get_the_film(vault: Vaulted) -> None:
+    """Its delivery would miss the film, and have it made again of the log."""
+    world = vault.world
+    recording = await vault.ready()
+    async with world.db.write() as session:
+        (bucket,) = await destinations.of_recording(session, recording.id)
+        await destinations.save_destination(session, replace(bucket, state=DestinationState.WAITING))
+    await delete(vault, recording)
+    with pytest.raises(ConflictError, match="A storage still waits"):
+        await vault.retention.purge(world.app, ME, recording.id)
+    assert await hot(vault, recording) != []
+    async with world.db.write() as session:
+        await destinations.save_destination(session, replace(bucket, state=DestinationState.DONE))
+    await vault.retention.purge(world.app, ME, recording.id)
+    assert await hot(vault, recording) == []
 
 
 async def test_a_purge_that_a_store_stops_is_ended_later(vault: Vaulted, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from tapedeck.adapters.sealer import AesSealer
 from tapedeck.adapters.signer import RsaSigner, is_signed
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.core.access import AppPrincipal, Principal
-from tapedeck.core.destination import DestinationState
+from tapedeck.core.destination import DestinationKind, DestinationState
 from tapedeck.core.meeting import App, Meeting, Participant
 from tapedeck.core.naming import object_key
 from tapedeck.core.paging import Page
@@ -209,7 +209,17 @@ class World:
         key = object_key(recording.id, recording.invoked_at, film.name)
         await self.store.put_file(key, path, "video/mp4", film.name)
         stored = FilmFile("video", film.name, film.size_bytes, film.duration_ms, film.crc32c, key=key)
-        return await self.lifecycle.on_uploaded(recording.id, [stored])
+        uploaded = await self.lifecycle.on_uploaded(recording.id, [stored])
+        await self.delivered(recording)
+        return uploaded
+
+    async def delivered(self, recording: Recording) -> None:
+        """Note that the bucket has what it is to get."""
+        async with self.db.write() as session:
+            for place in await destinations.of_recording(session, recording.id):
+                if place.kind is DestinationKind.BUCKET:
+                    done = replace(place, state=DestinationState.DONE, finished_at=self.clock.now())
+                    await destinations.save_destination(session, done)
 
     async def finish_outside(self, recording: Recording) -> Recording:
         """Render a stopped recording, and deliver it to a customer's storage alone."""

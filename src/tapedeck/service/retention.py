@@ -13,16 +13,17 @@ from datetime import datetime
 from typing import Any
 
 from tapedeck.core.archive import ArchiveNote, ArchiveState
+from tapedeck.core.destination import DestinationState
 from tapedeck.core.errors import ConflictError, InvalidError, NotFoundError, TapedeckError
 from tapedeck.core.library import Span
 from tapedeck.core.meeting import App
 from tapedeck.core.naming import object_key
-from tapedeck.core.recording import FINAL, Recording
+from tapedeck.core.recording import FINAL, Recording, RecordingState
 from tapedeck.core.rerender import RerenderState
 from tapedeck.core.retention import Due, Policy, RetentionStep, policy_of
 from tapedeck.core.times import format_time, whole_ms
 from tapedeck.db import archive as table
-from tapedeck.db import recordings, renders
+from tapedeck.db import destinations, recordings, renders
 from tapedeck.db import retention as wishes
 from tapedeck.db.archive import Place
 from tapedeck.db.audit import SERVER, Deed, list_deeds, note
@@ -135,8 +136,8 @@ class RetentionService:
     async def purge(self, app: App, actor: Actor, recording_id: str) -> Place:
         """Remove for good what was deleted.
 
-        NotFoundError; InvalidError when it is not deleted; ConflictError when it is held or still being worked on.
-        What a store does not delete now is deleted later.
+        NotFoundError; InvalidError when it is not deleted; ConflictError when it is held, still being worked on, or
+        a storage still waits for it. What a store does not delete now is deleted later.
         """
         place = await self._claim(actor, recording_id, app)
         await self._finish(place)
@@ -209,6 +210,8 @@ class RetentionService:
             assert recording is not None, "a row of the library has its recording"
             if recording.state not in FINAL or place.state is ArchiveState.ARCHIVING:
                 raise ConflictError("The recording is still being worked on.")
+            if recording.state is RecordingState.DONE and await self._is_wanted(session, recording_id):
+                raise ConflictError("A storage still waits for the recording.")
             if any(render.state is RerenderState.WAITING for render in await renders.renders_of(session, recording_id)):
                 raise ConflictError("A film is being made of the recording.")
             now = self._now()
@@ -217,6 +220,11 @@ class RetentionService:
             detail = {"files": len(recording.files), "size_bytes": recording.size_bytes}
             await note(session, self._entry(place, actor, "recording.purge", detail))
         return place
+
+    async def _is_wanted(self, session: DbSession, recording_id: str) -> bool:
+        """Whether a delivery still goes on: it would make a film that is gone again, of the log."""
+        places = await destinations.of_recording(session, recording_id)
+        return any(place.state is DestinationState.WAITING for place in places)
 
     async def _finish(self, place: Place) -> None:
         async with self._db.read() as session:
