@@ -245,7 +245,8 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     outlets = Outlets(settings, public_url, link_key)
     store = outlets.bucket
     former = [key.get_secret_value() for key in settings.secret_key_previous]
-    vault = Vault(db, AesSealer([secret, *former]), settings.r2_endpoint)
+    is_live = settings.render_mode == "live"
+    vault = Vault(db, AesSealer([secret, *former]), settings.r2_endpoint, streams=is_live)
     if former:
         await vault.renew()
     ledger = Ledger(db, clock)
@@ -290,10 +291,10 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         films_dir=settings.films_dir,
         streams_dir=settings.streams_dir,
         concurrency=settings.render_concurrency,
-        live=settings.render_mode == "live",
+        live=is_live,
         prepare=marks.ready,
     )
-    targets = TargetService(db, clock, vault, live=settings.render_mode == "live")
+    targets = TargetService(db, clock, vault, live=is_live)
     streams = StreamWorker(
         targets=targets,
         ledger=ledger,

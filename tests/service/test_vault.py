@@ -10,6 +10,7 @@ from tests.service.world import World, make_world
 
 from tapedeck.adapters.sealer import AesSealer
 from tapedeck.core.errors import InvalidError, UnavailableError
+from tapedeck.core.target import TargetState
 from tapedeck.db import destinations
 from tapedeck.service.vault import Renewed, Vault
 
@@ -40,6 +41,20 @@ async def test_after_a_rotation_everything_is_sealed_with_the_new_key(world: Wor
     assert kept is not None and kept["max_seconds"] == 60
     with pytest.raises(UnavailableError, match="SECRET_KEY_PREVIOUS"):
         Vault(world.db, AesSealer([OLD])).unseal_storage(place)
+
+
+async def test_a_server_that_streams_nothing_takes_no_address_and_ends_what_was_wanted_before(world: World) -> None:
+    wanted = {"live_streaming_config": {"rtmp_url": "rtmp://live.example.com/app/key"}}
+    still = Vault(world.db, AesSealer([OLD]), streams=False)
+    for pointer, field in (("", "/rtmp_out_config"), ("/recording_config", "/recording_config/live_streaming_config")):
+        with pytest.raises(InvalidError, match="makes films after the meeting") as refused:
+            still.seal(wanted, pointer)
+        assert [problem.pointer for problem in refused.value.problems] == [field]
+    recording = await world.start(await world.meeting())
+    (target,) = still.targets(recording, world.vault.seal(wanted))
+    assert target.state is TargetState.ENDED and "makes films after the meeting" in str(target.reason)
+    (live,) = world.vault.targets(recording, world.vault.seal(wanted))
+    assert live.state is TargetState.CONNECTING
 
 
 async def test_an_r2_bucket_without_an_account_is_where_our_own_is(world: World) -> None:

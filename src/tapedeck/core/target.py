@@ -15,6 +15,7 @@ from tapedeck.core.egress import URL_LIMIT
 
 __all__ = [
     "MOST_TARGETS",
+    "NO_STREAMS",
     "Place",
     "Target",
     "TargetState",
@@ -26,6 +27,7 @@ __all__ = [
 
 MOST_TARGETS = 8
 """Of one recording at a time."""
+NO_STREAMS = "this server makes films after the meeting (RENDER_MODE), so it streams none"
 HIDDEN = "***"
 """Stands for the key in an address that is shown."""
 _PORTS = {"rtmp": 1935, "rtmps": 443}

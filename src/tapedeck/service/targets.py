@@ -12,7 +12,7 @@ from uuid import uuid4
 from tapedeck.core.errors import ConflictError, LimitError, NotFoundError
 from tapedeck.core.meeting import App
 from tapedeck.core.recording import ACTIVE, Recording, RecordingKind
-from tapedeck.core.target import MOST_TARGETS, Target, TargetState, shown_address
+from tapedeck.core.target import MOST_TARGETS, NO_STREAMS, Target, TargetState, shown_address
 from tapedeck.core.times import whole_ms
 from tapedeck.db import recordings as recordings_table
 from tapedeck.db import targets as table
@@ -56,7 +56,7 @@ class TargetService:
         if recording.kind is not RecordingKind.COMPOSITE:
             raise ConflictError("A recording of tracks cannot be streamed: it has no film")
         if not self._live:
-            raise ConflictError("This server makes films after the meeting (RENDER_MODE), so it streams none")
+            raise ConflictError(f"The recording cannot be streamed: {NO_STREAMS}")
         now = whole_ms(self._clock.now())
         target = Target(str(uuid4()), recording.id, now, shown_address(url), self._vault.seal_address(url))
         async with self._db.write() as session:

@@ -21,7 +21,7 @@ from tapedeck.core.destination import (
 )
 from tapedeck.core.errors import FieldProblem, InvalidError, UnavailableError
 from tapedeck.core.recording import Recording
-from tapedeck.core.target import Target, shown_address
+from tapedeck.core.target import NO_STREAMS, Target, TargetState, shown_address
 from tapedeck.db import destinations as table
 from tapedeck.db import remote, rooms
 from tapedeck.db import targets as targets_table
@@ -44,23 +44,29 @@ class Renewed:
 
 
 class Vault:
-    """Seals and opens. `r2_endpoint`: where R2 buckets are that come without an account."""
+    """Seals and opens. `r2_endpoint`: where R2 buckets are that come without an account. `streams`: films are made
+    while they are recorded; else there is nothing to stream, and no address is taken."""
 
-    def __init__(self, db: Database, sealer: Sealer, r2_endpoint: str | None = None) -> None:
+    def __init__(self, db: Database, sealer: Sealer, r2_endpoint: str | None = None, *, streams: bool = True) -> None:
         self._db = db
+        self._streams = streams
         self._sealer = sealer
         self._r2_endpoint = r2_endpoint
 
     def seal(self, level: Mapping[str, Any], pointer: str = "") -> dict[str, Any]:
         """A level of wishes as it may be stored; `pointer` is its place in the body it came in.
 
-        InvalidError for an R2 bucket that nobody knows the place of.
+        InvalidError for an R2 bucket that nobody knows the place of, and for a stream on a server that has none.
         """
         sealed = dict(level)
         if level.get("storage_config") is not None:
             sealed["storage_config"] = self.seal_storage(level["storage_config"], f"{pointer}/storage_config")
         stream = level.get("live_streaming_config")
         if stream is not None and SEALED not in stream:
+            if not self._streams:
+                field = f"{pointer}/live_streaming_config" if pointer else "/rtmp_out_config"
+                text = f'"{field[1:].replace("/", ".")}" cannot be met: {NO_STREAMS}'
+                raise InvalidError(text, (FieldProblem(field, text),))
             url = stream["rtmp_url"]
             sealed["live_streaming_config"] = {"rtmp_url": shown_address(url), SEALED: self.seal_address(url)}
         return sealed
@@ -79,7 +85,10 @@ class Vault:
         if not said or said[0] is None:
             return []
         found = said[0]
-        return [Target(str(uuid4()), recording.id, recording.invoked_at, found["rtmp_url"], found[SEALED])]
+        target = Target(str(uuid4()), recording.id, recording.invoked_at, found["rtmp_url"], found[SEALED])
+        if not self._streams:  # wanted of a meeting or app when the server still streamed
+            return [replace(target, state=TargetState.ENDED, reason=f"{NO_STREAMS[0].upper()}{NO_STREAMS[1:]}")]
+        return [target]
 
     def seal_storage(self, storage: Mapping[str, Any], pointer: str = "/storage_config") -> dict[str, Any]:
         """A storage as it may be stored. InvalidError as of `seal`."""
