@@ -20,7 +20,8 @@ from tapedeck.service.ledger import Ledger
 __all__ = ["EventFeed", "Scope"]
 
 LISTENERS = 256
-"""Feeds that may be followed at once."""
+"""Feeds that may be followed at once. An account gets one more while it follows fewer than are left: alone it has half
+of them, and whoever comes later finds some."""
 _BATCH = 100
 
 
@@ -31,7 +32,8 @@ class EventFeed:
         self._db = db
         self._compose = compose
         self._alive_s = alive_s
-        self._waiting: set[asyncio.Event] = set()
+        self._waiting: dict[asyncio.Event, str | None] = {}
+        "Who follows, by account."
         self._is_closed = False
         ledger.on_news(self._wake)
 
@@ -40,12 +42,16 @@ class EventFeed:
         async with self._db.read() as session:
             return await outbox.latest(session)
 
-    def check(self) -> None:
-        """Pass when one more may listen. LimitError, UnavailableError when the server is about to end."""
+    def check(self, account_id: str | None) -> None:
+        """Pass when an account may follow one more. LimitError, UnavailableError when the server is about to end."""
         if self._is_closed:
             raise UnavailableError("The server is shutting down", retry_after_s=5)
-        if len(self._waiting) >= LISTENERS:
-            raise LimitError(f"More than {LISTENERS} feeds are followed already", retry_after_s=30)
+        own = sum(account == account_id for account in self._waiting.values())
+        if own >= LISTENERS - len(self._waiting):
+            raise LimitError(
+                f"The account follows {own} feeds, and the server has no more for it: end one, or come back later",
+                retry_after_s=30,
+            )
 
     async def follow(self, scope: Scope, after: int) -> AsyncGenerator[tuple[int, Message] | None]:
         """Everything beyond the number `after`, in order, with its number; None every `alive_s`. Ends with `close`.
@@ -54,7 +60,7 @@ class EventFeed:
         elsewhere: it is when the caller asks again whether the listener still may. Errors as `check`.
         """
         now = asyncio.get_running_loop().time
-        with self._listener() as news:
+        with self._listener(scope.account_id) as news:
             due, is_first = now() + self._alive_s, True
             while not self._is_closed:
                 news.clear()
@@ -85,14 +91,14 @@ class EventFeed:
         self._wake()
 
     @contextmanager
-    def _listener(self) -> Iterator[asyncio.Event]:
-        self.check()
+    def _listener(self, account_id: str | None) -> Iterator[asyncio.Event]:
+        self.check(account_id)
         news = asyncio.Event()
-        self._waiting.add(news)
+        self._waiting[news] = account_id
         try:
             yield news
         finally:
-            self._waiting.discard(news)
+            del self._waiting[news]
 
     def _wake(self) -> None:
         for news in self._waiting:

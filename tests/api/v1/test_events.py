@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.api.kit import Site, serve
+from tests.pace import eventually
 
 from tapedeck.core.errors import LimitError
 from tapedeck.service import events
@@ -137,4 +138,35 @@ async def test_who_may_not_listen(served: tuple[Site, str], monkeypatch: pytest.
     monkeypatch.setattr(events, "LISTENERS", 0)
     assert (await site.ask("GET", APP)).status_code == 429
     with pytest.raises(LimitError):
-        world.feed.check()
+        world.feed.check("acme")
+
+
+async def test_one_account_leaves_feeds_to_the_others(
+    served: tuple[Site, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, world = served[0], served[0].world
+    monkeypatch.setattr(events, "LISTENERS", 4)
+    await world.access.create_account("other")
+    text, _ = await world.access.issue_token("other")
+
+    async def followed(count: int) -> None:
+        async def holds() -> bool:
+            return len(world.feed._waiting) == count
+
+        await eventually(holds, within_s=30)
+
+    async with reading(served, ACCOUNT):
+        await followed(1)
+        async with reading(served, APP):
+            await followed(2)
+            for path in (ACCOUNT, APP):  # an app has no feeds beside those of its account
+                refused = await site.ask("GET", path)
+                assert refused.status_code == 429 and refused.headers["retry-after"] == "30"
+                assert "follows 2 feeds" in refused.text
+            async with reading(served, "/v1/accounts/other/events", token=text):
+                await followed(3)
+                assert (await site.ask("GET", "/v1/accounts/other/events", text)).status_code == 429
+            await followed(2)
+        await followed(1)
+        async with reading(served, APP):
+            await followed(2)

@@ -65,7 +65,7 @@ async def _stream(request: Request, feed: EventFeed, enter: Callable[[], Awaitab
     wanted = {name: request.query_params.get(name) for name in ("meeting_id", "recording_id")}
     scope = replace(scope, **{name: parse_uuid(value, name) for name, value in wanted.items() if value is not None})
     after = last_event_id(request.headers.get("last-event-id"))
-    feed.check()
+    feed.check(scope.account_id)
     following = feed.follow(scope, await feed.position() if after is None else after)
     return StreamingResponse(_lines(following, enter), media_type="text/event-stream")
 
