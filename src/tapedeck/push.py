@@ -1,7 +1,7 @@
 """The process of one live target: `python -m tapedeck.push`. Sends a film's stream to an RTMP server.
 
 Takes `{"url", "live_dir", "allow_private", "stall_s"}` as one JSON line on standard input and answers with JSON lines:
-`{"event": "live"}` once the server takes the stream, `{"event": "alive"}` every second, and last either
+`{"event": "live"}` once the server was sent the first of the film, `{"event": "alive"}` every second, and last either
 `{"event": "ended"}` (the film has ended) or `{"event": "failed", "reason", "final"}`; `final`: trying again is of no
 use. Neither the address nor the key of the stream is in anything it says.
 
@@ -82,11 +82,11 @@ class Pusher:
             while not stop.is_set():
                 self._receive(wire, publication)
                 if publication.is_live:
-                    if not said_live:
-                        self._say(event="live")
-                        said_live = True
                     self._fill(publication)
                 self._flush(wire)
+                if publication.has_begun and not said_live:
+                    self._say(event="live")
+                    said_live = True
                 self._watch(wire)
                 if self._reader.is_ended and not self._out:
                     break

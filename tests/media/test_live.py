@@ -119,6 +119,19 @@ def test_while_the_film_is_behind_life_nothing_is_written_and_it_goes_on_with_a_
     assert played(tags)["h264"][-1] == pytest.approx(12, abs=0.12)
 
 
+def test_a_film_that_ends_before_its_stream_begins_is_the_end_of_the_stream(tmp_path: Path) -> None:
+    writers = writers_of(tmp_path, "h264")
+    reader = SpoolReader(tmp_path / "live")
+    write_second(writers, 0)
+    (tmp_path / "live" / "wanted").touch()
+    write_second(writers, 1)
+    assert reader.read() == []
+    assert not reader.is_ended
+    writers.finish()
+    assert reader.read() == []
+    assert reader.is_ended
+
+
 def test_a_reader_that_is_slow_loses_whole_groups(tmp_path: Path) -> None:
     writers = writers_of(tmp_path, "h264")
     (tmp_path / "live" / "wanted").touch()

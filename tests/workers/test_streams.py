@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from tapedeck.core.target import Target, TargetState
 from tapedeck.service.recordings import Action
 from tapedeck.workers.streams import StreamWorker
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(150)
 
 T = TargetState
 
@@ -35,7 +36,7 @@ class Studio:
             ledger=world.ledger,
             streams_dir=self.streams_dir,
             delay_s=lambda failures: 0.2,
-            **{"allow_private": True, "stall_s": 1.5, "silence_s": 3.0} | settings,
+            **{"allow_private": True} | settings,
         )
 
     async def capturing(self) -> Recording:
@@ -58,11 +59,20 @@ class Studio:
         async def holds() -> bool:
             return (await self.target(recording, target_id)).state is state
 
-        await eventually(holds, 20)
+        await eventually(holds, 60)
         return await self.target(recording, target_id)
 
     async def act(self, recording: Recording, action: Action) -> None:
         await self.world.recordings.control(self.world.app, self.world.backend, recording.id, action)
+
+
+async def until_recorded(server: RtmpServer, streams: int) -> None:
+    """A server has so many streams, and media of each."""
+
+    async def holds() -> bool:
+        return len(server.recorded()) >= streams
+
+    await eventually(holds, 60)
 
 
 @asynccontextmanager
@@ -77,24 +87,26 @@ async def open_studio(root: Path, **settings: Any) -> AsyncIterator[Studio]:
 
 async def test_a_frozen_server_is_left_and_found_again_and_the_film_does_not_notice(tmp_path: Path) -> None:
     with rtmp_server(tmp_path / "rtmp") as server:
-        async with open_studio(tmp_path) as studio:
+        async with open_studio(tmp_path, stall_s=1.5) as studio:
             recording = await studio.capturing()
             with shooting(tmp_path, studio.live_dir(recording)) as shoot:
                 target_id = await studio.add(recording, server.url())
                 await studio.until(recording, target_id, T.LIVE)
+                frozen_at = time.monotonic()
                 server.send(signal.SIGSTOP)
                 target = await studio.until(recording, target_id, T.RETRYING)
                 assert target.reason == "the server took nothing for 2 s"
+                frozen_s = time.monotonic() - frozen_at
                 server.send(signal.SIGCONT)
                 target = await studio.until(recording, target_id, T.LIVE)
                 assert target.reason is None
                 assert target.failures >= 1
-                assert shoot.slowest_s < 1.0
+                assert shoot.slowest_s < frozen_s / 2, "the film did not wait for it"
 
 
 async def test_a_process_that_is_stuck_or_killed_is_replaced(tmp_path: Path) -> None:
     with rtmp_server(tmp_path / "rtmp") as server:
-        async with open_studio(tmp_path) as studio:
+        async with open_studio(tmp_path, silence_s=5.0) as studio:
             recording = await studio.capturing()
             with shooting(tmp_path, studio.live_dir(recording)):
                 target_id = await studio.add(recording, server.url())
@@ -118,11 +130,13 @@ async def test_a_server_that_is_killed_is_found_again_and_a_removed_target_is_le
                 await studio.until(recording, mortal, T.LIVE)
                 await studio.until(recording, steady, T.LIVE)
                 pid = studio.worker.pids()[steady]
+                await until_recorded(server, 1)
                 server.kill()
                 target = await studio.until(recording, mortal, T.RETRYING)
                 assert target.reason in ("the server closed the connection", "it cannot be reached: connection refused")
                 server.start()
                 await studio.until(recording, mortal, T.LIVE)
+                await until_recorded(server, 2)
                 assert studio.worker.pids()[steady] == pid, "one target's fault is nobody else's"
                 for target_id in (mortal, steady):
                     await studio.world.targets.remove(studio.world.app, recording.id, target_id)
@@ -131,7 +145,6 @@ async def test_a_server_that_is_killed_is_found_again_and_a_removed_target_is_le
                     return not studio.worker.pids() and not (studio.live_dir(recording) / "wanted").exists()
 
                 await eventually(nobody)
-        assert len(server.recorded()) == 2
 
 
 async def test_a_pause_keeps_the_connection_and_a_closed_one_is_asked_for_on_resume(tmp_path: Path) -> None:

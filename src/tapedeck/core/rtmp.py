@@ -107,6 +107,11 @@ class Publication:
             "deleteStream", 7.0, None, float(self._stream)
         )
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was sent that can be seen or heard."""
+        return self._first_ms is not None
+
     def _connect(self) -> bytes:
         about: dict[str, Value] = {
             "app": self._app,

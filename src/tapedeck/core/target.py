@@ -39,6 +39,7 @@ class TargetState(StrEnum):
 
     CONNECTING = "connecting"
     LIVE = "live"
+    "The server takes the stream, and was sent the first of it."
     RETRYING = "retrying"
     "It failed, and is tried again; the reason is kept."
     ENDED = "ended"

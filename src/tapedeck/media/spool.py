@@ -124,17 +124,6 @@ class SpoolReader:
         except OSError as exc:
             raise MediaError(f"The stream cannot be read: {exc.strerror}.") from exc
 
-    @property
-    def has_more(self) -> bool:
-        """Whether there is something that was not read."""
-        if self._file is None or self._run is None:
-            run = self._newest_run()
-            return run is not None and (run / "head").exists() and not self.is_ended
-        with contextlib.suppress(OSError):
-            if os.fstat(self._file).st_size > os.lseek(self._file, 0, os.SEEK_CUR):
-                return True
-        return bool(self._groups(self._run)[-1:] > [self._number])
-
     def close(self) -> None:
         """Give the file back."""
         self._leave()
@@ -144,7 +133,11 @@ class SpoolReader:
         if self._file is not None and (data := os.read(self._file, _READ)):
             return self._tags.feed(data)
         run = self._newest_run()
-        if run is None or not (run / "head").exists():
+        if run is None:
+            return found
+        if not (run / "head").exists():
+            # It was too short to have a stream, unless it began between the two looks.
+            self.is_ended = (run / "end").exists() and not (run / "head").exists()
             return found
         if run != self._run:
             self._leave()
