@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +18,6 @@ from tests.service.world import SIGNER, World, make_world
 
 from tapedeck.core.egress import RefusedTargetError, UnreachableError
 from tapedeck.core.errors import DestinationError
-from tapedeck.core.happenings import Message
 from tapedeck.core.paging import Page
 from tapedeck.core.webhooks import Delivery, DeliveryState, Webhook
 from tapedeck.notify.deliver import Deliverer
@@ -361,23 +359,6 @@ async def test_deliveries_are_kept_for_thirty_days(world: World) -> None:
         await world.start(await world.meeting())  # numbers of rows that are gone are not given again
         await rest(worker, world)
         assert len(await deliveries(world, webhook)) == 1
-
-
-async def test_a_happening_without_words_does_not_silence_the_next(world: World) -> None:
-    webhook = await hook(world)
-    compose, broken = world.deliveries._compose, [True]
-
-    async def fragile(happening: Any) -> Message | None:
-        if broken.pop() if broken else False:
-            raise RuntimeError("no words")
-        return await compose(happening)
-
-    world.deliveries._compose = fragile
-    await world.start(await world.meeting())
-    await world.start(await world.meeting())
-    async with sending(world, Endpoint()) as worker:
-        await rest(worker, world)
-    assert len(await deliveries(world, webhook)) == 1
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)

@@ -296,3 +296,17 @@ async def test_sound_alone_needs_no_image(tmp_path: Path, monkeypatch: pytest.Mo
         await studio.stop(recording)
         assert (await studio.until(recording, R.DONE)).cautions == ()
         assert endpoint.arrivals == []
+
+
+async def test_a_fault_of_this_machine_is_told_without_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/srv/tapedeck/captures/x.png")
+
+    monkeypatch.setattr("tapedeck.workers.marks.save_mark", save)
+    async with receiver(OUTSIDE) as endpoint, open_marked(tmp_path, monkeypatch) as studio:
+        endpoint.answer = image
+        done = await studio.film(f"http://images.example:{endpoint.port}/l.png")
+        said = "watermark: The film has no watermark: it could not be fetched and kept for a reason of our own"
+        assert reasons(done) == [said]

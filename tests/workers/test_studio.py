@@ -172,3 +172,14 @@ async def test_what_the_process_notes_is_in_the_log(tmp_path: Path, capsys: Any)
     renders.submit(film("a", tmp_path))
     await asyncio.wait_for(outcome.heard.wait(), 20)
     assert "nvenc cannot encode here" in capsys.readouterr().out
+
+
+async def test_a_process_that_says_more_than_a_line_can_hold_is_heard_on(tmp_path: Path) -> None:
+    long = "'x' * (3 << 20)"
+    script = f"print({long}, file=sys.stderr, flush=True)\nprint({long}, flush=True)\ndone()\n"
+    outcome = Outcome()
+    renders = host(outcome, script, delays=())
+    renders.submit(film("a", tmp_path))
+    await eventually(lambda: bool(outcome.done or outcome.failed))
+    assert list(outcome.done) == ["a"], outcome.failed
+    await renders.drain(0)

@@ -12,8 +12,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, cast
 
-from sqlalchemy import Integer, Select, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Integer, Select, Table, bindparam, delete, exists, func, insert, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from tapedeck.core.happenings import Guest, Happening, HappeningKind, guest_of, guest_snapshot, recording_of
 from tapedeck.core.meeting import Session
@@ -129,8 +130,14 @@ async def save_cursor(session: AsyncSession, name: str, position: int) -> None:
 
 
 async def forget_before(session: AsyncSession, at: datetime, read_to: int) -> None:
-    """Remove what is older than `at`, up to the row `read_to`."""
-    await session.execute(delete(OutboxRow).where(OutboxRow.created_at < at, OutboxRow.id <= read_to))
+    """Remove what is older than `at`, up to the row `read_to`; but not the coming of somebody who is still there:
+    without it nobody's going would be told."""
+    later = aliased(OutboxRow)
+    goes_on = exists().where(SessionRow.id == OutboxRow.session_id, SessionRow.ended_at.is_(None))
+    same = (later.session_id == OutboxRow.session_id) & (later.participant_id == OutboxRow.participant_id)
+    has_gone = exists().where(same, later.id > OutboxRow.id)
+    is_needed = (OutboxRow.kind == str(HappeningKind.JOINED)) & goes_on & not_(has_gone)
+    await session.execute(delete(OutboxRow).where(OutboxRow.created_at < at, OutboxRow.id <= read_to, not_(is_needed)))
 
 
 def _happening(row: OutboxRow, app: AppRow, live: SessionRow | None, meeting: Sequence[Any]) -> Happening:

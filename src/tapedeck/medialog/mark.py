@@ -38,7 +38,7 @@ def save_mark(
         _write(image, png)
         _write(note, json.dumps(about).encode())
     except OSError as exc:
-        raise UnavailableError(f"The watermark cannot be kept: {exc.strerror or exc}.") from exc
+        raise UnavailableError(f"The watermark cannot be kept: {exc.strerror or type(exc).__name__}.") from exc
 
 
 def find_mark(log_dir: Path, recording_id: str) -> StoredMark | None:

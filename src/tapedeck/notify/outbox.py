@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from tapedeck.core.errors import InvalidError, TapedeckError
+from tapedeck.core.errors import InvalidError
 from tapedeck.core.happenings import Guest, Happening, HappeningKind, Message
 from tapedeck.core.meeting import App, Meeting, Session
 from tapedeck.core.naming import output_file_name
@@ -42,7 +42,7 @@ class Composer:
                 if file.key is not None and name not in links:
                     try:
                         links[name] = await self._store.presign(file.key, file.name, recording.expires_at)
-                    except TapedeckError:  # that it is done must be told whatever a store does
+                    except Exception:  # that it is done must be told whatever a store does
                         _log.exception("a message goes without a link", extra={"action": "no_link", "id": recording.id})
         download = None if recording is None else download_of(recording, links.get("video"), links)
         return message_of(happening, download, links.get("audio"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 from tapedeck.core.errors import ConflictError, InvalidError, NotFoundError
@@ -37,6 +37,8 @@ Sampler = Callable[[str, App, datetime], Message]
 CURSOR = "webhooks"
 RANGE_LIMIT = 1000
 """Deliveries that one request may ask for again."""
+SAY_LIMIT = timedelta(minutes=1)
+"""So long a happening may have no words before those behind it go on without it."""
 _OPEN = (DeliveryState.WAITING, DeliveryState.READY)
 
 
@@ -57,6 +59,8 @@ class DeliveryService:
         self._ledger = ledger
         self._compose = compose
         self._sample = sample
+        self._unsaid: tuple[int, datetime] | None = None
+        "The happening that had no words when last looked at, and since when."
 
     # For the worker
 
@@ -72,7 +76,15 @@ class DeliveryService:
         if not found:
             return False
         watched = {webhook.app_id for webhook in hooks}
-        messages = [(happening, await self._say(happening)) for happening in found if happening.app.id in watched]
+        messages: list[tuple[Happening, Message | None]] = []
+        for place, happening in enumerate(found):
+            try:
+                messages.append((happening, await self._say(happening) if happening.app.id in watched else None))
+            except _UnsaidError:
+                found, limit = found[:place], 0  # the rest waits for it: a recording is told of in order
+                break
+        if not found:
+            return False
         now = whole_ms(self._clock.now())
         async with self._db.write() as session:
             if await outbox.find_cursor(session, CURSOR) != position:
@@ -207,11 +219,24 @@ class DeliveryService:
         return delivery
 
     async def _say(self, happening: Happening) -> Message | None:
+        """The message; None when the face does not speak of it, or could not for so long. _UnsaidError: not now."""
         try:
             return await self._compose(happening)
-        except Exception:  # one that cannot be said must not silence all that follow
-            _log.exception("a happening has no words", extra={"action": "compose_failed", "id": happening.id})
-            return None
+        except Exception as exc:
+            now, is_new = self._clock.now(), self._unsaid is None or self._unsaid[0] != happening.id
+            if is_new or self._unsaid is None:
+                self._unsaid = (happening.id, now)
+            is_over = now - self._unsaid[1] >= SAY_LIMIT
+            if is_new or is_over:
+                said = {"action": "compose_failed", "id": happening.id, "is_dropped": is_over}
+                _log.exception("a happening has no words", extra=said)
+            if is_over:
+                return None  # one that cannot be said must not silence all that follow for ever
+            raise _UnsaidError from exc
+
+
+class _UnsaidError(Exception):
+    """It may have words the next time."""
 
 
 async def _delivery(session: DbSession, webhook_id: str, delivery_id: str) -> Delivery:

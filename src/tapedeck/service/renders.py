@@ -6,6 +6,7 @@ make one (`workers/rerender.py`).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,6 +26,8 @@ from tapedeck.ports.clock import Clock
 from tapedeck.ports.storage import ObjectStore
 
 __all__ = ["MOST_WAITING", "RecordingFiles", "RenderService", "RenderView"]
+
+_log = logging.getLogger(__name__)
 
 MOST_WAITING = 20
 """Films of one app that may wait to be made again."""
@@ -180,15 +183,22 @@ class RenderService:
         await self._save(replace(render, state=RerenderState.FAILED, failure=reason, finished_at=now))
 
     async def delete_expired(self, now: datetime) -> int:
-        """Delete the files of films that have expired; how many films that were. Their records stay."""
+        """Delete the files of films that have expired; how many films that were. Their records stay. One that the
+        store does not delete is tried again the next time, and holds up no other."""
         async with self._db.read() as session:
             gone = await table.expired(session, now)
+        deleted = 0
         for render in gone:
-            for file in render.files:
-                if file.key is not None:
-                    await self._store.delete(file.key)
+            try:
+                for file in render.files:
+                    if file.key is not None:
+                        await self._store.delete(file.key)
+            except Exception:
+                _log.exception("a film stays in its bucket", extra={"action": "delete_failed", "render_id": render.id})
+                continue
             await self._save(replace(render, files=()))
-        return len(gone)
+            deleted += 1
+        return deleted
 
     # Inside
 

@@ -36,6 +36,7 @@ _MOST_BYTES = 5 << 20
 _PAUSE_S = 0.5
 _LOOK_S = 0.05
 _ACCEPT = "image/png, image/jpeg, image/webp"
+_OUR_FAULT = "it could not be fetched and kept for a reason of our own"
 _AT_ONCE = 2
 """Images unpacked at the same time: each may take 80 MB and half a second of a core."""
 
@@ -86,8 +87,11 @@ class MarkKeeper:
         await self._log_dir(recording)
         try:
             await asyncio.to_thread(self._save, recording, mark, image)
-        except (UnavailableError, OSError) as exc:
+        except UnavailableError as exc:
             await self._warn(recording.id, str(exc))
+        except Exception:  # whose words may name a path of this machine
+            log.exception("watermark.failed", recording_id=recording.id)
+            await self._warn(recording.id, _OUR_FAULT)
 
     async def _log_dir(self, recording: Recording) -> None:
         """Wait for the log: the first media is known a moment before it is on the disk."""
@@ -148,7 +152,7 @@ class MarkKeeper:
             await self._warn(recording_id, str(exc))
         except Exception:
             log.exception("watermark.failed", recording_id=recording_id)
-            await self._warn(recording_id, "it could not be fetched for a reason of our own")
+            await self._warn(recording_id, _OUR_FAULT)
         return None
 
     async def _get(self, url: str) -> bytes:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import structlog
@@ -122,7 +122,7 @@ class Studio:
     async def _read(self) -> None:
         assert self.process.stdout is not None
         try:
-            while line := await self.process.stdout.readline():
+            async for line in _lines(self.process.stdout):
                 try:
                     message: dict[str, Any] = json.loads(line)
                     if "event" not in message:
@@ -148,8 +148,21 @@ class Studio:
 
     async def _read_errors(self) -> None:
         assert self.process.stderr is not None
-        while line := await self.process.stderr.readline():
+        async for line in _lines(self.process.stderr):
             text = line.decode(errors="replace").strip()[:500]
             if text:
                 self._tail.append(text)
                 log.debug("render.says", recordings=list(self._seats), text=text)
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """The lines of a stream. Of one that is longer than the limit only the end is told: a reader that gave up would
+    leave the process waiting for ever to be rid of what it says."""
+    while True:
+        try:
+            line = await stream.readline()
+        except ValueError:
+            continue
+        if not line:
+            return
+        yield line

@@ -128,6 +128,9 @@ async def test_a_film_expires_like_others_and_its_file_is_deleted(site: Site) ->
     await world.store.put_file(key, path, "video/mp4", "again.mp4")
     await world.renders.on_done(waiting, [FilmFile("video", "again.mp4", 5, 1500, "00000000", key=key)])
     assert await world.renders.delete_expired(world.clock.now()) == 0
+    await ask(site, recording.id, {})
+    (stuck,) = await world.renders.waiting()
+    await world.renders.on_done(stuck, [FilmFile("video", "s.mp4", 5, 1500, "00000000", key="~no/key")])
     assert await world.renders.delete_expired(world.clock.move(7 * 86_400 + 1)) == 1
     assert await world.renders.delete_expired(world.clock.now()) == 0
     view = await world.renders.get(world.app, recording.id, waiting.id)
