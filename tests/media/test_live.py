@@ -14,7 +14,7 @@ from tests.media.live import write_second
 from tapedeck.core.flv import Tag
 from tapedeck.core.output import AudioOutput, Output, VideoOutput
 from tapedeck.media.mux import FilmWriters
-from tapedeck.media.spool import SpoolReader
+from tapedeck.media.spool import SpoolReader, SpoolWriter
 
 
 def writers_of(folder: Path, codec: str | None) -> FilmWriters:
@@ -120,14 +120,10 @@ def test_while_the_film_is_behind_life_nothing_is_written_and_it_goes_on_with_a_
 
 
 def test_a_film_that_ends_before_its_stream_begins_is_the_end_of_the_stream(tmp_path: Path) -> None:
-    writers = writers_of(tmp_path, "h264")
-    reader = SpoolReader(tmp_path / "live")
-    write_second(writers, 0)
-    (tmp_path / "live" / "wanted").touch()
-    write_second(writers, 1)
+    spool, reader = SpoolWriter(tmp_path, has_video=True), SpoolReader(tmp_path)
     assert reader.read() == []
     assert not reader.is_ended
-    writers.finish()
+    spool.end()
     assert reader.read() == []
     assert reader.is_ended
 
