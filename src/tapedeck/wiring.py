@@ -321,6 +321,8 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     )
     providers = CloudflareProviders(allow_private=settings.allow_private_urls)
     remote = RemoteService(db, clock, ledger, vault, providers, is_signed, public_url)
+    far_films = RemoteWorker(remote, settings.films_dir, clock, uploads=uploads)
+    films.elsewhere = far_films.again
     library = LibraryService(db, clock, recordings, store, remote=remote)
     library.archives = archives
     library.on_recover = films.again
@@ -372,7 +374,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         webhooks,
         poster,
         feed,
-        (again.run, LibraryKeeper(archives, retention, clock).run, RemoteWorker(remote, settings.films_dir, clock).run),
+        (again.run, LibraryKeeper(archives, retention, clock).run, far_films.run),
         (marks.aclose, fetcher.aclose, again.aclose, archives.aclose, outlets.aclose, providers.aclose),
     )
 

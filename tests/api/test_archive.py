@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import zipfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import google_crc32c
@@ -62,7 +65,9 @@ async def ready(house: House) -> Recording:
     await world.lifecycle.on_rendered(recording.id, [film])
     await world.store.put_file(key, path, "video/mp4", film.name)
     stored = FilmFile("video", film.name, len(FILM), 4_000, crc, key=key)
-    return await world.lifecycle.on_uploaded(recording.id, [stored])
+    uploaded = await world.lifecycle.on_uploaded(recording.id, [stored])
+    await world.delivered(recording)
+    return uploaded
 
 
 async def poll(house: House) -> None:
@@ -104,13 +109,40 @@ async def test_a_recording_goes_to_the_archive_and_comes_back(house: House) -> N
     assert (found["status"], found["provider"], found["file_size"]) == ("archived", "s3_glacier", len(FILM))
     async with httpx.AsyncClient() as client:
         assert (await client.get(found["download_url"])).content == FILM
+    zipped = await house.ask("POST", "/recordings/bulk/download", json={"ids": [recording.id]})
+    with zipfile.ZipFile(io.BytesIO(zipped.content)) as found_in:
+        assert [found_in.read(name) for name in found_in.namelist()] == [FILM], "of the restored copy"
     said = await house.data("POST", f"{one}/restore")
-    assert said["archive_state"] == "restoring" and said["days"] == 7
-    await poll(house)
+    assert said == wanted | {
+        "archive_state": "restored",
+        "tier": "standard",
+        "days": 7,
+        "restored_until": "2026-03-09T09:15:09Z",
+    }
     house.world.clock.move(7 * 86_400)
     await poll(house)
     assert "download_url" not in (await house.ask("GET", f"{one}/download")).json()
     assert (await house.data("GET", one))["archive_state"] == "archived"
+    refused = await house.ask("POST", "/recordings/bulk/download", json={"ids": [recording.id]})
+    assert (refused.status_code, "Restore it" in refused.json()["error"]) == (409, True)
+
+
+async def test_the_poster_of_what_is_archived_is_still_shown(house: House) -> None:
+    recording = await house.recorded(await house.world.meeting())
+    store, files = house.world.store, []
+    for kind, name, content in (("video", "v.mp4", FILM), ("poster", "p.jpg", b"poster"), ("sprite", "s.jpg", b"s")):
+        path = house.world.root / name
+        path.write_bytes(content)
+        await store.put_file(f"recordings/{name}", path, "image/jpeg", name)
+        crc = f"{google_crc32c.value(content):08x}"
+        files.append(FilmFile(kind, name, len(content), 1000, crc, key=f"recordings/{name}"))
+    await house.world.lifecycle.on_rendered(recording.id, files)
+    await house.world.lifecycle.on_uploaded(recording.id, files)
+    await house.data("POST", f"/recordings/{recording.id}/archive")
+    shown = await house.data("GET", f"/recordings/{recording.id}")
+    assert shown["status"] == "archived" and shown["thumbnails_url"]
+    parts = urlsplit(shown["poster_url"])
+    assert (await house.site.http.get(f"{parts.path}?{parts.query}")).content == b"poster"
 
 
 async def test_what_cannot_be_archived_is_a_bad_request_and_a_failed_copy_is_ours(
@@ -207,7 +239,14 @@ async def test_what_is_on_hold_does_not_expire(house: House) -> None:
     done = await world.finish(recording)
     assert done.expires_at is not None
     await house.data("PUT", f"/recordings/{done.id}/hold", json={"hold": True})
-    assert await FileKeeper(ExpiryService(world.db), world.store, world.clock).free(done.expires_at) == 0
+    world.clock.move((done.expires_at - world.clock.now()).total_seconds())
+    keeper = FileKeeper(ExpiryService(world.db), world.store, world.clock)
+    assert await keeper.free(world.clock.now()) == 0
+    path = f"/recordings/{done.id}/download"
+    assert "download_url" in (await house.ask("GET", path)).json()
+    await house.data("PUT", f"/recordings/{done.id}/hold", json={"hold": False})
+    assert await keeper.free(world.clock.now()) == 0
+    assert "download_url" in (await house.ask("GET", path)).json(), "from then on the library keeps it"
 
 
 async def test_several_are_archived_each_for_itself(house: House) -> None:

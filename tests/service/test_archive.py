@@ -16,7 +16,7 @@ import httpx
 import pytest
 from tests.pace import eventually
 from tests.servers.moto import moto
-from tests.service.world import World
+from tests.service.world import START, World
 
 from tapedeck.adapters.egress import Guard
 from tapedeck.adapters.storage.archive import S3Archive, make_archive
@@ -35,6 +35,7 @@ from tapedeck.workers.archive import LibraryKeeper, LocalFiles
 
 ME = {"kind": "key", "id": "k1", "name": "Ada"}
 MIB = 1 << 20
+DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
@@ -320,6 +321,60 @@ async def test_a_deletion_meanwhile_wins(vault: Vaulted, monkeypatch: pytest.Mon
     assert vault.cold() == [] and await hot(vault, recording) == ["video", "poster"]
     back = await vault.retention.undelete(vault.world.app, ME, recording.id)
     assert (back.state, back.status) == (None, LibraryStatus.READY)
+
+
+async def test_what_can_be_read_at_once_is_restored_at_once_whatever_the_setting_is_now(
+    vault: Vaulted, moto_url: str
+) -> None:
+    """GLACIER_IR waits for nobody; an object keeps the class that it was archived with."""
+    world = vault.world
+    storage = {"type": "aws", "access_key": "AK", "secret": "SK", "bucket": vault.bucket, "endpoint": moto_url}
+    instant = make_archive(storage | {"path": "old"}, StorageClass.GLACIER_IR, Guard(allow_private=True))
+    archives = ArchiveService(world.db, world.clock, world.store, instant)
+    slow, quick = await vault.ready(), await vault.ready()
+    try:
+        await vault.archives.archive(world.app, ME, slow.id)
+        await archives.archive(world.app, ME, quick.id)
+        place = await archives.restore(world.app, ME, quick.id, Tier.STANDARD, 2)
+        assert place.state is ArchiveState.RESTORED and len(await archives.links(place, START + 9 * DAY)) == 1
+        for asked, recording in ((archives, slow), (vault.archives, quick)):
+            place = await asked.restore(world.app, ME, recording.id, Tier.STANDARD, 3)
+            await asked.poll(world.clock.now())
+            place = await vault.place(recording)
+            assert place.state is ArchiveState.RESTORED, place.note.storage_class
+            assert place.note.restored_until == world.clock.now() + 3 * DAY
+    finally:
+        await instant.aclose()
+
+
+async def test_deep_archive_knows_no_hurry(vault: Vaulted, moto_url: str) -> None:
+    world = vault.world
+    storage = {"type": "aws", "access_key": "AK", "secret": "SK", "bucket": vault.bucket, "endpoint": moto_url}
+    deep = make_archive(storage | {"path": ""}, StorageClass.DEEP_ARCHIVE, Guard(allow_private=True))
+    archives = ArchiveService(world.db, world.clock, world.store, deep)
+    recording = await vault.ready()
+    try:
+        await archives.archive(world.app, ME, recording.id)
+        (key,) = vault.cold()
+        assert vault.s3.head_object(Bucket=vault.bucket, Key=key)["StorageClass"] == "DEEP_ARCHIVE"
+        with pytest.raises(InvalidError, match="DEEP_ARCHIVE"):
+            await archives.restore(world.app, ME, recording.id, Tier.EXPEDITED, 1)
+        assert (await vault.place(recording)).state is ArchiveState.ARCHIVED
+        assert (await archives.restore(world.app, ME, recording.id, Tier.BULK, 1)).state is ArchiveState.RESTORING
+    finally:
+        await deep.aclose()
+
+
+async def test_a_restore_that_is_there_can_be_prolonged_without_an_interruption(vault: Vaulted) -> None:
+    world = vault.world
+    recording = await vault.ready()
+    await vault.archives.archive(world.app, ME, recording.id)
+    await vault.archives.restore(world.app, ME, recording.id, Tier.STANDARD, 1)
+    await vault.archives.poll(world.clock.now())
+    world.clock.move(80_000)
+    place = await vault.archives.restore(world.app, ME, recording.id, Tier.STANDARD, 4)
+    assert place.state is ArchiveState.RESTORED and place.note.restored_until == world.clock.now() + 4 * DAY
+    assert len(await vault.archives.links(place, world.clock.now() + DAY)) == 1
 
 
 async def test_a_restore_that_a_crash_came_before_is_asked_for(vault: Vaulted, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from tests.pace import eventually
 from tests.service.test_archive import ME, Vaulted, hot, moto_url, vault
 from tests.service.world import World
 
-from tapedeck.core.archive import Tier
+from tapedeck.core.archive import ArchiveState, Tier
 from tapedeck.core.destination import DestinationState
 from tapedeck.core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from tapedeck.core.library import Span
@@ -247,3 +249,66 @@ async def test_purge_and_restore_have_one_winner(vault: Vaulted) -> None:
     await vault.archives.poll(world.clock.now())
     place = await vault.place(recording)
     assert place.state is None and vault.cold() == []
+
+
+async def test_an_archiving_that_fails_is_tried_again_an_hour_later(
+    vault: Vaulted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt reads the film: not every minute. Whoever asks for it by hand need not wait."""
+    world, clock = vault.world, vault.world.clock
+    recording = await vault.ready()
+    await vault.retention.set_policy(world.app, ME, {"archive_after_days": 0})
+    begun: list[str] = []
+
+    async def fail(key: str, *_: object) -> str:
+        begun.append(key)
+        raise UnavailableError("later")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vault.store, "begin", fail)
+        for _ in range(3):
+            assert await vault.retention.run(clock.now()) == []
+            clock.move(60)
+        assert len(begun) == 1
+    clock.move(3600)
+    assert [due.recording_id for due in await vault.retention.run(clock.now())] == [recording.id]
+
+
+async def test_what_is_to_be_deleted_is_not_archived_before(vault: Vaulted) -> None:
+    world = vault.world
+    recording = await vault.ready()
+    await vault.retention.set_policy(world.app, ME, {"archive_after_days": 0, "delete_after_days": 0})
+    assert await vault.retention.run(world.clock.now(), (RetentionStep.ARCHIVE,)) == []
+    assert await steps(vault) == [(recording.id, RetentionStep.DELETE)]
+
+
+async def test_a_move_that_takes_hours_holds_up_no_other_chore(vault: Vaulted, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = vault.world
+    slow, restored, gone = await vault.ready(), await vault.ready(), await vault.ready()
+    await vault.archives.archive(world.app, ME, restored.id)
+    await vault.archives.restore(world.app, ME, restored.id, Tier.STANDARD, 1)
+    await delete(vault, gone)
+    await vault.retention.set_policy(world.app, ME, {"archive_after_days": 0, "purge_after_days": 0})
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    real = vault.store.begin
+
+    async def hang(*given: str) -> str:
+        begun.set()
+        await go_on.wait()
+        return await real(*given)
+
+    monkeypatch.setattr(vault.store, "begin", hang)
+    running = asyncio.create_task(vault.keeper.run())
+    try:
+        await asyncio.wait_for(begun.wait(), 30)
+
+        async def done() -> bool:
+            is_purged = (await vault.place(gone)).purged_at is not None
+            return is_purged and (await vault.place(restored)).state is ArchiveState.RESTORED
+
+        await eventually(done)
+        assert (await vault.place(slow)).state is ArchiveState.ARCHIVING
+    finally:
+        go_on.set()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

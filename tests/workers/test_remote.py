@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import google_crc32c
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from tests.pace import eventually
 from tests.service.far import Far, Near, far_server, make_near
 
 from tapedeck.adapters.signer import RsaSigner
+from tapedeck.core.delivery import Patience
+from tapedeck.core.destination import Destination
 from tapedeck.core.errors import NotFoundError, UnauthenticatedError
-from tapedeck.core.recording import Recording, RecordingState
+from tapedeck.core.recording import FINAL, Recording, RecordingState
 from tapedeck.db import remote as table
+from tapedeck.service.uploads import UploadService
+from tapedeck.workers.films import FilmWorker
 from tapedeck.workers.remote import RemoteWorker
+from tapedeck.workers.upload import Bucket, UploadWorker
 
 FILM = bytes(range(256)) * 8192
 """2 MiB."""
@@ -106,6 +114,92 @@ async def test_files_that_ended_with_their_links_fail_the_recording_with_the_rea
     await near.turn()
     failed = await near.world.now_of(recording)
     assert failed.state is RecordingState.FAILED and "ended with their links" in str(failed.failure)
+
+
+@asynccontextmanager
+async def node(near: Near) -> AsyncIterator[FilmWorker]:
+    """What brings films from this machine to the bucket."""
+    world = near.world
+
+    async def open_bucket(destination: Destination) -> Bucket:
+        return Bucket(world.store, links=True)
+
+    uploads = UploadWorker(
+        service=UploadService(world.db, world.clock, world.ledger, world.lifecycle),
+        open_bucket=open_bucket,
+        films_dir=world.root / "films",
+        clock=world.clock,
+        patience=Patience(first_s=0.0),
+    )
+    films = FilmWorker(
+        lifecycle=world.lifecycle,
+        ledger=world.ledger,
+        uploads=uploads,
+        captures_dir=world.root / "captures",
+        films_dir=world.root / "films",
+        concurrency=1,
+        live=True,
+    )
+    worker = RemoteWorker(near.remote, world.root / "films", world.clock, uploads=uploads)
+    films.elsewhere = worker.again
+    try:
+        yield films
+    finally:
+        await films.aclose(0)
+        await worker.aclose()
+
+
+async def vanished(near: Near) -> Recording:
+    """A recording that was copied, and whose copy is gone before a store had it."""
+    recording = await taken(near)
+    await near.turn()
+    shutil.rmtree(near.world.root / "films" / recording.id)
+    recording = await near.world.now_of(recording)
+    assert recording.state is RecordingState.UPLOADING
+    return recording
+
+
+async def ended(near: Near, recording: Recording) -> Recording:
+    async def is_over() -> bool:
+        return (await near.world.now_of(recording)).state in FINAL
+
+    await eventually(is_over)
+    return await near.world.now_of(recording)
+
+
+async def test_a_copy_that_vanished_is_fetched_again_by_recover(far: Far, near: Near) -> None:
+    await far.film(near.far_room, FILM)
+    recording = await vanished(near)
+    async with node(near) as films:
+        films.again(recording)
+        done = await ended(near, recording)
+        (film,) = done.files
+        assert done.state is RecordingState.DONE and film.key is not None
+        assert b"".join([chunk async for chunk in near.world.store.read(film.key)]) == FILM
+
+
+async def test_a_copy_that_vanished_here_and_there_fails_with_the_reason(far: Far, near: Near) -> None:
+    """Only then: while the recorder cannot be asked, it is asked again."""
+    await far.film(near.far_room, FILM)
+    recording = await vanished(near)
+    far.door.gone = await near.remote_id(recording.id)
+    async with node(near) as films:
+        films.again(recording)
+        failed = await ended(near, recording)
+    assert failed.state is RecordingState.FAILED and "no such recording any more" in str(failed.failure)
+
+
+async def test_another_public_address_is_told_to_the_recorder(far: Far, near: Near) -> None:
+    world = near.world
+    await near.remote.start(near.app, near.room.id, {}, False, None)
+    near.remote._public_url = "https://moved.example.org"
+    for _ in range(2):
+        await near.sync()
+    urls = [webhook.url for webhook in await far.site.world.webhooks.list(far.site.world.app)]
+    assert sorted(urls) == [
+        f"{address}/api/v1/hooks/cloudflare/{world.app.id}"
+        for address in ("http://127.0.0.1:1", "https://moved.example.org")
+    ]
 
 
 async def test_what_runs_there_is_asked_for_when_nobody_tells(far: Far, near: Near) -> None:

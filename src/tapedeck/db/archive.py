@@ -21,6 +21,7 @@ __all__ = [
     "drop_uploads",
     "find_place",
     "in_archive_states",
+    "keep_what_was_held",
     "not_freed",
     "purging",
     "save_place",
@@ -100,6 +101,13 @@ async def save_place(session: AsyncSession, place: Place, now: datetime) -> None
     await session.execute(update(_LIBRARY).where(_L.recording_id == place.recording_id).values(**values))
 
 
+async def keep_what_was_held(session: AsyncSession, recording_id: str, now: datetime) -> None:
+    """A hold that ends after the links did leaves files that expire no more: the library keeps them from now on."""
+    over = select(RecordingRow.id).where(RecordingRow.id == recording_id, RecordingRow.expires_at <= now)
+    rows = update(_LIBRARY).where(_L.recording_id.in_(over), _L.imported_at.is_(None))
+    await session.execute(rows.values(imported_at=now))
+
+
 async def in_archive_states(session: AsyncSession, states: Collection[ArchiveState]) -> Sequence[Place]:
     """Recordings of all tenants in some states of the archive."""
     rows = select(*_COLUMNS).where(_L.archive_state.in_([str(state) for state in states]), _L.purged_at.is_(None))
@@ -107,9 +115,11 @@ async def in_archive_states(session: AsyncSession, states: Collection[ArchiveSta
 
 
 async def not_freed(session: AsyncSession) -> Sequence[Place]:
-    """Archived recordings whose copies in the bucket are still to be deleted."""
-    found = await in_archive_states(session, (ArchiveState.ARCHIVED, ArchiveState.RESTORING, ArchiveState.RESTORED))
-    return [place for place in found if not place.note.freed]
+    """Archived recordings whose copies in the bucket are still to be deleted. Looks at all that are archived."""
+    archived = (ArchiveState.ARCHIVED, ArchiveState.RESTORING, ArchiveState.RESTORED)
+    left = _L.archive_note["freed"].as_boolean().is_(False)
+    rows = select(*_COLUMNS).where(_L.archive_state.in_([str(s) for s in archived]), _L.purged_at.is_(None), left)
+    return [_place(row) for row in await session.execute(rows.order_by(_L.recording_id))]
 
 
 async def purging(session: AsyncSession) -> Sequence[Place]:

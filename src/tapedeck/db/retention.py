@@ -115,6 +115,8 @@ async def due_in(
             in_bucket = select(RecordingRow.id).where(
                 RecordingRow.id == LibraryRow.recording_id, RecordingRow.expires_at.is_not(None)
             )
+            if (deleted := scope.policy.cutoff(RetentionStep.DELETE, now)) is not None:
+                rows = rows.where(since > deleted)  # it is deleted now, and need not be archived before
             rows = rows.where(
                 LibraryRow.status == str(LibraryStatus.READY),
                 LibraryRow.archive_state.is_(None),

@@ -18,6 +18,7 @@ from tapedeck.core.archive import (
     ArchivedFile,
     ArchiveNote,
     ArchiveState,
+    StorageClass,
     Thaw,
     Tier,
     check_tier,
@@ -58,6 +59,8 @@ class ArchiveService:
         self._hot = hot
         self._archive = archive
         self._moves: dict[str, asyncio.Task[Place]] = {}
+        self._full: set[str] | None = None
+        "Recordings that the bucket still has beside the archive; None until the first look after a start."
 
     @property
     def is_open(self) -> bool:
@@ -81,7 +84,8 @@ class ArchiveService:
     async def restore(self, app: App, actor: Actor, recording_id: str, tier: Tier, days: int) -> Place:
         """Ask for readable copies for so many days. NotFoundError; InvalidError unless archived; InternalError.
 
-        Asked again while the store is at it, it changes nothing; once they are there, the days begin anew.
+        Asked again while the store is at it, it changes nothing; once they are there, the days begin anew. What can
+        be read at once is restored when this returns.
         """
         store = self._store()
         async with self._db.write() as session:
@@ -103,6 +107,9 @@ class ArchiveService:
         except TapedeckError as exc:
             await self._change(recording_id, lambda now: replace(now, state=before.state, note=before.note))
             raise InternalError(f"The archive does not give the recording back: {exc}") from exc
+        if before.state is ArchiveState.RESTORED or place.note.storage_class == StorageClass.GLACIER_IR:
+            await self._look_at(place, self._now())
+            place = await self._find(recording_id)
         return place
 
     async def place(self, app: App, recording_id: str) -> Place:
@@ -118,14 +125,20 @@ class ArchiveService:
     ) -> Sequence[tuple[str, str]]:
         """Names and links of the restored copies; none unless they can be read. `names`: what downloads are called."""
         until = place.note.restored_until
-        if place.state is not ArchiveState.RESTORED or self._archive is None or until is None or until <= self._now():
+        if until is None or not self.restored(place):
             return ()
-        ends = min(expires, until)
-        called = names or {}
+        store, ends, called = self._store(), min(expires, until), names or {}
         return [
-            (file.name, await self._archive.presign(file.key, called.get(file.name, file.name), ends))
+            (file.name, await store.presign(file.key, called.get(file.name, file.name), ends))
             for file in place.note.files
         ]
+
+    def restored(self, place: Place) -> Sequence[tuple[ArchiveStore, ArchivedFile]]:
+        """The restored copies and where they can be read; none while they cannot."""
+        until = place.note.restored_until
+        if place.state is not ArchiveState.RESTORED or self._archive is None or until is None or until <= self._now():
+            return ()
+        return [(self._archive, file) for file in place.note.files]
 
     # For the worker
 
@@ -135,16 +148,20 @@ class ArchiveService:
             return
         async with self._db.read() as session:
             left = await table.in_archive_states(session, (ArchiveState.ARCHIVING,))
-            full = await table.not_freed(session)
+            if self._full is None:
+                self._full = {place.recording_id for place in await table.not_freed(session)}
         for place in left:
             try:
                 await self._move_of(place.recording_id)
             except TapedeckError as exc:
                 extra = {"action": "archive_failed", "recording_id": place.recording_id, "reason": str(exc)}
                 _log.warning("a recording was not archived", extra=extra)
-        for place in full:
-            if place.recording_id not in self._moves:
+        for recording_id in sorted(self._full - self._moves.keys()):
+            place = await self._find(recording_id)
+            if place.state in _COLD:
                 await self._free(place)
+            else:
+                self._full.discard(recording_id)  # it was purged meanwhile
 
     async def poll(self, now: datetime) -> None:
         """Ask the archive how far restores are; copies whose days are over are restored no more."""
@@ -153,11 +170,7 @@ class ArchiveService:
         async with self._db.read() as session:
             waiting = await table.in_archive_states(session, (ArchiveState.RESTORING, ArchiveState.RESTORED))
         for place in waiting:
-            try:
-                await self._look(place, now)
-            except TapedeckError as exc:
-                extra = {"action": "restore_unknown", "recording_id": place.recording_id, "reason": str(exc)}
-                _log.warning("the archive does not say how far a restore is", extra=extra)
+            await self._look_at(place, now)
 
     async def erase(self, place: Place) -> None:
         """Delete what the archive has of a recording."""
@@ -264,7 +277,11 @@ class ArchiveService:
             for file in place.note.files:
                 await self._hot.delete(file.hot_key)
             await self._change(place.recording_id, lambda now: replace(now, note=replace(now.note, freed=True)))
+            if self._full is not None:
+                self._full.discard(place.recording_id)
         except TapedeckError as exc:
+            if self._full is not None:
+                self._full.add(place.recording_id)
             extra = {"action": "archive_not_freed", "recording_id": place.recording_id, "reason": str(exc)}
             _log.warning("the bucket does not delete what is archived", extra=extra)
 
@@ -281,6 +298,13 @@ class ArchiveService:
                 _log.warning("a copy in the archive was left", extra=extra)
 
         await self._change(recording_id, lambda now: replace(now, state=None, note=ArchiveNote()))
+
+    async def _look_at(self, place: Place, now: datetime) -> None:
+        try:
+            await self._look(place, now)
+        except TapedeckError as exc:
+            extra = {"action": "restore_unknown", "recording_id": place.recording_id, "reason": str(exc)}
+            _log.warning("the archive does not say how far a restore is", extra=extra)
 
     async def _look(self, place: Place, now: datetime) -> None:
         store = self._store()

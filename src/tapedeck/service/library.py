@@ -192,17 +192,27 @@ class LibraryService:
         members: list[Member] = []
         for recording_id in recording_ids:
             item = await self.get(app, recording_id)
-            message = _why_not(item, self._clock.now())
+            found = await self._readable(app, item)
+            message = None if found else _why_not(item, self._clock.now())
             if message is not None:
                 raise ConflictError(f"rec_{recording_id} is {item.entry.status}: {message}")
-            for file in item.recording.files:
-                if file.key is not None and file.kind not in _STILLS:
-                    await self._store.head(file.key)  # a ZIP cannot say in its middle that something is missing
-                    at = item.recording.started_at or item.recording.invoked_at
-                    members.append(Member(shown_name(item, file), file.key, at))
+            for file, store, key in found:
+                await store.head(key)  # a ZIP cannot say in its middle that something is missing
+                at = item.recording.started_at or item.recording.invoked_at
+                members.append(Member(shown_name(item, file), store, key, at))
         names = distinct([member.name for member in members])
         named = [replace(member, name=name) for member, name in zip(members, names, strict=True)]
-        return f"Recordings {self._clock.now():%Y-%m-%d}.zip", zip_stream(self._store, named)
+        return f"Recordings {self._clock.now():%Y-%m-%d}.zip", zip_stream(named)
+
+    async def _readable(self, app: App, item: LibraryItem) -> Sequence[tuple[FilmFile, ObjectStore, str]]:
+        """The files that can be read now, and where: in the bucket, or as restored copies in the archive."""
+        if item.entry.status is LibraryStatus.ARCHIVED and self.archives is not None:
+            files = {file.name: file for file in item.recording.files}
+            copies = self.archives.restored(await self.archives.place(app, item.recording.id))
+            return [(files[copy.name], store, copy.key) for store, copy in copies]
+        if _why_not(item, self._clock.now()) is not None:
+            return ()
+        return [(f, self._store, f.key) for f in item.recording.files if f.key is not None and f.kind not in _STILLS]
 
     async def _restored(self, app: App, item: LibraryItem, until: datetime) -> Sequence[NamedFile]:
         """Links to the restored copies, the file that is meant first; none while there are none."""
@@ -217,8 +227,11 @@ class LibraryService:
         return [NamedFile(names[name], files[name], url) for name, url in ordered]
 
     async def stills(self, item: LibraryItem) -> Mapping[str, str]:
-        """Links to the poster and the pictures of the time line, where there are any; for an hour."""
-        if item.entry.status is not LibraryStatus.READY or _why_not(item, self._clock.now()) is not None:
+        """Links to the poster and the pictures of the time line, where there are any; for an hour.
+
+        They stay in the bucket when the film goes to the archive.
+        """
+        if item.entry.status not in (LibraryStatus.READY, LibraryStatus.ARCHIVED) or _is_over(item, self._clock.now()):
             return {}
         until = self._clock.now() + self._link_life
         return {
@@ -328,6 +341,12 @@ def _why_not(item: LibraryItem, now: datetime) -> str | None:
             return "Recording is archived. Restore it before downloading."
     if not any(file.key is not None for file in recording.files):
         return "The files of this recording are in a storage of your own."
-    if item.entry.imported_at is None and recording.expires_at is not None and recording.expires_at <= now:
+    if _is_over(item, now):
         return "The files of this recording were deleted when their links ended: it was never synced."
     return None
+
+
+def _is_over(item: LibraryItem, now: datetime) -> bool:
+    """Whether the bucket's files went with their links, because the library does not keep them."""
+    expires, is_kept = item.recording.expires_at, item.entry.hold or item.entry.imported_at is not None
+    return not is_kept and expires is not None and expires <= now

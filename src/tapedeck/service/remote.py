@@ -115,7 +115,7 @@ class RemoteService:
 
         InvalidError for an address that is none; ConflictError while the former one is not done with its recordings.
         """
-        changes: dict[str, Any] = {"provider": "local", "remote": None, "webhook": None}
+        changes: dict[str, Any] = {"provider": "local", "remote": None, "webhook": None, "webhook_url": None}
         sealed = None
         if account is not None:
             self._providers.connect(account)
@@ -342,17 +342,20 @@ class RemoteService:
         """Be told of changes from now on. Without that they are asked for, only later."""
         async with self._db.read() as session:
             settings, _ = await table.settings_of(session, app.id)
-        if settings.get("webhook") is not None:
+        url = f"{self._public_url}{HOOKS}/{app.id}"
+        if settings.get("webhook") is not None and settings.get("webhook_url") == url:
             return
         try:
-            webhook = await provider.watch(f"{self._public_url}{HOOKS}/{app.id}", None)
+            webhook = await provider.watch(url, settings.get("webhook"))
         except TapedeckError as exc:
             _log.warning("no webhook", extra={"action": "remote_unwatched", "app_id": app.id, "reason": str(exc)})
             return
         async with self._db.write() as session:
             now_set, sealed = await table.settings_of(session, app.id)
             if now_set.get("remote") == settings.get("remote"):
-                await table.save_settings(session, app, {"webhook": webhook}, sealed, self._clock.now())
+                await table.save_settings(
+                    session, app, {"webhook": webhook, "webhook_url": url}, sealed, self._clock.now()
+                )
 
     async def _is_signed(self, account: RemoteAccount, body: bytes, signature: bytes) -> bool:
         now = self._clock.now()

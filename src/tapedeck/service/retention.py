@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tapedeck.core.archive import ArchiveNote, ArchiveState
@@ -40,6 +40,8 @@ FreeLocal = Callable[[Recording, bool], Awaitable[None]]
 _ORDER = (RetentionStep.DELETE, RetentionStep.PURGE, RetentionStep.ARCHIVE)
 """What is deleted need not be archived before."""
 _BATCH = 200
+_AGAIN = timedelta(hours=1)
+"""What could not be archived is read from end to end each time: not every minute."""
 _NOTHING: Mapping[str, Any] = {}
 _log = logging.getLogger(__name__)
 
@@ -63,6 +65,8 @@ class RetentionService:
         self._unfinished = unfinished
         self._archives = archives
         self._free_local = free_local
+        self._not_before: dict[str, datetime] = {}
+        "When an archiving that failed is tried again."
 
     # Wishes
 
@@ -119,6 +123,8 @@ class RetentionService:
                 return place
             place = replace(place, hold=on)
             await table.save_place(session, place, self._now())
+            if not on:
+                await table.keep_what_was_held(session, recording_id, self._now())
             await note(session, self._entry(place, actor, "recording.hold" if on else "recording.release"))
         return place
 
@@ -145,16 +151,17 @@ class RetentionService:
 
     # For the worker
 
-    async def run(self, now: datetime) -> Sequence[Due]:
-        """Do what is due at `now`, and end purges that were begun; what was done."""
+    async def run(self, now: datetime, steps: Sequence[RetentionStep] = _ORDER) -> Sequence[Due]:
+        """Do what of `steps` is due at `now`, and end purges that were begun; what was done."""
         async with self._db.read() as session:
-            begun = await table.purging(session)
+            begun = await table.purging(session) if RetentionStep.PURGE in steps else ()
             everywhere = await wishes.scopes(session)
         for place in begun:
             await self._finish(place)
         done: list[Due] = []
+        self._not_before = {key: at for key, at in self._not_before.items() if at > now}
         for scope in everywhere:
-            for step in self._steps():
+            for step in [step for step in self._steps() if step in steps]:
                 after = ""
                 while True:
                     async with self._db.read() as session:
@@ -174,8 +181,12 @@ class RetentionService:
                 case RetentionStep.PURGE:
                     await self._finish(await self._claim(SERVER, due.recording_id))
                 case RetentionStep.ARCHIVE:
+                    if due.recording_id in self._not_before:
+                        return False
                     await self._archives.archive_due(due.app_id, SERVER, due.recording_id)
         except TapedeckError as exc:
+            if due.step is RetentionStep.ARCHIVE:
+                self._not_before[due.recording_id] = now + _AGAIN
             extra = {"action": "retention_failed", "recording_id": due.recording_id, "reason": str(exc)}
             _log.warning("retention could not %s a recording", due.step, extra=extra)
             return False

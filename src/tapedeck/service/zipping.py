@@ -21,21 +21,22 @@ _FIRST_YEAR = 1980
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of the store under its name in the ZIP."""
+    """A file of a store under its name in the ZIP."""
 
     name: str
+    store: ObjectStore
     key: str
     at: datetime
 
 
-async def zip_stream(store: ObjectStore, members: Sequence[Member]) -> AsyncIterator[bytes]:
+async def zip_stream(members: Sequence[Member]) -> AsyncIterator[bytes]:
     """The ZIP in chunks. Errors as of `ObjectStore.read`: what was sent before is no whole ZIP then."""
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as made:
         for member in members:
             at = max(member.at.timetuple()[:6], (_FIRST_YEAR, 1, 1, 0, 0, 0))
             with made.open(zipfile.ZipInfo(member.name, at), "w", force_zip64=True) as file:
-                async for chunk in store.read(member.key):
+                async for chunk in member.store.read(member.key):
                     file.write(chunk)
                     yield sink.take()
             yield sink.take()

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 
 import structlog
 
 from tapedeck.core.recording import Recording
+from tapedeck.core.retention import RetentionStep
 from tapedeck.ports.clock import Clock
 from tapedeck.service.archive import ArchiveService
 from tapedeck.service.retention import RetentionService
@@ -25,26 +27,38 @@ _EVERY_S = 60.0
 
 
 class LibraryKeeper:
-    """One round a minute."""
+    """Four chores, each once a minute: a move takes hours sometimes, and no other chore waits for it."""
 
     def __init__(self, archives: ArchiveService, retention: RetentionService, clock: Clock) -> None:
-        self._archives = archives
-        self._retention = retention
         self._clock = clock
+        self._chores: tuple[Callable[[datetime], Awaitable[object]], ...] = (
+            lambda _: archives.resume(),
+            archives.poll,
+            lambda now: retention.run(now, (RetentionStep.DELETE, RetentionStep.PURGE)),
+            lambda now: retention.run(now, (RetentionStep.ARCHIVE,)),
+        )
 
     async def run(self) -> None:
         """For ever."""
-        while True:
-            await self.round(self._clock.now())
-            await asyncio.sleep(_EVERY_S)
+        async with asyncio.TaskGroup() as tasks:
+            for chore in self._chores:
+                tasks.create_task(self._repeat(chore))
 
     async def round(self, now: datetime) -> None:
-        """Everything that is due at `now`; a fault in one part does not stop the others."""
-        for part in (self._archives.resume(), self._archives.poll(now), self._retention.run(now)):
-            try:
-                await part
-            except Exception:
-                log.exception("library.failed")
+        """Everything that is due at `now`, one chore after the other; a fault in one does not stop the others."""
+        for chore in self._chores:
+            await self._do(chore, now)
+
+    async def _repeat(self, chore: Callable[[datetime], Awaitable[object]]) -> None:
+        while True:
+            await self._do(chore, self._clock.now())
+            await asyncio.sleep(_EVERY_S)
+
+    async def _do(self, chore: Callable[[datetime], Awaitable[object]], now: datetime) -> None:
+        try:
+            await chore(now)
+        except Exception:
+            log.exception("library.failed")
 
 
 class LocalFiles:

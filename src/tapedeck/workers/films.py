@@ -10,6 +10,7 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ class FilmWorker:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._capturing: set[str] = set()
         self._made_again: set[str] = set()
+        self.elsewhere: Callable[[Recording], None] | None = None
+        "Fetches a film once more that another recorder made, and that vanished from this machine."
         self._heard: set[str] | None = set()
         "Recordings that changed before `recover`, whose list is older."
         self._first_delay_s = first_delay_s
@@ -219,14 +222,21 @@ class FilmWorker:
 
     def _make_again(self, recording: Recording, reason: str) -> bool:
         """A finished film is gone from this machine before a store had it: its log is still there, once."""
-        if recording.id in self._made_again or recording.session_id is None:
-            return False
-        if self._is_log_gone(recording.session_id):
+        again = self._again_of(recording)
+        if again is None or recording.id in self._made_again:
             return False
         log.error("deliver.lost", recording_id=recording.id, reason=reason)
         self._made_again.add(recording.id)
-        self._render(recording, live=False)
+        again(recording)
         return True
+
+    def _again_of(self, recording: Recording) -> Callable[[Recording], None] | None:
+        """How its film can be had once more; None when nothing is left to make it of."""
+        if recording.options.provider != "local":
+            return self.elsewhere
+        if recording.session_id is None or self._is_log_gone(recording.session_id):
+            return None
+        return partial(self._render, live=False)
 
     async def _report(self, recording_id: str, call: Callable[[], Coroutine[Any, Any, Recording]]) -> Recording | None:
         """Tell the service, again and again while the database cannot be written; None when it comes too late."""

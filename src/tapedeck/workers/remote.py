@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import google_crc32c
 import structlog
@@ -25,6 +25,7 @@ from tapedeck.db.remote import Origin
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.provider import RecordingProvider
 from tapedeck.service.remote import RemoteService
+from tapedeck.workers.upload import UploadWorker
 
 __all__ = ["RemoteWorker"]
 
@@ -58,8 +59,12 @@ class RemoteWorker:
         clock: Clock,
         poll: timedelta = _POLL,
         at_once: int = _AT_ONCE,
+        uploads: UploadWorker | None = None,
     ) -> None:
-        """`poll`: how long nobody has to tell us anything before we ask. `at_once`: recordings that are copied."""
+        """`poll`: how long nobody has to tell us anything before we ask. `at_once`: recordings that are copied.
+
+        `uploads` gets what is fetched once more (`again`).
+        """
         self._service = service
         self._films_dir = films_dir
         self._clock = clock
@@ -67,6 +72,7 @@ class RemoteWorker:
         self._places = asyncio.Semaphore(at_once)
         self._turns: dict[str, _Turn] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._uploads = uploads
         self._news = asyncio.Event()
         service.on_news = self._news.set
 
@@ -103,6 +109,11 @@ class RemoteWorker:
                 turn.at = now + self._poll
                 self._begin(recording_id, turn, now)
 
+    def again(self, recording: Recording) -> None:
+        """Fetch files once more that vanished from this machine before a store had them."""
+        if recording.id not in self._tasks:
+            self._hold(recording.id, self._fetch_again(recording))
+
     async def settle(self) -> None:
         """Return when all that was begun is over."""
         while self._tasks:
@@ -120,7 +131,10 @@ class RemoteWorker:
         return now if origin.state is RecordingState.RENDERING else now + self._poll
 
     def _begin(self, recording_id: str, turn: _Turn, now: datetime) -> None:
-        task = asyncio.create_task(self._look(recording_id, turn, now), name=f"remote {recording_id}")
+        self._hold(recording_id, self._look(recording_id, turn, now))
+
+    def _hold(self, recording_id: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=f"remote {recording_id}")
         self._tasks[recording_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(recording_id, None))
 
@@ -129,7 +143,11 @@ class RemoteWorker:
             async with self._places:
                 recording, remote = await self._service.ask(recording_id)
                 if remote is not None and recording.state is RecordingState.RENDERING:
-                    await self._copy(recording, remote)
+                    files = await self._copy(recording, remote)
+                    if isinstance(files, str):
+                        await self._service.fail(recording_id, files)
+                    else:
+                        await self._service.copied(recording_id, files)
             turn.failures = 0
             if remote is not None and recording.state is not RecordingState.RENDERING:
                 return
@@ -144,11 +162,37 @@ class RemoteWorker:
             turn.at = now + _LONGEST
             log.exception("remote.fault", recording_id=recording_id)
 
-    async def _copy(self, recording: Recording, remote: RemoteRecording) -> None:
-        """Fetch every file; fails the recording when there is none, or none any more."""
-        if not remote.files:
-            await self._service.fail(recording.id, _NOTHING)
+    async def _fetch_again(self, recording: Recording) -> None:
+        """Until it is here, or is known to be nowhere."""
+        wait = _FIRST
+        while True:
+            try:
+                async with self._places:
+                    _, remote = await self._service.ask(recording.id)
+                    files = _NOTHING if remote is None else await self._copy(recording, remote)
+                break
+            except WrongStateError:  # it is gone there, and was delivered to somebody else
+                files = _NOTHING
+                break
+            except (TapedeckError, OSError) as exc:
+                log.warning("remote.retried", recording_id=recording.id, reason=str(exc))
+            await asyncio.sleep(wait.total_seconds())
+            wait = min(wait * 2, _LONGEST)
+        if not isinstance(files, str):
+            if self._uploads is not None:
+                self._uploads.deliver(recording, files)
             return
+        try:
+            await self._service.fail(recording.id, files)
+        except WrongStateError:
+            log.info("remote.late", recording_id=recording.id, reason=files)
+        if self._uploads is not None:
+            self._uploads.cancel(recording.id, lost=files)  # who still waits waits in vain
+
+    async def _copy(self, recording: Recording, remote: RemoteRecording) -> list[FilmFile] | str:
+        """Fetch every file; why not when there is none, or none any more. TapedeckError, OSError: try again."""
+        if not remote.files:
+            return _NOTHING
         provider = await self._service.provider_of(recording.id)
         directory = self._films_dir / recording.id
         await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
@@ -158,14 +202,13 @@ class RemoteWorker:
             raise
         except DestinationError:
             if remote.links_end is not None and remote.links_end <= self._clock.now():
-                await self._service.fail(recording.id, _ENDED)
-                return
+                return _ENDED
             raise
         if len(files) == 1 and remote.size_bytes not in (None, files[0].size_bytes):
             await asyncio.to_thread(_drop, files)
             text = f"The file has {files[0].size_bytes} bytes, the recorder says {remote.size_bytes}"
             raise UnavailableError(text, retry_after_s=2)
-        await self._service.copied(recording.id, files)
+        return files
 
     async def _fetch(
         self, provider: RecordingProvider, directory: Path, file: RemoteFile, remote: RemoteRecording

@@ -31,8 +31,11 @@ class ColdStore(S3Store):
         return str(said["ETag"]).strip('"')
 
     async def restore(self, key: str, tier: Tier, days: int) -> None:
-        """Ask for a readable copy; what is being restored already is fine."""
-        if self.storage_class in _READABLE:
+        """Ask for a readable copy; what is being restored already, or needs no asking, is fine.
+
+        The object's own class counts: the setting may have been another one when it was archived.
+        """
+        if (await self._do(key, "head_object", Key=key)).get("StorageClass", "") in _READABLE:
             return
         wanted = {"Days": days, "GlacierJobParameters": {"Tier": _TIERS[tier]}}
         client = await self._open()
