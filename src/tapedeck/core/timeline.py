@@ -28,6 +28,7 @@ __all__ = [
     "RecordingStarted",
     "RecordingStopped",
     "Span",
+    "TimedText",
     "TimelineEvent",
     "TrackClosed",
     "TrackMuted",
@@ -131,6 +132,8 @@ class RecordingStarted:
     recording_id: str
     tracks: TrackChoice | None = None
     "Whose tracks it keeps, and which; None: all that is sent."
+    timed: bool = False
+    "Whether timed metadata belongs to it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,18 @@ class RecordingStopped:
 
     at_ns: int
     recording_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimedText:
+    """Timed metadata: somebody said it at this moment (`core/timed.py`)."""
+
+    at_ns: int
+    text: str
+    recording_id: str | None = None
+    "The recording that it was said to; None: all that run."
+    participant_id: str = ""
+    "Who said it in the meeting; empty: a backend."
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +205,7 @@ TimelineEvent = (
     | RecordingPaused
     | RecordingResumed
     | RecordingStopped
+    | TimedText
     | Outage
     | Progress
 )
@@ -208,6 +224,7 @@ EVENT_TYPES: dict[str, type[Any]] = {
     "paused": RecordingPaused,
     "resumed": RecordingResumed,
     "stopped": RecordingStopped,
+    "text": TimedText,
     "outage": Outage,
     "progress": Progress,
 }
@@ -221,7 +238,9 @@ def to_dict(event: TimelineEvent) -> dict[str, Any]:
     if isinstance(event, TrackOpened):
         return {"e": _NAMES[cls], "at_ns": event.at_ns, **asdict(event.track), "codec": event.track.codec.name}
     if isinstance(event, RecordingStarted):
-        body = {"e": _NAMES[cls], "at_ns": event.at_ns, "recording_id": event.recording_id}
+        body: dict[str, Any] = {"e": _NAMES[cls], "at_ns": event.at_ns, "recording_id": event.recording_id}
+        if event.timed:
+            body["timed"] = True
         return body if event.tracks is None else body | {"tracks": asdict(event.tracks)}
     return {"e": _NAMES[cls], **{name: getattr(event, name) for name in _FIELDS[cls]}}
 
