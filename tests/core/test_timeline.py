@@ -55,6 +55,8 @@ def events_of(cls: type[Any]) -> st.SearchStrategy[Any]:
     by_type = {
         "int": times,
         "str": st.text(),
+        "bool": st.booleans(),
+        "str | None": st.none() | st.text(),
         "Origin": st.sampled_from(Origin),
         "TrackInfo": tracks,
         "TrackChoice | None": st.none() | choices,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import tarfile
 import threading
 from pathlib import Path
 
@@ -141,3 +142,17 @@ def test_a_real_muxer_keeps_what_is_relied_on(tmp_path: Path, monkeypatch: pytes
     assert sizes == sorted(sizes)
     assert seen[-1] is None
     assert sizes[-1] == 48 + media.size - media.header, "all of the media, nothing of the index"
+
+
+def test_a_tar_is_read_from_its_first_byte_also_when_it_is_finished(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("segment_00000.ts").tobuf(tarfile.USTAR_FORMAT)
+    part = PartFile(tmp_path / "part")
+    film = GrowingFilm(tmp_path / "part")
+    part.write(header[:300])
+    part.write(header[300:] + b"abc")
+    grown = film.look()
+    assert grown is not None and (grown.media_at, grown.until) == (0, 515)
+    part.write(b"defg")
+    part.finish(tmp_path / "film", index_to_front=False)
+    assert film.read(0, 519) == header + b"abcdefg" and not film.is_current()
+    film.close()

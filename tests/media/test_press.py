@@ -35,6 +35,9 @@ class Slow:
     def write_sound(self, samples: NDArray[np.float32]) -> None:
         self.seen.append(("sound", samples.shape[1], 0))
 
+    def write_text(self, film_ns: int, text: str) -> None:
+        self.seen.append((text, film_ns, 0))
+
 
 def grey(canvas: Canvas, value: int) -> None:
     canvas.fill(Rect(0, 0, 16, 16), (value, value, value))
@@ -46,13 +49,15 @@ def test_pictures_and_sound_arrive_in_order_as_they_were_when_handed_over() -> N
     for index in range(3):
         grey(canvas, 40 * index)
         press.write_picture(canvas.frame, index)
+        press.write_text(index, "text")
         press.write_sound(np.zeros((2, 100 + index), np.float32))
     grey(canvas, 255)
     assert sink.seen == []
     sink.go.set()
     press.close()
     assert [(kind, number) for kind, number, _ in sink.seen] == [
-        ("picture", 0), ("sound", 100), ("picture", 1), ("sound", 101), ("picture", 2), ("sound", 102),
+        ("picture", 0), ("text", 0), ("sound", 100), ("picture", 1), ("text", 1), ("sound", 101),
+        ("picture", 2), ("text", 2), ("sound", 102),
     ]  # fmt: skip
     lumas = [luma for kind, _, luma in sink.seen if kind == "picture"]
     assert lumas == [16, 50, 85]

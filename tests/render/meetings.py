@@ -273,6 +273,8 @@ class Reel:
         self.points = points
         self.pictures: list[tuple[int, ...]] = []
         self.shown: list[Shown] = []
+        self.texts: list[tuple[int, int, str]] = []
+        "How many pictures came before each text, its film time, and the text."
         self._sound: list[NDArray[np.float32]] = []
 
     def write_picture(self, frame: Any, index: int) -> None:
@@ -283,6 +285,9 @@ class Reel:
 
     def write_sound(self, samples: NDArray[np.float32]) -> None:
         self._sound.append(samples)
+
+    def write_text(self, film_ns: int, text: str) -> None:
+        self.texts.append((len(self.pictures), film_ns, text))
 
     @property
     def sound(self) -> NDArray[np.float32]:

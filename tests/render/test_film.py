@@ -12,6 +12,7 @@ from tests.render.meetings import DELAY_NS, FPS, MS, SMALL, GrowingLog, Meeting,
 from tapedeck.core.errors import MediaError
 from tapedeck.core.frames import Codec, FrameFlags, Origin
 from tapedeck.core.layouts import Layout
+from tapedeck.core.timed import CLOSE
 from tapedeck.core.timeline import (
     AudioLevel,
     NameChanged,
@@ -20,6 +21,7 @@ from tapedeck.core.timeline import (
     RecordingResumed,
     RecordingStarted,
     RecordingStopped,
+    TimedText,
     TrackMuted,
 )
 from tapedeck.medialog.reader import LogReader
@@ -87,6 +89,43 @@ def test_a_pause_is_cut_to_the_frame_and_nothing_of_it_is_seen_or_heard(tmp_path
     assert all(at < 2 * S for at in captured[: 2 * FPS]) and all(at >= 5 * S for at in captured[2 * FPS :])
     loud = np.abs(reel.sound[0]).reshape(-1, 480).max(axis=1)
     assert np.all(loud[10:195] > 0.1) and np.all(loud[205:390] > 0.1)
+
+
+def test_each_text_comes_with_the_picture_of_its_moment(tmp_path: Path) -> None:
+    meeting = Meeting()
+    meeting.event(RecordingStarted(500 * MS, "r"))
+    meeting.event(RecordingPaused(2 * S, "r"))
+    meeting.event(RecordingResumed(3 * S, "r"))
+    meeting.event(RecordingStopped(5 * S, "r"))
+    meeting.join("ada", 0)
+    meeting.camera("ada", 0, 6 * S)
+    said = {
+        "before": 499 * MS, "first": 500 * MS, "odd": 1234 * MS, "last": 2 * S - 1, "paused": 2 * S,
+        "too early": 3 * S - 1, "again": 3 * S, "end": 5 * S - 1, "after": 5 * S,
+    }  # fmt: skip
+    for text, at_ns in said.items():
+        meeting.event(TimedText(at_ns, text))
+    meeting.event(TimedText(S, "to another", "other"))
+    reel = make(meeting.lay_down(tmp_path / "log", 7 * S))
+    assert [(film_ns, text) for _, film_ns, text in reel.texts] == [
+        (0, "first"), (734 * MS, "odd"), (1500 * MS - 1, "last"), (1500 * MS, "again"), (3500 * MS - 1, "end"),
+    ]  # fmt: skip
+    for pictures, film_ns, text in reel.texts:
+        assert film_ns <= pictures * S // FPS or text == "end", "it is there before the first picture after it"
+        assert (pictures - 1) * S // FPS <= film_ns
+
+
+@pytest.mark.parametrize(("closed_to", "until"), [(None, 1), ("r", 1), ("other", 3)])
+def test_nothing_is_said_after_the_transport_is_closed(tmp_path: Path, closed_to: str | None, until: int) -> None:
+    meeting = Meeting()
+    meeting.record(0, 3 * S)
+    meeting.join("ada", 0)
+    meeting.camera("ada", 0, 4 * S)
+    for number, at_ns in enumerate((500 * MS, 1500 * MS, 2500 * MS)):
+        meeting.event(TimedText(at_ns, str(number)))
+    meeting.event(TimedText(S, CLOSE, closed_to))
+    reel = make(meeting.lay_down(tmp_path / "log", 5 * S))
+    assert [text for *_, text in reel.texts] == [str(number) for number in range(until)]
 
 
 def test_what_another_recording_kept_in_the_pause_is_not_in_this_film(tmp_path: Path) -> None:
@@ -205,6 +244,8 @@ def busy_meeting(seed: int) -> tuple[Meeting, int]:
     meeting.microphone("bob", 900 * MS, 5 * S)
     for at_ns in range(600 * MS, 5 * S, 50 * MS):
         meeting.event(AudioLevel(at_ns, f"{('ada', 'bob')[at_ns // (700 * MS) % 2]}-mic", 20))
+    for number, at_ns in enumerate(range(33 * MS, 8 * S, 333 * MS)):
+        meeting.event(TimedText(at_ns, f"text {number}", (None, "r", "other")[number % 3]))
     return meeting, 9 * S
 
 
@@ -237,4 +278,5 @@ def test_a_live_film_and_a_later_one_agree_on_everything(
     film.close()
     assert live.shown == later.shown
     assert live.pictures == later.pictures
+    assert live.texts == later.texts and len(live.texts) > 5
     assert np.array_equal(live.sound, later.sound)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tapedeck.adapters.storage.local import LocalStore
+from tapedeck.core.parts import PartRule
 from tapedeck.media.place import PartFile
 from tapedeck.ports.storage import ObjectInfo, Part
 from tapedeck.workers.transfer import Film
 
-__all__ = ["MIB", "Reel", "Watched"]
+__all__ = ["MIB", "Reel", "Tape", "Watched"]
 
 MIB = 1 << 20
 
@@ -59,6 +61,16 @@ class Reel:
         self._file.abort()
 
 
+class Tape(Reel):
+    """A tar in the making: one member after the other, nothing moved."""
+
+    HEAD = tarfile.TarInfo("segment_00000.ts").tobuf(tarfile.USTAR_FORMAT)
+
+    def finish(self, index_bytes: int = 0) -> Film:
+        """Nothing goes in front."""
+        return Film(self.final, *self._file.finish(self.final, index_to_front=False))
+
+
 class Watched(LocalStore):
     """A directory that notes what is sent to it, and fails when told to."""
 
@@ -69,6 +81,12 @@ class Watched(LocalStore):
         self.troubles: dict[str, list[Exception | None]] = {}
         "By call: what comes of the next ones."
         self.stuck = False
+        self.other_rule: PartRule | None = None
+        "What it wants of parts, if not what a directory does."
+
+    @property
+    def rule(self) -> PartRule:
+        return self.other_rule or super().rule
 
     async def _trouble(self, name: str) -> None:
         if self.stuck:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.workers.reels import MIB, Reel, Watched
+from tests.workers.reels import MIB, Reel, Tape, Watched
 
 from tapedeck.core.errors import DestinationError, UnavailableError
-from tapedeck.core.parts import aligned_part
+from tapedeck.core.parts import PartRule, aligned_part
 from tapedeck.workers.transfer import Film, FilmGoneError, Transfer
 
 DAY = 26 << 30
@@ -210,5 +210,30 @@ async def test_a_film_longer_than_the_room_for_its_index_goes_up_in_the_end(desk
     reel.grow(24 * MIB)
     await follow(transfer, reel)
     film = reel.finish(index_bytes=6 * MIB)
+    await transfer.finish(film)
+    await desk.holds(film)
+
+
+@pytest.mark.parametrize("equal", [False, True])
+async def test_a_tar_goes_up_as_it_grows_and_nothing_of_it_moves(desk: Desk, equal: bool) -> None:
+    desk.store.other_rule = PartRule(5 * MIB, 5 << 30, 10_000, equal)
+    transfer, reel = desk.transfer(), Tape(desk.root / "films")
+    for _ in range(40):
+        reel.grow(MIB)
+        await follow(transfer, reel)
+    live = sum(size for _, size in desk.store.sent)
+    assert live >= 25 * MIB
+    film = reel.finish()
+    assert (await transfer.finish(film)).size_bytes == film.size_bytes
+    assert sum(size for _, size in desk.store.sent) <= film.size_bytes, "nothing twice"
+    await desk.holds(film)
+
+
+async def test_a_tar_goes_whole_to_a_store_that_keeps_room_for_an_index(desk: Desk) -> None:
+    transfer, reel = desk.transfer(), Tape(desk.root / "films")
+    reel.grow(24 * MIB)
+    await follow(transfer, reel)
+    assert desk.store.rule.by_offset and desk.store.sent == []
+    film = reel.finish()
     await transfer.finish(film)
     await desk.holds(film)

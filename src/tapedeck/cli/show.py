@@ -28,6 +28,7 @@ from tapedeck.core.timeline import (
     RecordingResumed,
     RecordingStarted,
     RecordingStopped,
+    TimedText,
     TimelineEvent,
     TrackClosed,
     TrackMuted,
@@ -41,6 +42,8 @@ from tapedeck.medialog.reader import LogReader
 __all__ = ["show"]
 
 _QUIET = (AudioLevel, ClockReport, Progress)
+_TEXT = 200
+"Characters of timed metadata that are shown."
 _SECOND = 1_000_000_000
 
 
@@ -160,6 +163,9 @@ def _sentence(event: TimelineEvent, names: dict[str, str], tracks: dict[str, Tra
             return f"recording {event.recording_id} resumed"
         case RecordingStopped():
             return f"recording {event.recording_id} stopped"
+        case TimedText():
+            who = names.get(event.participant_id, event.participant_id) or "a backend"
+            return f"timed metadata of {who}: {event.text[:_TEXT]}"
         case Outage():
             return f"the recorder was back after an outage since {_clock(event.from_ns)}"
         case _:

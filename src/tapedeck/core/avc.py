@@ -6,9 +6,19 @@ out: parameter sets stay where they were sent, so that a stream may change its s
 
 from __future__ import annotations
 
-__all__ = ["decoder_config", "nal_units", "parameter_sets", "picture_size", "to_lengths"]
+__all__ = [
+    "decoder_config",
+    "has_parameter_sets",
+    "nal_units",
+    "parameter_sets",
+    "picture_size",
+    "start_codes",
+    "to_lengths",
+]
 
 _SPS, _PPS = 7, 8
+_HEAD = 1024
+"Bytes of a frame in which its parameter sets are, if it has any: they are in front."
 _HIGH = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
 """Profiles whose parameter sets say more of colour."""
 
@@ -42,6 +52,43 @@ def decoder_config(sequence: bytes, picture: bytes) -> bytes:
             b"\1" + len(picture).to_bytes(2) + picture,
         )
     )
+
+
+def has_parameter_sets(payload: bytes) -> bool:
+    """Whether a frame in Annex B has a sequence parameter set before its first slice."""
+    return any(unit[0] & 31 == _SPS for unit in nal_units(payload[:_HEAD]))
+
+
+def start_codes(payload: bytes, *, is_config: bool = False) -> bytes:
+    """A frame (`is_config`: what an encoder says of its stream) in Annex B, whichever way it comes.
+
+    Of an AVCDecoderConfigurationRecord and of lengths of four bytes. ValueError when it breaks off.
+    """
+    if not payload or payload.startswith((b"\0\0\1", b"\0\0\0\1")):
+        return payload
+    units: list[bytes] = []
+    at = 0
+
+    def take(size_bytes: int) -> None:
+        nonlocal at
+        size = int.from_bytes(payload[at : at + size_bytes])
+        at += size_bytes
+        if at + size > len(payload):
+            raise ValueError("a NAL unit ends too early")
+        units.append(payload[at : at + size])
+        at += size
+
+    if is_config:
+        at = 5
+        for mask in (31, 255):
+            count = payload[at] & mask
+            at += 1
+            for _ in range(count):
+                take(2)
+    else:
+        while at < len(payload):
+            take(4)
+    return b"".join(b"\0\0\0\1" + unit for unit in units)
 
 
 def picture_size(sequence: bytes) -> tuple[int, int]:

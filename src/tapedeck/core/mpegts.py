@@ -30,6 +30,7 @@ _POINTER = b"\x25\x0f" + _ID3 + b"\x1f\x00\x01"
 """metadata_pointer_descriptor (2.6.58): it is in this programme, number 1."""
 _DESCRIPTOR = b"\x26\x0d" + _ID3 + b"\x0f"
 """metadata_descriptor (2.6.60) without a decoder's configuration."""
+_DELIMITER = b"\0\0\0\1\x09\xf0"
 _RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350)
 
 
@@ -62,7 +63,9 @@ class TransportStream:
         return self._packets(0, b"\0" + self._pat, pad=True) + self._packets(_PMT_PID, b"\0" + self._pmt, pad=True)
 
     def picture(self, payload: bytes, pts: int, dts: int, *, is_key: bool) -> bytes:
-        """An access unit in Annex B."""
+        """An access unit in Annex B; it gets the delimiter that Annex B of a transport stream must have (2.14.1)."""
+        if not payload.startswith(_DELIMITER[:5]):
+            payload = _DELIMITER + payload
         clock = max(dts - _PCR_LEAD, 0) & _TIMES
         adaptation = bytes((0x50 if is_key else 0x10,)) + ((clock << 15) | (0x3F << 9)).to_bytes(6)
         return self._packets(_PICTURE_PID, _pes(_PICTURE_ID, payload, pts, dts), adaptation)
@@ -77,7 +80,8 @@ class TransportStream:
 
     def _packets(self, pid: int, data: bytes, adaptation: bytes = b"", *, pad: bool = False) -> bytes:
         """`data` in packets of `pid`; the last is filled up with 0xFF behind the data (`pad`: tables), or before it."""
-        count, at, made = self._counts.get(pid, 0), 0, []
+        made: list[bytes] = []
+        count, at = self._counts.get(pid, 0), 0
         start = 0x4000
         while at < len(data) or not made:
             field = b"" if not adaptation or made else bytes((len(adaptation),)) + adaptation

@@ -19,7 +19,7 @@ _PIXELS_720P = 1280 * 720
 _MAXRATE_720P_BPS = MappingProxyType({"low": 1_000_000, "standard": 2_000_000, "high": 4_000_000})
 QUALITIES = tuple(_MAXRATE_720P_BPS)
 _EXTENSIONS = MappingProxyType(
-    {"h264": "mp4", "vp8": "webm", "vp9": "webm", "aac": "m4a", "mp3": "mp3", "vorbis": "ogg"}
+    {"timed": "tar", "h264": "mp4", "vp8": "webm", "vp9": "webm", "aac": "m4a", "mp3": "mp3", "vorbis": "ogg"}
 )
 _SOUND_TRACK = re.compile(r"_audio_[0-9]+\.webm$")
 _CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
@@ -33,6 +33,7 @@ _CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
         "jpg": "image/jpeg",
         "png": "image/png",
         "vtt": "text/vtt",
+        "tar": "application/x-tar",
     }
 )
 _AAC_BPS_PER_CHANNEL = 192_000
@@ -101,6 +102,8 @@ class Output:
     file_name: str
     video: VideoOutput | None
     audio: AudioOutput = _STEREO_AAC
+    timed: bool = False
+    "Whether it is a tar of HLS segments with timed metadata (`media/segments.py`): H264 and AAC only."
 
     @property
     def kind(self) -> str:
@@ -111,7 +114,7 @@ class Output:
 def extension_of(options: RecordingOptions) -> str:
     """Extension of the name that a recording is given: that of its film, or else of its sound."""
     if options.video_export or options.audio is None:
-        return _EXTENSIONS[options.video_codec]
+        return _EXTENSIONS["timed" if options.timed else options.video_codec]
     return _EXTENSIONS[options.audio.codec]
 
 
@@ -127,7 +130,7 @@ def outputs_of(options: RecordingOptions, file_name: str) -> tuple[Output, ...]:
             options.width, options.height, options.fps, options.video_codec, options.quality, options.encoder
         )
         sound = AudioOutput.of("aac" if options.video_codec == "h264" else "vorbis")
-        outputs.append(Output(file_name, video, sound))
+        outputs.append(Output(file_name, video, sound, options.timed))
     if options.audio is not None:
         sound = AudioOutput.of(options.audio.codec, options.audio.channels)
         outputs.append(Output(f"{stem}.{_EXTENSIONS[sound.codec]}", None, sound))

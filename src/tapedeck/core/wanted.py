@@ -100,6 +100,8 @@ class RecordingOptions:
     "`low`, `standard` or `high`: how many bits a film may take (`core/output.py`)."
     encoder: str = "x264"
     "Who encodes H264: `x264`, or hardware (`nvenc`, `vaapi`, `qsv`, `videotoolbox`) where there is any."
+    timed: bool = False
+    "Whether timed metadata belongs to the film, which is a tar of HLS segments then: H264 only (`core/timed.py`)."
     provider: str = "local"
     "Who records: `local`, this server, or another recorder (`core/remote.py`)."
 

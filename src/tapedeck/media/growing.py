@@ -1,7 +1,8 @@
-"""Reads the media of an MP4 while another process writes it (`media/place.py`), for an upload that does not wait.
+"""Reads a film while another process writes it (`media/place.py`), for an upload that does not wait.
 
-Owns knowing which bytes are final: everything behind the header of an open `mdat` is, until the muxer notes its length;
-then the index follows, and soon the media is moved in place to make room for it. Each read holds a shared lock, which
+Owns knowing which bytes are final. Of an MP4, everything behind the header of an open `mdat` is, until the muxer notes
+its length; then the index follows, and soon the media is moved in place to make room for it. Of a tar, everything is,
+and nothing moves. Each read holds a shared lock, which
 the writer waits for before it moves anything. Refuses to know what the bytes are for.
 """
 
@@ -13,9 +14,10 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["GrowingFilm", "Grown"]
+__all__ = ["GrowingFilm", "Grown", "is_archive"]
 
-_OPENING_SIZE = 256
+_OPENING_SIZE = 512
+_MAGIC_AT, _MAGIC = 257, b"ustar\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Grown:
     """How far a film is. Offsets in the growing file."""
 
     media_at: int
-    "Where the contents of its `mdat` begin."
+    "Where the contents of its `mdat` begin; 0: it is a tar, in which nothing is moved."
     until: int
     "Bytes before this are final."
 
@@ -72,8 +74,15 @@ class GrowingFilm:
         os.close(self._fd)
 
 
+def is_archive(opening: bytes) -> bool:
+    """Whether a file that begins so is a tar."""
+    return opening[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC
+
+
 def _open_media(opening: bytes, *, finished: bool = False) -> int | None:
     """Where the contents of `mdat` begin if its length is open (`finished`: or noted) and the index is not in front."""
+    if is_archive(opening):
+        return 0
     at = 0
     while at + 8 <= len(opening):
         size, kind = struct.unpack_from(">I4s", opening, at)

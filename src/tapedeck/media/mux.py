@@ -1,6 +1,7 @@
 """One finished file of a film: encodes pictures and samples, or takes what another file's encoder made, and writes it.
 
-Owns the containers: MP4 (flat, its index in front) and M4A, WebM, MP3, Ogg. All streams start at exactly zero (an
+Owns the containers: MP4 (flat, its index in front) and M4A, WebM, MP3, Ogg, and the tar of a film with timed metadata
+(`media/segments.py`). All streams start at exactly zero (an
 encoder's priming and the reordering of pictures are told where the container can), pictures come at a constant rate,
 sound ends with its last sample. Refuses to decide what is seen or heard. Media goes to disk as it is made, by
 libavformat's muxers; `media/place.py` puts the index of an MP4 in front. WebM keeps its index (cues) behind the media
@@ -21,7 +22,6 @@ from typing import Any
 
 import av
 import numpy as np
-from av.container import OutputContainer
 from av.stream import Stream
 from numpy.typing import NDArray
 
@@ -32,6 +32,7 @@ from tapedeck.media.encode import PictureEncoder, SoundEncoder, sound_encoder
 from tapedeck.media.errors import media_errors
 from tapedeck.media.live import Lender, LiveStream, Tap, copy_packet
 from tapedeck.media.place import PartFile
+from tapedeck.media.segments import Muxer, SegmentArchive
 from tapedeck.media.vorbis import VorbisEncoder
 
 __all__ = ["FilmFile", "FilmWriter", "FilmWriters"]
@@ -58,6 +59,7 @@ _FILMS = MappingProxyType(
         "vp9": _Container("webm", {"flush_packets": "0"}),
     }
 )
+_ARCHIVE = _Container("tar", MappingProxyType({}))
 _SOUNDS = MappingProxyType(
     {
         "aac": _Container("ipod", _FLAT, is_flat=True),
@@ -85,7 +87,7 @@ class _Lane:
 
     def __init__(self, encoder: PictureEncoder | SoundEncoder | VorbisEncoder) -> None:
         self.encoder = encoder
-        self.streams: list[tuple[OutputContainer, Stream]] = []
+        self.streams: list[tuple[Muxer, Stream]] = []
         self.taps: list[Tap] = []
 
     @property
@@ -94,14 +96,14 @@ class _Lane:
 
     def put(self, packets: Iterable[av.Packet[Any]]) -> None:
         for packet in packets:
-            for container, stream in self.streams[1:]:
+            for muxer, stream in self.streams[1:]:
                 copy = copy_packet(packet)
                 copy.stream = stream
-                container.mux(copy)
+                muxer.mux(copy)
             for tap in tuple(self.taps):
                 tap(copy_packet(packet))
-            container, packet.stream = self.streams[0]
-            container.mux(packet)
+            muxer, packet.stream = self.streams[0]
+            muxer.mux(packet)
 
     def flush(self) -> None:
         self.put(self.encoder.flush())
@@ -120,10 +122,13 @@ class FilmWriter:
         threads: int = 1,
         head_align: int = 1,
         beside: FilmWriter | None = None,
+        timed: bool = False,
     ) -> None:
         """Create `part_path` and open the encoders; `threads`: of the picture encoder (0: as many as it likes).
 
-        `video` None: sound alone. `head_align`: see `PartFile`. `beside`: another file of the same film; where its
+        `video` None: sound alone. `timed`: the film becomes a tar of segments with timed metadata.
+
+        `head_align`: see `PartFile`. `beside`: another file of the same film; where its
         settings are the same its encoders are used, and what is written to it comes here too. That one then has to be
         finished first.
 
@@ -133,18 +138,24 @@ class FilmWriter:
         self._lends: dict[VideoOutput | AudioOutput, _Lane] = {} if beside is None else beside._lends
         self._rate = audio.sample_rate
         self._fps = 0 if video is None else video.fps
-        container = self._kind = _container(video, audio)
+        container = self._kind = _ARCHIVE if timed else _container(video, audio)
+        self._archive: SegmentArchive | None = None
         with media_errors("Writing the film"):
             self._file = PartFile(part_path, head_align)
             try:
-                self._container = av.open(
-                    self._file,
-                    "w",
-                    container.format,
-                    options=_header_options(container, video, audio),
-                    container_options=dict(container.options),
-                    buffer_size=_BUFFER_SIZE,
-                )
+                self._muxer: Muxer
+                if timed and video is not None:
+                    self._archive = self._muxer = SegmentArchive(self._file, video, audio, created_at)
+                    self._container = self._archive.carrier
+                else:
+                    self._container = self._muxer = av.open(
+                        self._file,
+                        "w",
+                        container.format,
+                        options=_header_options(container, video, audio),
+                        container_options=dict(container.options),
+                        buffer_size=_BUFFER_SIZE,
+                    )
                 metadata = {"encoding_tool" if container.is_flat else "encoder": f"Tapedeck {__version__}"}
                 if created_at is not None:
                     metadata["creation_time"] = created_at.astimezone(UTC).isoformat(timespec="microseconds")
@@ -153,6 +164,8 @@ class FilmWriter:
                 self._pictures = None if video is None else self._lane(video, threads)
                 self._sound = self._lane(audio, threads)
                 self._container.start_encoding()
+                if self._archive is not None:
+                    self._archive.start()
             except BaseException:
                 self._file.abort()
                 raise
@@ -160,7 +173,7 @@ class FilmWriter:
     def _lane(self, output: VideoOutput | AudioOutput, threads: int) -> _Lane:
         lane = self._lends.get(output)
         if lane is not None:
-            lane.streams.append((self._container, self._container.add_stream_from_template(lane.encoder.template)))
+            lane.streams.append((self._muxer, self._container.add_stream_from_template(lane.encoder.template)))
             return lane
         encoder: PictureEncoder | SoundEncoder | VorbisEncoder
         if isinstance(output, VideoOutput):
@@ -172,7 +185,7 @@ class FilmWriter:
         stream: Stream = encoder.template
         if isinstance(encoder, VorbisEncoder):
             stream = self._container.add_stream_from_template(encoder.template)
-        lane.streams.append((self._container, stream))
+        lane.streams.append((self._muxer, stream))
         return lane
 
     def lend(self, output: VideoOutput | AudioOutput) -> Lender | None:
@@ -203,6 +216,15 @@ class FilmWriter:
                     samples = samples.mean(axis=0, keepdims=True, dtype=np.float32)
                 lane.put(lane.encoder.encode(samples))
 
+    def write_text(self, film_ns: int, text: str) -> None:
+        """Timed metadata of a film time, before the first picture that is shown later. Only a tar has any.
+
+        MediaError: it can be no text of a tag.
+        """
+        if self._archive is not None:
+            with media_errors("Writing the film"):
+                self._archive.write_text(film_ns, text)
+
     def flush(self) -> None:
         """Nothing more comes: have the encoders' last packets written, here and wherever they go. Again is no error.
 
@@ -222,7 +244,7 @@ class FilmWriter:
             raise MediaError("The film has no pictures.")
         self.flush()
         with media_errors("Finishing the film"):
-            self._container.close()
+            self._muxer.close()
             size_bytes, crc32c = self._file.finish(final_path, index_to_front=self._kind.is_flat)
         pictures_ns = 0 if self._pictures is None else self._pictures.count * 1_000_000_000 // self._fps
         sound_ns = self._sound.count * 1_000_000_000 // self._rate
@@ -264,6 +286,7 @@ class FilmWriters:
                     threads=threads,
                     head_align=head_align,
                     beside=self._writers[0][1] if self._writers else None,
+                    timed=output.timed,
                 )
                 self._writers.append((output.file_name, writer))
             if live_dir is not None:
@@ -285,6 +308,11 @@ class FilmWriters:
             self.live.write_sound(samples)
         for _, writer in self._writers:
             writer.write_sound(samples)
+
+    def write_text(self, film_ns: int, text: str) -> None:
+        """As of `FilmWriter`."""
+        for _, writer in self._writers:
+            writer.write_text(film_ns, text)
 
     def finish(self) -> tuple[FilmFile, ...]:
         """Finish all files, in the order of the outputs."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from dataclasses import dataclass
 from typing import Protocol
 
 import av
@@ -31,6 +32,15 @@ class Sink(Protocol):
     def write_sound(self, samples: NDArray[np.float32]) -> None:
         """The next samples, shape (2, n)."""
 
+    def write_text(self, film_ns: int, text: str) -> None:
+        """Timed metadata, before the first picture that is shown after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    film_ns: int
+    text: str
+
 
 class Press:
     """A sink before a sink. Not thread-safe itself: one caller."""
@@ -43,7 +53,7 @@ class Press:
         self._size = size
         self._made = 0
         self._free: queue.SimpleQueue[av.VideoFrame] = queue.SimpleQueue()
-        self._work: queue.Queue[tuple[av.VideoFrame, int] | NDArray[np.float32] | None] = queue.Queue()
+        self._work: queue.Queue[tuple[av.VideoFrame, int] | NDArray[np.float32] | _Text | None] = queue.Queue()
         self._fault: BaseException | None = None
         self._thread: threading.Thread | None = None
 
@@ -74,6 +84,14 @@ class Press:
             self._work.put(samples)
         else:
             self._sink.write_sound(samples)
+
+    def write_text(self, film_ns: int, text: str) -> None:
+        """Write timed metadata, or hand it over. Raises what the sink raises, or raised before."""
+        if self._is_beside():
+            self._check()
+            self._work.put(_Text(film_ns, text))
+        else:
+            self._sink.write_text(film_ns, text)
 
     def close(self) -> None:
         """Wait until everything is written and end the thread. Raises what the sink raised. Again is no error."""
@@ -107,6 +125,8 @@ class Press:
                     pass  # nothing after a fault is written
                 elif isinstance(item, tuple):
                     self._sink.write_picture(*item)
+                elif isinstance(item, _Text):
+                    self._sink.write_text(item.film_ns, item.text)
                 else:
                     self._sink.write_sound(item)
             except BaseException as exc:

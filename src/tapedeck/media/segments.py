@@ -17,9 +17,9 @@ from typing import Any, Protocol
 import av
 from av.container import OutputContainer
 
-from tapedeck.core.avc import nal_units, start_codes, starts_with_parameters
+from tapedeck.core.avc import has_parameter_sets, start_codes
 from tapedeck.core.errors import MediaError
-from tapedeck.core.hls import Segment, media_playlist
+from tapedeck.core.hls import Segment, media_playlist, target_seconds
 from tapedeck.core.id3 import text_tag
 from tapedeck.core.mpegts import CLOCK, TransportStream, adts
 from tapedeck.core.output import AudioOutput, VideoOutput
@@ -74,10 +74,9 @@ class SegmentArchive:
         self._done: list[Segment] = []
 
     def start(self) -> None:
-        """The encoders are open: know what they say of their streams."""
-        self.carrier.start_encoding()
+        """The encoders are open, and the carrier was started: know what is said of the streams."""
         video = self.carrier.streams.video[0].codec_context
-        self._parameters = start_codes(bytes(video.extradata or b""))
+        self._parameters = start_codes(bytes(video.extradata or b""), is_config=True)
 
     def mux(self, packet: av.Packet[Any]) -> None:
         """The next packet of a stream of the carrier."""
@@ -94,7 +93,8 @@ class SegmentArchive:
         while self._pictures or self._sounds:
             self._next()
         self._cut(self._end, last=True)
-        self._member("index.m3u8", media_playlist(self._done, ended=True).encode())
+        playlist = media_playlist(self._done, target_seconds(self._done, 1), kind="VOD", is_ended=True)
+        self._member("index.m3u8", playlist.encode())
         self._file.write(bytes(2 * _BLOCK))
         self.carrier.close()
 
@@ -109,13 +109,10 @@ class SegmentArchive:
         if packet.is_keyframe and pts - self._start >= _SEGMENT:
             self._cut(pts)
         self._put_texts(dts)
-        data = bytes(packet)
-        if not data.startswith((b"\0\0\1", b"\0\0\0\1")):
-            data = start_codes(data)
-        head = b"" if data[:6] in (b"\0\0\0\1\x09", b"\0\0\0\1\x29") else b"\0\0\0\1\x09\xf0"
-        if packet.is_keyframe and not starts_with_parameters(data):
-            head += self._parameters
-        self._put(self._stream.picture(head + data, pts, dts, is_key=packet.is_keyframe))
+        data = start_codes(bytes(packet))
+        if packet.is_keyframe and not has_parameter_sets(data):
+            data = self._parameters + data
+        self._put(self._stream.picture(data, pts, dts, is_key=packet.is_keyframe))
         self._end = max(self._end, pts + self._frame)
 
     def _sound(self, packet: av.Packet[Any]) -> None:
@@ -146,7 +143,7 @@ class SegmentArchive:
         self._put_texts(at if last else at - 1)
         name = f"segment_{len(self._done):05d}.ts"
         self._member(name, b"".join(self._segment))
-        self._done.append(Segment(name, at - self._start, CLOCK))
+        self._done.append(Segment(name, (at - self._start) * _SECOND_NS // CLOCK))
         self._segment.clear()
         self._start = at
 

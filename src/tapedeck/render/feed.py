@@ -15,6 +15,7 @@ from tapedeck.core.errors import InvalidError
 from tapedeck.core.film import FilmClock
 from tapedeck.core.frames import EncodedFrame, TrackInfo
 from tapedeck.core.sync import PeerClock
+from tapedeck.core.timed import CLOSE
 from tapedeck.core.timeline import (
     ClockReport,
     NameChanged,
@@ -22,6 +23,7 @@ from tapedeck.core.timeline import (
     ParticipantLeft,
     Progress,
     RecordingStarted,
+    TimedText,
     TimelineEvent,
     TrackClosed,
     TrackOpened,
@@ -248,6 +250,8 @@ class LogFeed:
             return False
         if isinstance(event, ParticipantJoined | ParticipantLeft | NameChanged):
             return event.participant_id in self._only
+        if isinstance(event, TimedText):
+            return not event.participant_id or event.participant_id in self._only or event.text == CLOSE
         return getattr(event, "track_id", None) not in self._hidden
 
     def _settle(self) -> None:

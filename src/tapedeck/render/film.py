@@ -17,6 +17,7 @@ from tapedeck.core.geometry import Size
 from tapedeck.core.layouts import Layout
 from tapedeck.core.output import VideoOutput
 from tapedeck.core.scene import OPENING_NS, Director, Scene
+from tapedeck.core.timed import TimedTexts
 from tapedeck.media.decode import DecodeStats, Picture
 from tapedeck.media.picture import Canvas
 from tapedeck.media.press import Sink
@@ -105,6 +106,7 @@ class Film:
         self._director = Director(layout, size, focus)
         self._painter = None if video is None else Painter(size, fps=video.fps, new_canvas=new_canvas)
         self._mixer = AudioMixer()
+        self._texts = TimedTexts(recording_id)
         self._sink = sink
         self._on_shown = on_shown
         self._decoders = decoders
@@ -181,6 +183,8 @@ class Film:
                 break
         if made < most or self.is_done:
             self._make_sound()
+        if self.is_done:
+            self._write_texts(None)
         return made
 
     def finish(self) -> None:
@@ -234,6 +238,7 @@ class Film:
         reach_ns = self._feed.until_ns + _S if moment is None else moment[0] + _READ_AHEAD_NS
         before = self._feed.until_ns
         events = self._feed.advance(max(reach_ns, before + 1))
+        self._texts.feed(events)
         if self._painter is None:
             self._pass_pictures()
             return bool(events)
@@ -256,6 +261,7 @@ class Film:
     def _make_pictures(self, moments: list[_Moment]) -> None:
         rows = [] if self._painter is None else self._pictures(self._painter, moments)
         for number, moment in enumerate(moments):
+            self._write_texts(moment.t_ns)
             if self._painter is not None:
                 self._paint(self._painter, moment, rows[number])
             self._next += 1
@@ -311,6 +317,10 @@ class Film:
         self._lost.errors += stats.errors
         self._lost.unsupported += stats.unsupported
         self._feed.forget(track_id)
+
+    def _write_texts(self, until_ns: int | None) -> None:
+        for film_ns, text in self._texts.take(self._feed.film.cuts, until_ns):
+            self._sink.write_text(film_ns, text)
 
     def _make_sound(self) -> None:
         """Mix what goes with the pictures that are made, as far as every packet of it is known."""

@@ -123,6 +123,9 @@ class Job:
         for output in self.outputs:
             if output.video is not None and canvas is not None:
                 _check_picture(output.video, canvas)
+            codecs = (None if output.video is None else output.video.codec, output.audio.codec)
+            if output.timed and codecs != ("h264", "aac"):
+                raise InvalidError("A film with timed metadata is H264 with AAC.")
             if output.audio.channels not in (1, 2):
                 raise InvalidError(f"A film cannot have {output.audio.channels} channels of sound: 1 or 2.")
         if not 1 <= self.head_align <= _MOST_ALIGN:
@@ -142,6 +145,7 @@ def _output(body: Mapping[str, Any]) -> Output:
         file_name=str(body["file_name"]),
         video=None if video is None else replace(_VIDEO, **{str(key): value for key, value in video.items()}),
         audio=replace(_AUDIO, **{str(key): value for key, value in audio.items()}),
+        timed=bool(body.get("timed", False)),
     )
 
 

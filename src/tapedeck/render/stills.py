@@ -57,6 +57,10 @@ class Stills:
         """As `Sink`."""
         self._sink.write_sound(samples)
 
+    def write_text(self, film_ns: int, text: str) -> None:
+        """As `media.press.Sink`."""
+        self._sink.write_text(film_ns, text)
+
     def finish(self, directory: Path, file_name: str) -> tuple[FilmFile, ...]:
         """Write the stills beside the film of this name; fewer, or none, when the disk or a codec refuses."""
         length_ns = self._count * _S // self._fps

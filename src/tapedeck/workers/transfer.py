@@ -21,7 +21,7 @@ from tapedeck.core.crc32c import combine
 from tapedeck.core.errors import NotFoundError, UnavailableError
 from tapedeck.core.mp4index import scan_boxes
 from tapedeck.core.parts import LivePlan, PlannedPart, plan_whole
-from tapedeck.media.growing import GrowingFilm
+from tapedeck.media.growing import GrowingFilm, is_archive
 from tapedeck.ports.storage import MultipartStore, ObjectInfo, ObjectStore, Part
 from tapedeck.workers.journal import Journal, SentPart
 
@@ -96,6 +96,8 @@ class Transfer:
         grown = growing.look() if growing is not None else None
         if growing is None or grown is None:
             return False
+        if not grown.media_at and self._store.rule.by_offset:
+            return False  # room is kept there for an index in front, which a tar has not
         if self._plan is None:
             self._plan = LivePlan.of(self._store.rule, grown.media_at, self._most_film_bytes)
         plan = self._plan
@@ -308,8 +310,10 @@ def _here(path: Path) -> Iterator[int]:
 
 
 def _media_at(path: Path) -> int:
-    """Where the contents of `mdat` begin in a finished film; -1 if it is no such film."""
+    """Where the contents of `mdat` begin in a finished film, 0 in a tar; -1 if it is no such film."""
     with _here(path) as fd:
+        if is_archive(os.pread(fd, 512, 0)):
+            return 0
         try:
             boxes = scan_boxes(lambda at, n: os.pread(fd, n, at), os.fstat(fd).st_size)
         except ValueError:
