@@ -190,7 +190,7 @@ async def test_an_uploading_recording_blocks_no_start(client: AsyncCloudflare, l
     assert await started_id(client, live_site, meeting.id) != recording.id
 
 
-@pytest.mark.parametrize("meeting_id", [str(uuid4()), "nothing"])
+@pytest.mark.parametrize("meeting_id", ["0a1b2c3d-0000-4000-8000-000000000000", "nothing"])
 async def test_an_unknown_meeting_is_not_found(client: AsyncCloudflare, live_site: Site, meeting_id: str) -> None:
     """[6]"""
     with pytest.raises(cloudflare.NotFoundError) as caught:
