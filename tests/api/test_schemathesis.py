@@ -138,7 +138,7 @@ def ask(house: House, operation: Any, mode: GenerationMode, number: int) -> int:
     return asked
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore")
 def test_every_route_answers_as_described(house: House) -> None:
     asked = 0
@@ -153,7 +153,7 @@ def test_every_route_answers_as_described(house: House) -> None:
     assert asked > 200
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore")
 def test_what_is_made_can_be_used_as_the_links_say(house: House) -> None:
     base: Any = described().as_state_machine()

@@ -58,7 +58,7 @@ async def ask(port: int, *pieces: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     answer = b""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for piece in pieces:
                 writer.write(piece)
                 await writer.drain()
@@ -111,7 +111,7 @@ async def test_a_head_without_end_is_cut_off(pieces: list[bytes]) -> None:
         sent = 0
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         with pytest.raises(ConnectionError):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 for piece in pieces:
                     writer.write(piece)
                     await writer.drain()
@@ -211,7 +211,7 @@ async def test_a_second_signal_ends_the_wait_for_stops_that_do_not_come() -> Non
     draining = asyncio.create_task(node.drain(60))
     await begun.wait()
     node.abandon()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await draining
 
 

@@ -13,7 +13,7 @@ from tests.e2e.stories import Story
 from tapedeck.testing.check import apart
 from tapedeck.testing.watch import watch
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 FRAME_NS = 1_000_000_000 // 30
 

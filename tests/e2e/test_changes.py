@@ -17,7 +17,7 @@ from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.expect import Attendance, Recorded
 from tapedeck.testing.people import Act, Cue, Person
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 ADA, GRACE, LINUS, HEDY = CAST[:4]
 LEAVE = Cue(14.4, Act.LEAVE)

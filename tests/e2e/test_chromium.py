@@ -24,7 +24,7 @@ from tapedeck.testing.browser import PageBeats, PageReport, hold_against_page, o
 from tapedeck.testing.door import WhipDoor
 from tapedeck.testing.expect import Recorded
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300)]
 
 ADA = CAST[0]
 BEATS = 11

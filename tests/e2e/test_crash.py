@@ -36,7 +36,7 @@ from tapedeck.sources.synthetic import CAST, Look
 from tapedeck.testing.expect import Attendance, Recorded
 from tapedeck.testing.people import Act, Cue, Person
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 EMPTY_S = 8
 KILL_S = 6.3

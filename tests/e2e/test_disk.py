@@ -24,7 +24,7 @@ from tapedeck.sources.synthetic import CAST, Look
 from tapedeck.testing.expect import Attendance, Bars, Recorded
 from tapedeck.testing.people import Act, Cue, Person
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 EMPTY_S = 3
 FULL_S, ROOM_S = 4.6, 9.3

@@ -22,7 +22,7 @@ from tests.pace import eventually
 from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.people import Act, Cue, Person
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 GREEN = (0, 255, 0, 255)
 PEOPLE = tuple(
@@ -76,7 +76,7 @@ async def look_at(house: House, take: Take, viewed: Viewed, plain: Recording) ->
         render = await ask(house, "GET", f"{place}/renders/{render['id']}")
         return bool(render["status"] != "WAITING")
 
-    await eventually(is_over, 40)
+    await eventually(is_over, 60)
     assert render["status"] == "DONE", render
     again = house.folder / "again.mp4"
     again.write_bytes(await house.fetch(render["files"][0]["url"]))

@@ -14,7 +14,7 @@ from tests.sources.test_ffmpeg import write_certificate
 from tapedeck.sources.synthetic import BAR_NS, BEEP_NS, CAST
 from tapedeck.testing.expect import Recorded
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SECONDS = 9
 

@@ -17,7 +17,7 @@ from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.expect import Attendance, Bars, Interval, Recorded
 from tapedeck.testing.people import Act, Cue, Person
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 STAY = Cue(30.0, Act.LEAVE)
 PEOPLE = tuple(Person(look, (Cue(0.2 * place, Act.JOIN), STAY)) for place, look in enumerate(CAST[:3], 1))

@@ -25,7 +25,7 @@ from tapedeck.testing.expect import Bars
 from tapedeck.testing.people import Act, Cue, Person
 from tapedeck.testing.watch import Film, watch
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 MS, S = 1_000_000, 1_000_000_000
 ADA, GRACE = CAST[:2]
@@ -137,15 +137,15 @@ async def _play_it(house: House, room: Room, take: Take, good: Any, mortal: Any)
         found = await targets_of(house, take)
         return bool(found[f"rtmp://127.0.0.1:{port}/open/***"]["status"] == "LIVE")
 
-    await eventually(lambda: live(good.port), 20)
-    await eventually(lambda: live(mortal.port), 20)
+    await eventually(lambda: live(good.port), 60)
+    await eventually(lambda: live(mortal.port), 60)
     mortal.kill()
 
     async def others_say_why() -> bool:
         found = await targets_of(house, take)
         return all(t["status"] == "RETRYING" and t["reason"] for url, t in found.items() if f":{good.port}/" not in url)
 
-    await eventually(others_say_why, 30)
+    await eventually(others_say_why, 60)
     found = await targets_of(house, take)
     assert found["rtmp://nobody.invalid/app/***"]["reason"] == "its name is not known"
     mortal.start()
@@ -153,7 +153,7 @@ async def _play_it(house: House, room: Room, take: Take, good: Any, mortal: Any)
     await take.act("pause")
     await room.at(10.5)
     await take.act("resume")
-    await eventually(lambda: live(mortal.port), 30)
+    await eventually(lambda: live(mortal.port), 60)
     await room.at(14.0)
     assert house.server.pid is not None
     os.kill(film_process(house.server.pid), signal.SIGKILL)

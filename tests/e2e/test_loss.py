@@ -15,7 +15,7 @@ from tapedeck.core.output import Output, VideoOutput
 from tapedeck.render.job import Job, run
 from tapedeck.testing.expect import Bars
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 BARS = Bars(presence=0.97)
 

@@ -12,7 +12,7 @@ from tests.e2e.stories import Story
 
 from tapedeck.testing.expect import Edge
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 def test_everybody_is_seen_and_heard_when_they_were_there_and_never_else(three: Story) -> None:

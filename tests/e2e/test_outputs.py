@@ -25,7 +25,7 @@ from tapedeck.testing.expect import Attendance, Recorded
 from tapedeck.testing.people import Act, Cue, Person
 from tapedeck.testing.watch import find_beeps
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300)]
 
 S = 1_000_000_000
 ADA, GRACE = CAST[:2]

@@ -22,7 +22,7 @@ from tapedeck.sources.publish import OutgoingTrack, Publisher
 from tapedeck.sources.synthetic import CAST, SyntheticCamera, SyntheticMicrophone
 from tapedeck.testing.clock import SharedClock
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 T = TypeVar("T")
 CAMERA_ADDRESS, HTTP_ADDRESS = "127.0.0.2", "127.0.0.3"

@@ -21,7 +21,7 @@ from tapedeck.testing.expect import Attendance, Recorded
 from tapedeck.testing.people import Act, Cue, Person
 from tapedeck.testing.report import Report
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 EMPTY_S = 3
 

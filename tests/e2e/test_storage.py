@@ -15,7 +15,7 @@ from tests.servers.sshd import PASSPHRASE, sshd
 from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.people import Act, Cue, Person
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 async def test_a_film_lies_in_the_bucket_and_with_the_customer(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ async def test_a_film_lies_in_the_bucket_and_with_the_customer(tmp_path: Path) -
             film = await house.fetch(recording.download_url)
             assert len(film) == recording.file_size
             theirs = server.home / "Aufnahmen ß/録音" / recording.output_file_name
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not theirs.exists():
                     await take.until("UPLOADED")
             assert theirs.read_bytes() == film

@@ -30,7 +30,7 @@ from tapedeck.core.errors import NotFoundError
 from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.people import Act, Cue, Person
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 PATH = "/Aufnahmen ß/録音/"
 WRONG_AZURE_KEY = "ZmluZG1lLXdyb25nLWtleS1vZi1henVyZQ=="
@@ -126,7 +126,7 @@ async def settled(house: House, recording: Recording, storage: Mapping[str, Any]
                     return False
                 return True
 
-            await eventually(is_there, 30)
+            await eventually(is_there, 60)
             theirs = b"".join([chunk async for chunk in store.read(key)])
     finally:
         await store.aclose()
@@ -173,7 +173,7 @@ async def killed(house: House, servers: Servers) -> Survived:
     async def has_begun() -> bool:
         return bool(await uploads())
 
-    await eventually(has_begun, 30)
+    await eventually(has_begun, 60)
     wire.flowing.clear()
     before, sent_before = (await take.get()).status, len(await objects())
     await house.server.kill()
@@ -186,7 +186,7 @@ async def killed(house: House, servers: Servers) -> Survived:
     async def is_tidy() -> bool:
         return bool(await objects()) and not await uploads()
 
-    await eventually(is_tidy, 30)
+    await eventually(is_tidy, 60)
     assert recording.download_url is not None
     ours = await house.fetch(recording.download_url)
     found = await objects()

@@ -31,7 +31,7 @@ from tapedeck.testing.browser import chromium_path
 from tapedeck.testing.people import Act, Cue, Person
 from tapedeck.testing.watch import find_beeps, watch
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 NAME = re.compile(
     r"([A-Za-z0-9]+(?:-video)?)_(.+)_([0-9a-f-]{36})_(peer|screenshare)_(audio|video)_(\d{13})\.(webm|mkv)"

@@ -14,7 +14,7 @@ from tests.e2e.kit import Take, open_house
 from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.people import Act, Cue, Person
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SDK = Path(__file__).parents[1] / "sdk"
 

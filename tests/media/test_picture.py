@@ -101,7 +101,8 @@ def test_any_picture_can_be_put_into_any_tile(source: Size, tile: Size, whole: b
     canvas.put(planes, Rect(4, 4, tile.width, tile.height), placement)
     luma = canvas.planes[0]
     inner = luma[4 + placement.at.y : 4 + placement.at.bottom, 4 + placement.at.x : 4 + placement.at.right]
-    assert np.all(np.abs(inner.astype(int) - 180) <= 2)
+    # Hundreds of lines of one are a sum of as many weights, each rounded (1x340 into 2x4: 177)
+    assert np.all(np.abs(inner.astype(int) - 180) <= 4)
     assert int((luma > 100).sum()) == inner.size  # and nothing outside
 
 

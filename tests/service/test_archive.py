@@ -265,7 +265,7 @@ async def test_a_crash_at_any_step_is_gone_on_with(vault: Vaulted, step: str, mo
     with monkeypatch.context() as patch:
         patch.setattr(owner, step, then_hang)
         asking = asyncio.create_task(vault.archives.archive(vault.world.app, ME, recording.id))
-        await asyncio.wait_for(done.wait(), 30)
+        await asyncio.wait_for(done.wait(), 60)
         await vault.archives.aclose()
         with pytest.raises(asyncio.CancelledError):
             await asking

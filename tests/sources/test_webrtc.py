@@ -39,7 +39,7 @@ async def send_video(track: OutgoingTrack, numbers: range, *, fps: int = 60, key
 
 async def spin(condition: Callable[[], bool]) -> None:
     """Let the loop run until something that nobody announces is true."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0)
 
@@ -119,7 +119,7 @@ async def test_capture_can_ask_for_a_key_frame() -> None:
         assert not wanted.is_set()
         for track in place.peer.tracks:
             track.control.request_keyframe()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await wanted.wait()
 
 
@@ -323,8 +323,8 @@ async def test_answer_to_somebody_else_does_not_connect() -> None:
                     with pytest.raises(UnavailableError):
                         await person.connect(post, timeout_s=3)
                 else:
-                    await person.connect(post, timeout_s=3)
-                    async with asyncio.timeout(5):
+                    await person.connect(post, timeout_s=30)
+                    async with asyncio.timeout(60):
                         await person.wait_closed()
                     assert place.ingest.peers == []
         assert all(peer.closed and not peer.tracks for peer in place.ingest.peers)

@@ -128,7 +128,7 @@ class House:
 
     async def until(self, recording: Recording, *states: RecordingState) -> Recording:
         """Wait for one of these states."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 self._changed.clear()
                 found = await self.now_of(recording)

@@ -156,7 +156,7 @@ async def test_a_fault_in_one_session_does_not_stop_the_clock_of_the_others(tmp_
             raise RuntimeError("a bug")
 
         broken.capture.tick = fail  # type: ignore[method-assign]
-        await asyncio.wait_for(ticked.wait(), 5)
+        await asyncio.wait_for(ticked.wait(), 60)
         recording = await capturing(house)
         await house.act(recording, Action.STOP)  # needs ticks to be complete
         await house.until(recording, R.RENDERING)

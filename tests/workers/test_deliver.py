@@ -252,7 +252,7 @@ async def test_a_hanging_endpoint_delays_no_other(world: World) -> None:
         await queue(world, quick, f"k{number}", f"q{number}")
     async with sending(world, endpoint) as worker:
         running = asyncio.create_task(worker.run())
-        await asyncio.wait_for(all_quick.wait(), 20)
+        await asyncio.wait_for(all_quick.wait(), 60)
         hanging = [url for url, _, _ in endpoint.requests if url.endswith("slow")]
         assert 1 <= len(hanging) <= 4
         end.set()
@@ -279,7 +279,7 @@ async def test_what_becomes_due_while_a_lane_waits_is_sent_beside_it(world: Worl
     async with sending(world, endpoint) as worker:
         await queue(world, webhook, "first", "1")
         running = asyncio.create_task(worker.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await first.wait()
             await queue(world, webhook, "second", "2")
             world.ledger.announce()

@@ -102,7 +102,7 @@ class Studio:
         await self.world.recordings.control(self.world.app, self.world.backend, recording.id, Action.STOP)
 
     async def until(self, recording: Recording, *states: RecordingState) -> Recording:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 self._changed.clear()
                 found = await self.world.now_of(recording)

@@ -66,7 +66,7 @@ async def test_a_film_is_reported_with_its_files() -> None:
     outcome = Outcome()
     renders = host(outcome, "say(event='progress', film_ns=5, behind_ns=6)\ndone(job['name'])")
     renders.submit(job(name="a.mp4"))
-    await asyncio.wait_for(outcome.heard.wait(), 20)
+    await asyncio.wait_for(outcome.heard.wait(), 60)
     assert outcome.done == {"r1": [FilmFile("video", Path("a.mp4"), 3, 4, "00c0ffee")]}
     assert outcome.failed == {}
     await renders.drain(5)
@@ -76,7 +76,7 @@ async def test_progress_and_process_are_known_while_it_runs() -> None:
     outcome = Outcome()
     renders = host(outcome, "say(event='progress', film_ns=5, behind_ns=6)\nsys.stdin.readline()")
     renders.submit(job())
-    await asyncio.wait_for(outcome.progress.wait(), 20)
+    await asyncio.wait_for(outcome.progress.wait(), 60)
     assert renders.progress("r1") == (5, 6)
     assert set(renders.pids()) == {"r1"}
     await renders.drain(0)
@@ -96,7 +96,7 @@ os.kill(os.getpid(), 9) if first else done()
 """
     renders = host(outcome, script)
     renders.submit(job(live=True, mark=str(tmp_path / "mark")))
-    await asyncio.wait_for(outcome.heard.wait(), 20)
+    await asyncio.wait_for(outcome.heard.wait(), 60)
     assert list(outcome.done) == ["r1"]
     assert (tmp_path / "mark").read_text() == "True True "
     await renders.drain(5)
@@ -111,7 +111,7 @@ async def test_an_attempt_after_the_end_of_the_recording_does_not_wait_for_more(
     renders.submit(job(live=True, mark=str(tmp_path / "mark")))
     await asyncio.to_thread((tmp_path / "mark").read_bytes)
     renders.submit(job(live=False, mark=str(tmp_path / "mark")))  # the log is closed
-    await asyncio.wait_for(outcome.heard.wait(), 20)
+    await asyncio.wait_for(outcome.heard.wait(), 60)
     assert list(outcome.done) == ["r1"], "at once, not after the pause of a minute"
     await renders.drain(5)
 
@@ -130,9 +130,9 @@ done()
         1, outcome.on_done, outcome.on_failed, outcome.on_progress, (0.0,), command=_command(script), stall_s=0.1
     )
     renders.submit(job(live=True))
-    await asyncio.wait_for(outcome.progress.wait(), 20)
+    await asyncio.wait_for(outcome.progress.wait(), 60)
     renders.submit(job(live=False))
-    await asyncio.wait_for(outcome.heard.wait(), 20)
+    await asyncio.wait_for(outcome.heard.wait(), 60)
     assert list(outcome.done) == ["r1"]
     await renders.drain(5)
 
@@ -142,7 +142,7 @@ async def test_a_child_that_says_nothing_any_more_is_ended() -> None:
     command = _command("sys.stdin.readline()")
     renders = RenderHost(1, outcome.on_done, outcome.on_failed, outcome.on_progress, (), command, silence_s=0.2)
     renders.submit(job())
-    await asyncio.wait_for(outcome.heard.wait(), 20)
+    await asyncio.wait_for(outcome.heard.wait(), 60)
     assert "said nothing" in outcome.failed["r1"]
     assert renders.pids() == {}
     await renders.drain(5)
@@ -152,7 +152,7 @@ async def test_an_answer_that_makes_no_sense_is_a_failure_and_not_the_end_of_the
     outcome = Outcome()
     renders = host(outcome, "say(event='done', files=[{'kind': 'video'}])", delays=(0.0,))
     renders.submit(job())
-    await asyncio.wait_for(outcome.heard.wait(), 20)
+    await asyncio.wait_for(outcome.heard.wait(), 60)
     assert "r1" in outcome.failed
     await renders.drain(5)
 
@@ -165,8 +165,8 @@ async def test_draining_does_not_wait_for_what_waits_for_its_next_attempt(tmp_pa
     async def is_waiting() -> bool:
         return renders._running["r1"].is_waiting
 
-    await eventually(is_waiting, 20)
-    async with asyncio.timeout(20):
+    await eventually(is_waiting, 60)
+    async with asyncio.timeout(60):
         await renders.drain(1000)
     assert not outcome.failed
 
@@ -175,7 +175,7 @@ async def test_a_film_that_never_succeeds_fails_with_the_last_words_of_its_child
     outcome = Outcome()
     renders = host(outcome, "sys.stderr.write('no room for pictures\\n'); sys.exit(3)", delays=(0.0,))
     renders.submit(job())
-    await asyncio.wait_for(outcome.heard.wait(), 20)
+    await asyncio.wait_for(outcome.heard.wait(), 60)
     assert outcome.done == {}
     assert "code 3" in outcome.failed["r1"]
     assert "no room for pictures" in outcome.failed["r1"]
@@ -188,7 +188,7 @@ async def test_a_log_without_media_is_not_tried_again(tmp_path: Path) -> None:
     script = "open(job['tries'], 'a').write('x'); say(event='failed', error='nothing was captured', final=True)"
     renders = host(outcome, script, delays=(0.0, 0.0, 0.0))
     renders.submit(job(tries=str(tries)))
-    await asyncio.wait_for(outcome.heard.wait(), 20)
+    await asyncio.wait_for(outcome.heard.wait(), 60)
     assert outcome.failed == {"r1": "nothing was captured"}
     assert tries.read_text() == "x"
     await renders.drain(5)
@@ -198,7 +198,7 @@ async def test_nonsense_on_the_pipe_is_no_answer() -> None:
     outcome = Outcome()
     renders = host(outcome, "print('{'); print('[]'); print(json.dumps({'event': 1})); done()")
     renders.submit(job())
-    await asyncio.wait_for(outcome.heard.wait(), 20)
+    await asyncio.wait_for(outcome.heard.wait(), 60)
     assert list(outcome.done) == ["r1"]
     await renders.drain(5)
 
@@ -222,7 +222,7 @@ done()
         outcome.heard.clear()
         most = max(len(renders.pids()), 0)
         assert most <= 1
-        await asyncio.wait_for(outcome.heard.wait(), 20)
+        await asyncio.wait_for(outcome.heard.wait(), 60)
     assert sorted(outcome.done) == names
     await renders.drain(5)
 
@@ -232,7 +232,7 @@ async def test_a_second_job_for_the_same_recording_is_ignored_while_the_first_ru
     renders = host(outcome, "open(job['log'], 'a').write('x'); done()")
     renders.submit(job(log=str(tmp_path / "log")))
     renders.submit(job(log=str(tmp_path / "log")))
-    await asyncio.wait_for(outcome.heard.wait(), 20)
+    await asyncio.wait_for(outcome.heard.wait(), 60)
     await renders.drain(5)
     assert (tmp_path / "log").read_text() == "x"
 

@@ -72,7 +72,7 @@ class Studio:
             assert now.state in (state, RerenderState.WAITING), now.failure
             return now.state is state
 
-        await eventually(holds, 30)
+        await eventually(holds, 60)
         return await self.now_of(render)
 
     async def now_of(self, render: Rerender) -> Rerender:
@@ -142,7 +142,7 @@ async def test_a_restart_takes_up_what_was_asked_for(tmp_path: Path) -> None:
         await studio.start(_SLOW)
         first, second = await studio.ask(), await studio.ask()
         tries = tmp_path / "captures" / "tries"
-        await eventually(lambda: _is(tries.exists()), 20)
+        await eventually(lambda: _is(tries.exists()), 60)
         assert len(studio.worker.pids()) == 1, "one at a time"
         (tmp_path / "renders" / "left-over").mkdir(parents=True)
         await studio.end()
@@ -158,9 +158,9 @@ async def test_a_child_that_is_killed_is_started_again(tmp_path: Path) -> None:
     async with open_studio(tmp_path) as studio:
         await studio.start()
         render = await studio.ask(width=1280, height=720)
-        await eventually(lambda: _is(bool(studio.worker.pids())), 20)
+        await eventually(lambda: _is(bool(studio.worker.pids())), 60)
         pid = studio.worker.pids()[render.id]
-        await eventually(lambda: _is(os.getpriority(os.PRIO_PROCESS, pid) == 15), 20)  # below films that are waited for
+        await eventually(lambda: _is(os.getpriority(os.PRIO_PROCESS, pid) == 15), 60)  # below films that are waited for
         os.kill(pid, signal.SIGKILL)
         done = await studio.until(render, RerenderState.DONE)
         with av.open(str(await studio.stored(done))) as film:

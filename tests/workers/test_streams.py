@@ -21,7 +21,7 @@ from tapedeck.core.target import Target, TargetState
 from tapedeck.service.recordings import Action
 from tapedeck.workers.streams import StreamWorker
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 T = TargetState
 

@@ -170,7 +170,7 @@ async def test_what_the_process_notes_is_in_the_log(tmp_path: Path, capsys: Any)
     outcome = Outcome()
     renders = host(outcome, "say(event='note', text='nvenc cannot encode here')\ndone()")
     renders.submit(film("a", tmp_path))
-    await asyncio.wait_for(outcome.heard.wait(), 20)
+    await asyncio.wait_for(outcome.heard.wait(), 60)
     assert "nvenc cannot encode here" in capsys.readouterr().out
 
 

@@ -59,7 +59,7 @@ def _sum(path: Path, front: int, end: int) -> int:
         return int(google_crc32c.extend(crc, file.read()))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_film_beyond_4_gib_arrives_as_it_is(tmp_path: Path) -> None:
     small, sparse, head = make_far_film(tmp_path, (1 << 32) - 500, b"stco")
     assert b"co64" in head

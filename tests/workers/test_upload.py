@@ -113,7 +113,7 @@ async def test_a_process_that_dies_when_it_gave_a_store_up_leaves_the_film_to_th
 
         post.service.given_up = given_up  # type: ignore[method-assign]
         recording, film = await post.film(K.EXTERNAL)
-        await asyncio.wait_for(noted.wait(), 20)
+        await asyncio.wait_for(noted.wait(), 60)
         post.service.given_up = real  # type: ignore[method-assign]
         await post.restart()
         recording = await post.world.now_of(recording)
@@ -234,7 +234,7 @@ async def test_a_node_that_ends_waits_for_films_that_arrive_and_for_no_store_in_
         post.stores[K.EXTERNAL].wrong = lambda: DestinationError("No such bucket.")
         post.on_pause = asyncio.Event().wait
         recording, _ = await post.film(K.BUCKET, K.EXTERNAL)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await post.worker.drain(3600)
         assert (await post.world.now_of(recording)).state is R.DONE
         assert (await post.places(recording))[K.EXTERNAL].error == "No such bucket."

@@ -122,7 +122,7 @@ async def _play(post: Post, wire: Wire, first: Store, second: Store, watcher: St
     async def two_are_up() -> bool:
         return await _up(watcher, recording) >= 2
 
-    await eventually(two_are_up, 20)
+    await eventually(two_are_up, 60)
     wire.cuts = [MIB, 300_000, 2 * MIB]
     await wire.down()
     await wire.up()
@@ -134,8 +134,8 @@ async def _play(post: Post, wire: Wire, first: Store, second: Store, watcher: St
     async def three_are_up() -> bool:
         return await _up(watcher, recording) >= 3
 
-    await eventually(all_cuts_happened, 20)
-    await eventually(three_are_up, 20)
+    await eventually(all_cuts_happened, 60)
+    await eventually(three_are_up, 60)
     film = reel.finish()
     content = film.path.read_bytes()
     wire.flowing.clear()
@@ -151,7 +151,7 @@ async def _play(post: Post, wire: Wire, first: Store, second: Store, watcher: St
     async def is_over() -> bool:
         return not post.worker.is_needed(recording.id) and not (post.films / recording.id).exists()
 
-    await eventually(is_over, 30)
+    await eventually(is_over, 60)
     assert b"".join([chunk async for chunk in watcher.read(recording.file_name)]) == content
     assert not await watcher.unfinished(recording.file_name)
     assert noted >= 3

@@ -96,7 +96,7 @@ async def test_a_store_down_for_ten_minutes_in_the_middle(moto: MotoServer, tmp_
             film = reel.finish()
             content = film.path.read_bytes()
             await post.stop(recording, film)
-            await eventually(lambda: _over(post, recording.id), 40)
+            await eventually(lambda: _over(post, recording.id), 60)
             assert post.world.clock.now() - down >= timedelta(minutes=10)
             assert await post.external(recording) == content
             assert not await store.unfinished("")
@@ -106,7 +106,7 @@ async def test_every_connection_is_cut_in_its_part(moto: MotoServer, tmp_path: P
     async with bucket(moto) as (wire, store), open_post(tmp_path, outside=store) as post:
         wire.cuts = [MIB, 3 * MIB, 7 * MIB, 200, MIB, 2 * MIB, MIB, 300_000]
         recording, content = await post.film(K.EXTERNAL, size=30 * MIB)
-        await eventually(lambda: _over(post, recording.id), 40)
+        await eventually(lambda: _over(post, recording.id), 60)
         assert not wire.cuts, "all of them happened"
         assert await post.external(recording) == content
         assert not await store.unfinished("")
@@ -126,7 +126,7 @@ async def test_a_store_that_hangs_and_one_that_is_slow(moto: MotoServer, tmp_pat
             await eventually(complains)
             wire.pause_s = 0.02
             wire.flowing.set()
-            await eventually(lambda: _over(post, stuck.id), 30)
+            await eventually(lambda: _over(post, stuck.id), 60)
             assert await post.external(stuck) == content
 
 
@@ -147,7 +147,7 @@ async def test_a_server_that_forgot_everything_gets_everything(tmp_path: Path) -
             film = reel.finish()
             content = film.path.read_bytes()
             await post.stop(recording, film)
-            await eventually(lambda: _over(post, recording.id), 30)
+            await eventually(lambda: _over(post, recording.id), 60)
             assert await post.external(recording) == content
             assert not await store.unfinished("")
 
@@ -167,7 +167,7 @@ async def test_a_process_that_is_killed_is_taken_over(moto: MotoServer, tmp_path
         async def some_are_noted() -> bool:
             return journal.exists() and journal.read_text().count('"number"') >= 2
 
-        await eventually(some_are_noted, 30)
+        await eventually(some_are_noted, 60)
         sender.send_signal(signal.SIGKILL)
         await sender.wait()
         wire.pause_s = 0
