@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from tests.notify.receiver import receiver
 
-from tapedeck.adapters import egress as module
+from tapedeck.adapters import dial as module
 from tapedeck.adapters.poster import KEPT_BYTES, HttpPoster
 from tapedeck.core.egress import RefusedTargetError, UnreachableError
 

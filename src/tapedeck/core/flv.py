@@ -1,6 +1,7 @@
 """Tags of an FLV stream (Adobe Flash Video File Format 10.1, annex E): what of it a live stream has to know. Pure.
 
-Owns where a tag ends, and which of them a stream can be begun with. Refuses to know what is in the media of a tag.
+Owns where a tag begins and ends, how H264 and AAC stand in one, and which of them a stream can be begun with. Refuses
+to know what is in the media of a tag.
 """
 
 from __future__ import annotations
@@ -8,14 +9,18 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from tapedeck.core.amf import Value, pack_values
 from tapedeck.core.errors import MediaError
 
-__all__ = ["AUDIO", "SCRIPT", "VIDEO", "Tag", "TagReader"]
+__all__ = ["AUDIO", "SCRIPT", "VIDEO", "Tag", "TagReader", "metadata_tag", "picture_tag", "setup_tag", "sound_tag"]
 
 AUDIO, VIDEO, SCRIPT = 8, 9, 18
 _HEADER, _SIZE = 11, 4
 _KINDS = frozenset({AUDIO, VIDEO, SCRIPT})
-_KEY_FRAME, _AVC, _AAC, _CONFIGURATION = 1, 7, 10, 0
+_KEY_FRAME, _INTER_FRAME, _AVC, _AAC, _CONFIGURATION, _MEDIA = 1, 2, 7, 10, 0, 1
+_AAC_HEAD = _AAC << 4 | 0x0F
+"""44.1 kHz, 16 bits, stereo: what a tag of AAC says whatever it is (E.4.2.1)."""
+_AAC_MEDIA = bytes([_AAC_HEAD, _MEDIA])
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +46,35 @@ class Tag:
 
     def __bytes__(self) -> bytes:
         """As it stands in a file, the size behind it included."""
-        size = len(self.body)
-        head = struct.pack(">B", self.kind) + size.to_bytes(3, "big")
-        time = (self.time_ms & 0xFFFFFF).to_bytes(3, "big") + bytes([self.time_ms >> 24 & 0xFF])
-        return head + time + bytes(3) + self.body + (size + _HEADER).to_bytes(4, "big")
+        return _pack(self.kind, self.time_ms, self.body)
+
+
+def picture_tag(frame: bytes, time_ms: int, delay_ms: int, *, is_key: bool) -> bytes:
+    """A frame of H264 with the lengths of its NAL units, decoded at `time_ms` and shown `delay_ms` later."""
+    form = (_KEY_FRAME if is_key else _INTER_FRAME) << 4 | _AVC
+    return _pack(VIDEO, time_ms, struct.pack(">BBHB", form, _MEDIA, delay_ms >> 8, delay_ms & 0xFF), frame)
+
+
+def sound_tag(frame: bytes, time_ms: int) -> bytes:
+    """A frame of AAC."""
+    return _pack(AUDIO, time_ms, _AAC_MEDIA, frame)
+
+
+def setup_tag(kind: int, config: bytes) -> bytes:
+    """What a decoder must know first: an AVCDecoderConfigurationRecord, or an AudioSpecificConfig."""
+    head = bytes([_KEY_FRAME << 4 | _AVC, _CONFIGURATION, 0, 0, 0]) if kind == VIDEO else bytes([_AAC_HEAD, 0])
+    return _pack(kind, 0, head, config)
+
+
+def metadata_tag(**fields: Value) -> bytes:
+    """`onMetaData`."""
+    return _pack(SCRIPT, 0, pack_values("onMetaData", fields))
+
+
+def _pack(kind: int, time_ms: int, *body: bytes) -> bytes:
+    size = sum(map(len, body))
+    time = (time_ms & 0xFFFFFF) << 8 | time_ms >> 24 & 0xFF
+    return b"".join((struct.pack(">II3x", kind << 24 | size, time), *body, (size + _HEADER).to_bytes(4, "big")))
 
 
 class TagReader:

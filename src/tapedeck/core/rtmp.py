@@ -1,7 +1,7 @@
 """Publishing to an RTMP server (Adobe's RTMP 1.0), without a socket and without a clock: bytes in, bytes out.
 
-Owns the handshake, AMF0, chunks, and the conversation up to a published stream. Plain and unencrypted handshakes only,
-which every server takes. Refuses to know addresses, sockets and TLS (`tapedeck/push.py`). An own one, because the
+Owns the handshake, chunks, and the conversation up to a published stream. Plain and unencrypted handshakes only,
+which every server takes. Refuses to know addresses, sockets and TLS (`tapedeck/push`). An own one, because the
 FFmpeg in PyAV cannot be told which address to dial, nor how long to wait (docs/explain/live.md).
 """
 
@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tapedeck.core.amf import Value, pack_values, read_values
 from tapedeck.core.errors import DestinationError
 from tapedeck.core.flv import SCRIPT, VIDEO, Tag
 
@@ -26,8 +27,6 @@ _PING, _PONG = 6, 7
 _CONNECT, _RELEASE, _ANNOUNCE, _CREATE, _PUBLISH, _LAST = 1.0, 2.0, 3.0, 4.0, 5.0, 6.0
 _LONGEST_TIME = 0xFFFFFF
 _CONTROL_LANE, _COMMAND_LANE, _AUDIO_LANE, _DATA_LANE, _VIDEO_LANE = 2, 3, 4, 5, 6
-
-Value = float | bool | str | None | Mapping[str, "Value"] | list["Value"]
 
 
 class RefusedStreamError(DestinationError):
@@ -90,7 +89,7 @@ class Publication:
     def send(self, tag: Tag) -> bytes:
         """A tag on its way. The first one that is media begins the time of the stream."""
         if tag.kind == SCRIPT:
-            return _message(SCRIPT, _amf("@setDataFrame") + tag.body, _DATA_LANE, self._stream)
+            return _message(SCRIPT, pack_values("@setDataFrame") + tag.body, _DATA_LANE, self._stream)
         if self._first_ms is None and not tag.is_setup:
             self._first_ms = tag.time_ms
         time_ms = self._last_ms.get(tag.kind, 0)
@@ -175,7 +174,7 @@ class Publication:
         elif kind == _BANDWIDTH:
             return _message(_WINDOW, body[:4], _CONTROL_LANE)
         elif kind in (_AMF0, _AMF3):
-            return self._on_command(_values(body[1:] if kind == _AMF3 else body))
+            return self._on_command(read_values(body[1:] if kind == _AMF3 else body))
         return b""
 
     def _on_command(self, values: list[Value]) -> bytes:
@@ -213,89 +212,13 @@ def _message(kind: int, body: bytes, lane: int, stream: int = 0, time_ms: int = 
     """A message in chunks, each with all of the time in it where it is long."""
     time_ms &= 0xFFFFFFFF
     long = struct.pack(">I", time_ms) if time_ms >= _LONGEST_TIME else b""
-    short = min(time_ms, _LONGEST_TIME).to_bytes(3, "big")
-    out = bytearray([lane]) + short + len(body).to_bytes(3, "big") + bytes([kind]) + struct.pack("<I", stream) + long
-    out += body[:_CHUNK]
-    for at in range(_CHUNK, len(body), _CHUNK):
-        out += bytes([0xC0 | lane]) + long + body[at : at + _CHUNK]
-    return bytes(out)
+    size = len(body)
+    head = struct.pack(">BIHB", lane, min(time_ms, _LONGEST_TIME) << 8 | size >> 16, size & 0xFFFF, kind)
+    parts = [head, struct.pack("<I", stream), long, body[:_CHUNK]]
+    for at in range(_CHUNK, size, _CHUNK):
+        parts += (bytes([0xC0 | lane]), long, body[at : at + _CHUNK])
+    return b"".join(parts)
 
 
 def _command(name: str, serial: float, *values: Value, lane: int = _COMMAND_LANE, stream: int = 0) -> bytes:
-    return _message(_AMF0, _amf(name, serial, *values), lane, stream)
-
-
-def _amf(*values: Value) -> bytes:
-    """Values in AMF0."""
-    out = b""
-    for value in values:
-        if value is None:
-            out += b"\x05"
-        elif isinstance(value, bool):
-            out += bytes([1, value])
-        elif isinstance(value, float):
-            out += b"\x00" + struct.pack(">d", value)
-        elif isinstance(value, str):
-            out += b"\x02" + _text(value)
-        elif isinstance(value, Mapping):
-            fields = b"".join(_text(key) + _amf(item) for key, item in value.items())
-            out += b"\x03" + fields + b"\0\0\x09"
-    return out
-
-
-def _text(value: str) -> bytes:
-    data = value.encode()[:0xFFFF]
-    return struct.pack(">H", len(data)) + data
-
-
-def _values(body: bytes) -> list[Value]:
-    """Values out of AMF0, as far as they can be read."""
-    found: list[Value] = []
-    at = 0
-    try:
-        while at < len(body):
-            value, at = _value(body, at, 0)
-            found.append(value)
-    except (IndexError, struct.error, UnicodeDecodeError, RecursionError):
-        pass
-    return found
-
-
-def _value(body: bytes, at: int, depth: int) -> tuple[Value, int]:
-    if depth > 8:
-        raise IndexError
-    kind, at = body[at], at + 1
-    match kind:
-        case 0:
-            return float(struct.unpack_from(">d", body, at)[0]), at + 8
-        case 1:
-            return bool(body[at]), at + 1
-        case 2:
-            return _read_text(body, at)
-        case 3 | 8:
-            return _fields(body, at + (4 if kind == 8 else 0), depth)
-        case 5 | 6:
-            return None, at
-        case 10:
-            count, at = struct.unpack_from(">I", body, at)[0], at + 4
-            items: list[Value] = []
-            for _ in range(min(count, len(body))):
-                item, at = _value(body, at, depth + 1)
-                items.append(item)
-            return items, at
-    raise IndexError
-
-
-def _fields(body: bytes, at: int, depth: int) -> tuple[Value, int]:
-    fields: dict[str, Value] = {}
-    while body[at : at + 3] != b"\0\0\x09":
-        name, at = _read_text(body, at)
-        fields[name], at = _value(body, at, depth + 1)
-    return fields, at + 3
-
-
-def _read_text(body: bytes, at: int) -> tuple[str, int]:
-    size = int(struct.unpack_from(">H", body, at)[0])
-    if at + 2 + size > len(body):
-        raise IndexError
-    return body[at + 2 : at + 2 + size].decode(), at + 2 + size
+    return _message(_AMF0, pack_values(name, serial, *values), lane, stream)

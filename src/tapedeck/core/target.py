@@ -1,7 +1,7 @@
 """Where a recording is streamed to while it is made: targets, their addresses and states. Pure.
 
 Owns what of an address may be shown (the key of a stream is a secret, and stands last in it), and how long a target is
-left alone after a fault. Refuses to connect anywhere (`tapedeck/push.py`).
+left alone after a fault. Refuses to connect anywhere (`tapedeck/push`).
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class _Lane:
                 copy.stream = stream
                 muxer.mux(copy)
             for tap in tuple(self.taps):
-                tap(copy_packet(packet))
+                tap(packet)
             muxer, packet.stream = self.streams[0]
             muxer.mux(packet)
 
