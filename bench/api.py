@@ -62,6 +62,7 @@ from tapedeck.service.retention import RetentionService
 from tapedeck.service.rooms import RoomService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.targets import TargetService
+from tapedeck.service.timed import TimedService
 from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
 from tapedeck.workers.archive import LocalFiles
@@ -81,10 +82,17 @@ _T0 = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=RECORDINGS)
 class _Quick:
     """A capture and a WHIP endpoint that do nothing: the time of the API alone is measured."""
 
-    async def start(self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None) -> None: ...
+    async def start(
+        self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None, *, timed: bool = False
+    ) -> None: ...
+
     async def pause(self, meeting_id: str, recording_id: str) -> None: ...
     async def resume(self, meeting_id: str, recording_id: str) -> None: ...
     async def stop(self, meeting_id: str, recording_id: str) -> None: ...
+
+    async def say(self, meeting_id: str, recording_id: str, text: str) -> bool:
+        return False
+
     async def rename(self, meeting_id: str, participant_id: str, name: str) -> None: ...
 
     async def end_session(self, meeting_id: str) -> None: ...
@@ -184,6 +192,7 @@ async def serve(root: Path, fill: Callable[[Database, AccessService], Awaitable[
         rooms_service=RoomService(db, clock, access, meetings),
         remote_service=RemoteService(db, clock, ledger, vault, CloudflareProviders(), is_signed, "http://127.0.0.1:1"),
         targets_service=TargetService(db, clock, vault),
+        timed_service=TimedService(db, clock, quick),
         webhooks_service=WebhookService(db, clock),
         deliveries_service=DeliveryService(db, clock, ledger, compose, sample),
         feed=EventFeed(db, ledger, compose),

@@ -236,6 +236,7 @@ class _CountedPeer:
         self._sink = sink
         self._meter = meter
         self.rename = sink.rename
+        self.message = sink.message
         self.close = sink.close
 
     def open_track(self, info: TrackInfo, control: TrackControl, at_ns: int) -> _Counted:

@@ -56,6 +56,7 @@ from tapedeck.service.retention import RetentionService
 from tapedeck.service.rooms import RoomService
 from tapedeck.service.sessions import SessionService
 from tapedeck.service.targets import TargetService
+from tapedeck.service.timed import TimedService
 from tapedeck.service.uploads import UploadService
 from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
@@ -343,6 +344,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         remote_service=remote,
         public_url=public_url,
         targets_service=targets,
+        timed_service=TimedService(db, clock, capture),
         webhooks_service=WebhookService(db, clock, settings.allow_private_urls),
         deliveries_service=deliveries,
         feed=feed,

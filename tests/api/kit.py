@@ -26,6 +26,7 @@ from tapedeck.ports.archive import ArchiveStore
 from tapedeck.ports.sources import PeerInfo
 from tapedeck.ports.whip import WhipAnswer, WhipPatched
 from tapedeck.service.analytics import AnalyticsService
+from tapedeck.service.timed import TimedService
 
 __all__ = ["NotingWhip", "Site", "make_site", "serve"]
 
@@ -126,6 +127,7 @@ async def make_site(
             remote_service=world.remote,
             public_url=public_url,
             targets_service=world.targets,
+            timed_service=TimedService(world.db, world.clock, world.capture),
             webhooks_service=world.webhooks,
             deliveries_service=world.deliveries,
             feed=world.feed,

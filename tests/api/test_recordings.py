@@ -186,7 +186,7 @@ async def test_list_items_have_the_meeting_but_no_reasons(site: Site) -> None:
             {"video_config": {"export_file": False}, "audio_config": {"export_file": False}},
             "/video_config/export_file",
         ),
-        ({"interactive_config": {"type": "ID3"}}, "/interactive_config"),
+        ({"interactive_config": {"type": "SCTE35"}}, "/interactive_config/type"),
         ({"rtmp_out_config": {"rtmp_url": "srt://example.org/x"}}, "/rtmp_out_config/rtmp_url"),
         ({"rtmp_out_config": {"rtmp_url": "rtmp://example.org"}}, "/rtmp_out_config/rtmp_url"),
         ({"rtmp_out_config": {}}, "/rtmp_out_config/rtmp_url"),

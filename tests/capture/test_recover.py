@@ -84,7 +84,7 @@ def test_timeline_tells_what_was_going_on() -> None:
 
 
 def test_who_comes_back_continues_the_film_after_one_cut() -> None:
-    room, log = left_room(Take.begun("r", S, BACK))
+    room, log = left_room(Take.begun(RecordingStarted(S, "r"), BACK))
     assert room.session.recording_ids == ("r",)
     assert room.session.outage_from_ns == ENDED
     video = room.video(room.join("ada", 50 * S), 50 * S)
@@ -105,7 +105,7 @@ def test_who_comes_back_continues_the_film_after_one_cut() -> None:
 
 
 async def test_nobody_back_ends_the_film_at_the_outage() -> None:
-    room, log = left_room(Take.begun("r", S, BACK))
+    room, log = left_room(Take.begun(RecordingStarted(S, "r"), BACK))
     task = await room.stop_soon("r", 100 * S)
     room.tick(100 * S + 50 * MS)
     assert await task is True
@@ -116,7 +116,9 @@ async def test_nobody_back_ends_the_film_at_the_outage() -> None:
 
 
 async def test_commands_during_the_outage_cut_where_they_should() -> None:
-    room, log = left_room(Take.begun("r", S, BACK), Take.begun("other", 2 * S, BACK))
+    room, log = left_room(
+        Take.begun(RecordingStarted(S, "r"), BACK), Take.begun(RecordingStarted(2 * S, "other"), BACK)
+    )
     await room.pause("r", 60 * S)
     room.resume("r", 70 * S)
     video = room.video(room.join("ada", 80 * S), 80 * S)
@@ -128,7 +130,7 @@ async def test_commands_during_the_outage_cut_where_they_should() -> None:
 
 
 async def test_paused_recording_stays_paused_over_the_outage() -> None:
-    room, log = left_room(Take.begun("r", S, None))
+    room, log = left_room(Take.begun(RecordingStarted(S, "r"), None))
     video = room.video(room.join("ada", 50 * S), 50 * S)
     room.play([video], 50 * S, 52 * S)
     assert log.frames == []
@@ -141,7 +143,7 @@ async def test_paused_recording_stays_paused_over_the_outage() -> None:
 
 
 def test_recording_started_during_the_outage_waits_for_media() -> None:
-    room, log = left_room(Take.begun("r", S, BACK))
+    room, log = left_room(Take.begun(RecordingStarted(S, "r"), BACK))
     room.start("new", 45 * S)
     assert log.entries == []
     video = room.video(room.join("ada", 50 * S), 50 * S)

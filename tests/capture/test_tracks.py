@@ -168,7 +168,7 @@ async def test_after_a_crash_it_still_is_for_the_chosen_alone() -> None:
     assert isinstance(start, RecordingStarted) and start.tracks == ADA
     room = Room()
     log = room._open()
-    room.session.adopt(log, [Take.begun("t", S, 5 * S, start.tracks)], 4 * S, 4 * S, 77 * S + 5 * S)
+    room.session.adopt(log, [Take.begun(RecordingStarted(S, "t", start.tracks), 5 * S)], 4 * S, 4 * S, 77 * S + 5 * S)
     senders = people(room, "bob", at_ns=5 * S)
     room.play(senders, 5 * S, 6 * S)
     assert log.entries == []

@@ -85,6 +85,9 @@ class NotingCapture:
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, str | None]] = []
         self.tracks: dict[str, TrackChoice | None] = {}
+        self.timed: set[str] = set()
+        self.said: list[tuple[str, str]] = []
+        self.is_closed = False
         self.before: Callable[[str], Awaitable[None]] | None = None
 
     async def _note(self, word: str, meeting_id: str, other: str | None) -> None:
@@ -92,8 +95,12 @@ class NotingCapture:
             await self.before(word)
         self.calls.append((word, meeting_id, other))
 
-    async def start(self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None) -> None:
+    async def start(
+        self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None, *, timed: bool = False
+    ) -> None:
         self.tracks[recording_id] = tracks
+        if timed:
+            self.timed.add(recording_id)
         await self._note("start", meeting_id, recording_id)
 
     async def pause(self, meeting_id: str, recording_id: str) -> None:
@@ -101,6 +108,10 @@ class NotingCapture:
 
     async def resume(self, meeting_id: str, recording_id: str) -> None:
         await self._note("resume", meeting_id, recording_id)
+
+    async def say(self, meeting_id: str, recording_id: str, text: str) -> bool:
+        self.said.append((recording_id, text))
+        return recording_id in self.timed and not self.is_closed
 
     async def stop(self, meeting_id: str, recording_id: str) -> None:
         await self._note("stop", meeting_id, recording_id)

@@ -108,6 +108,7 @@ class PeerLog:
     changed: asyncio.Event
     tracks: list[TrackLog] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    messages: list[str | bytes] = field(default_factory=list)
     closed: bool = False
 
     def open_track(self, info: TrackInfo, control: TrackControl, at_ns: int) -> TrackLog:
@@ -119,6 +120,11 @@ class PeerLog:
 
     def rename(self, name: str, at_ns: int) -> None:
         self.names.append(name)
+        self.changed.set()
+
+    def message(self, data: str | bytes, at_ns: int) -> None:
+        assert not self.closed and at_ns >= self.joined_at
+        self.messages.append(data)
         self.changed.set()
 
     def close(self, at_ns: int) -> None:

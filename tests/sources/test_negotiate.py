@@ -9,7 +9,7 @@ from tests.sources.offers import CHROMIUM, FFMPEG, OBS
 
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.frames import Codec, Kind
-from tapedeck.sources.negotiate import MediaLine, answer_for, negotiate
+from tapedeck.sources.negotiate import MediaLine, answer_for, data_section, negotiate
 from tapedeck.sources.sdp import (
     Fragment,
     IceCredentials,
@@ -118,12 +118,41 @@ def test_single_section_needs_neither_bundle_nor_mid() -> None:
 def test_section_that_sends_nothing_is_refused_within_the_answer() -> None:
     data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\nc=IN IP4 0.0.0.0\na=mid:2\na=sctp-port:5000\n"
     receiving = CHROMIUM.replace("a=mid:0\n", "a=mid:0\na=x\n").replace("a=sendonly\na=msid", "a=recvonly\na=msid")
-    answer = answer_to(receiving + data)
+    answer = answer_to(receiving + data)  # which is in no bundle
     assert "a=group:BUNDLE 1\r\n" in answer
     assert "m=audio 0 UDP/TLS/RTP/SAVPF 111 63 9 0 8 13 110 126\r\n" in answer
     assert "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n" in answer
     assert answer.count("a=inactive") == 2
     assert answer.split("m=video")[1].count("a=candidate") == 1
+
+
+@pytest.mark.parametrize("protocol", ["UDP/DTLS/SCTP", "DTLS/SCTP"])
+def test_data_channels_in_the_bundle_are_taken(protocol: str) -> None:
+    data = f"m=application 9 {protocol} webrtc-datachannel\nc=IN IP4 0.0.0.0\na=mid:2\na=sctp-port:5005\n"
+    offer = CHROMIUM.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0 1 2") + data
+    found = data_section(parse_description(offer))
+    assert found is not None and found.sctp_port == 5005
+    answer = answer_to(offer)
+    assert "a=group:BUNDLE 0 1 2\r\n" in answer
+    section = answer.split("m=application")[1]
+    assert section.startswith(f" 9 {protocol} webrtc-datachannel\r\n") and "a=setup:passive\r\n" in section
+    assert "a=sctp-port:5000\r\n" in section and "a=max-message-size:32768\r\n" in section
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("application 9", "application 0"),
+        ("UDP/DTLS/SCTP", "TCP/DTLS/SCTP"),
+        ("datachannel", "other"),
+        ("mid:2", "mid:3"),
+    ],
+)
+def test_other_data_is_refused_within_the_answer(old: str, new: str) -> None:
+    data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\na=mid:2\n".replace(old, new)
+    offer = CHROMIUM.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0 1 2") + data
+    assert data_section(parse_description(offer)) is None
+    assert "m=application 0 " in answer_to(offer)
 
 
 def test_simulcast_is_answered_with_one_layer() -> None:

@@ -1,6 +1,6 @@
-"""What sources/tap.py takes for granted of aiortc, aioice and pylibsrtp, whose names it uses are private.
+"""What sources/tap.py and messages.py take for granted of aiortc, aioice and pylibsrtp, whose names are private.
 
-When one of these fails after an upgrade, tap.py must be looked at before anything else is believed.
+When one of these fails after an upgrade, those files must be looked at before anything else is believed.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import aiortc
 import pylibsrtp
 from aioice import Candidate, Connection, ice, stun
 from aioice.candidate import candidate_foundation, candidate_priority
-from aiortc import RTCDtlsTransport, rtcdtlstransport
+from aiortc import RTCDtlsTransport, RTCSctpTransport, rtcdtlstransport, rtcsctptransport
 
-from tapedeck.sources import tap
+from tapedeck.sources import messages, tap
 
 SOURCES = Path(tap.__file__).parent
 
@@ -38,6 +38,8 @@ def test_methods_that_are_overridden_have_the_same_parameters() -> None:
         (tap.IceConnection.check_incoming, Connection.check_incoming),
         (tap.DtlsTransport._setup_srtp, RTCDtlsTransport._setup_srtp),
         (tap.DtlsTransport.stop, RTCDtlsTransport.stop),
+        (messages.Messages._handle_data, RTCSctpTransport._handle_data),
+        (messages.Messages._data_channel_receive, RTCSctpTransport._data_channel_receive),
     ):
         assert names_of(ours) == names_of(theirs)
 
@@ -103,6 +105,24 @@ def test_dtls_keeps_keys_and_states_where_we_look() -> None:
         assert needed in source
     handler = inspect.getsource(RTCDtlsTransport._recv_next)
     assert "raise ConnectionError" in handler, "a DTLS close ends the data pump"
+
+
+async def test_sctp_keeps_its_memory_where_we_look() -> None:
+    link = type("Link", (), {"role": "controlled"})()
+    sctp = RTCSctpTransport(tap.DtlsTransport(link, lambda: None))
+    assert sctp._advertised_rwnd == 1 << 20 and sctp._inbound_streams_max == 65_535
+    assert sctp._inbound_streams == {} and sctp._sack_misordered == set() and sctp._data_channels == {}
+    assert rtcsctptransport.InboundStream().reassembly == []
+    source = inspect.getsource(RTCSctpTransport)
+    for needed in (
+        "chunk.advertised_rwnd = self._advertised_rwnd",
+        "self._advertised_rwnd -= len(chunk.user_data)",
+        "self._advertised_rwnd += len(message[2])",
+        "await self._data_channel_receive(",
+        "self.__transport._register_data_receiver(self)",
+    ):
+        assert needed in source
+    assert "await self._data_receiver._handle_data(data)" in inspect.getsource(RTCDtlsTransport._recv_next)
 
 
 async def test_dtls_state_words() -> None:
@@ -205,5 +225,5 @@ def test_private_names_are_used_in_the_tap_alone() -> None:
                 imported.add((node.module or "").partition(".")[0])
             elif isinstance(node, ast.Import):
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
-        if path.name != "tap.py":
+        if path.name not in ("tap.py", "messages.py"):
             assert not imported & libraries, f"{path.name} imports {imported & libraries}"

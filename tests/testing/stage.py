@@ -65,6 +65,9 @@ class NotedPeer:
     def rename(self, name: str, at_ns: int) -> None:
         pass
 
+    def message(self, data: str | bytes, at_ns: int) -> None:
+        pass
+
     def close(self, at_ns: int) -> None:
         self.closed = True
 

@@ -18,7 +18,7 @@ from tapedeck.api.rooms import hooks as hook_routes
 from tapedeck.api.rooms import recordings as library_routes
 from tapedeck.api.rooms import rooms as room_routes
 from tapedeck.api.route import PlainRoute
-from tapedeck.api.v1 import configs, deliveries, events, targets
+from tapedeck.api.v1 import configs, deliveries, events, targets, timed
 from tapedeck.api.v1 import recordings as v1_recordings
 from tapedeck.core.quota import Limiter
 from tapedeck.ports.clock import Clock
@@ -42,6 +42,7 @@ from tapedeck.service.renders import RenderService
 from tapedeck.service.retention import RetentionService
 from tapedeck.service.rooms import RoomService
 from tapedeck.service.targets import TargetService
+from tapedeck.service.timed import TimedService
 from tapedeck.service.webhooks import WebhookService
 
 __all__ = ["create_app"]
@@ -65,6 +66,7 @@ def create_app(
     recordings_service: RecordingService,
     renders_service: RenderService,
     targets_service: TargetService,
+    timed_service: TimedService,
     analytics_service: AnalyticsService,
     library_service: LibraryService,
     rooms_service: RoomService,
@@ -122,6 +124,7 @@ def create_app(
     deliveries.add_routes(routes, _OURS, gate, deliveries_service)
     v1_recordings.add_routes(routes, "/v1", gate, renders_service, targets_service)
     targets.add_routes(routes, "/v1", gate, renders_service, targets_service)
+    timed.add_routes(routes, "/v1", gate, renders_service, timed_service)
     events.add_routes(routes, _OURS, gate, feed)
     recordings.add_browser_routes(routes, "/v2", gate, recordings_service)
     archive_routes.add_routes(routes, _ROOMS, gate, archive_service, retention_service)

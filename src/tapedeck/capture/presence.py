@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tapedeck.capture.log import Log
+from tapedeck.capture.take import FLOWING_NS
 from tapedeck.capture.track import PeerRecorder, TrackRecorder
 from tapedeck.core.frames import TrackInfo
 from tapedeck.core.timeline import (
@@ -26,6 +27,9 @@ from tapedeck.core.timeline import (
 
 __all__ = ["Presence"]
 
+_UNKNOWN_NS = 20_000_000
+"""A peer that is just coming may have media this old."""
+
 
 class Presence:
     """The peers of a session, in order of their coming, and those of them that the log has."""
@@ -40,6 +44,18 @@ class Presence:
     def tracks(self) -> list[TrackRecorder]:
         """All open tracks."""
         return [track for peer in self.peers.values() for track in peer.tracks]
+
+    def is_flowing(self, at_ns: int) -> bool:
+        """Whether media comes."""
+        return any(
+            t.flow.last_ns is not None and not t.flow.muted and at_ns - t.flow.last_arrival_ns < FLOWING_NS
+            for t in self.tracks
+        )
+
+    def complete_until(self, now_ns: int) -> int:
+        """Capture time up to which nothing will come any more of those whom a recording wants."""
+        known = (peer.complete_until(now_ns) for peer in self.peers.values() if peer.is_wanted)
+        return min([now_ns - _UNKNOWN_NS, *known])
 
     def describe(
         self, log: Log, now_ns: int, not_before: Callable[[int], int], wants: Callable[[str, str], bool]

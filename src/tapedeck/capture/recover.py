@@ -18,12 +18,14 @@ from tapedeck.capture.log import CaptureListener, Log
 from tapedeck.capture.session import CaptureSession
 from tapedeck.capture.take import Take
 from tapedeck.core.errors import InternalError, TapedeckError
+from tapedeck.core.timed import CLOSE
 from tapedeck.core.timeline import (
     ParticipantJoined,
     ParticipantLeft,
     Progress,
     RecordingStarted,
     RecordingStopped,
+    TimedText,
     TimelineEvent,
     TrackClosed,
     TrackOpened,
@@ -51,6 +53,8 @@ class LeftBehind:
     "Tracks that were open."
     passed_ns: int
     "The last Progress."
+    closed: frozenset[str] = frozenset()
+    "Recordings to which nothing is said any more."
 
     @property
     def recording_ids(self) -> tuple[str, ...]:
@@ -65,6 +69,7 @@ def read_left_behind(events: Iterable[TimelineEvent]) -> LeftBehind:
     peers: dict[str, ParticipantJoined] = {}
     tracks: dict[str, None] = {}
     passed = -1
+    closed: set[str] = set()
     for event in events:
         if isinstance(event, RecordingStarted):
             started.setdefault(event.recording_id, event)
@@ -78,6 +83,8 @@ def read_left_behind(events: Iterable[TimelineEvent]) -> LeftBehind:
             tracks[event.track.track_id] = None
         elif isinstance(event, TrackClosed):
             tracks.pop(event.track_id, None)
+        elif isinstance(event, TimedText) and event.text == CLOSE:
+            closed |= set(started) if event.recording_id is None else {event.recording_id}
         elif isinstance(event, Progress):
             passed = max(passed, event.until_ns)
     running = {}
@@ -88,7 +95,7 @@ def read_left_behind(events: Iterable[TimelineEvent]) -> LeftBehind:
             running[recording_id] = start
         else:
             paused[recording_id] = start
-    return LeftBehind(running, paused, tuple(peers.values()), tuple(tracks), passed)
+    return LeftBehind(running, paused, tuple(peers.values()), tuple(tracks), passed, frozenset(closed))
 
 
 def log_end(root: Path) -> datetime | None:
@@ -191,8 +198,11 @@ async def resumed_session(
         writer.event(TrackClosed(ended, track_id))
     for peer in left.peers:
         writer.event(ParticipantLeft(ended, peer.participant_id, peer.peer_id))
-    takes = [Take.begun(key, s.at_ns, resumed.offset_ns, s.tracks) for key, s in left.running.items()]
-    takes += [Take.begun(key, s.at_ns, None, s.tracks) for key, s in left.paused.items()]
+    takes = [
+        Take.begun(start, resumed_ns, is_closed=start.recording_id in left.closed)
+        for found, resumed_ns in ((left.running, resumed.offset_ns), (left.paused, None))
+        for start in found.values()
+    ]
     session.adopt(writer, takes, ended, left.passed_ns, now_ns)
     return session
 

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from tapedeck.capture.flow import MAX_LATE_NS
 from tapedeck.capture.log import CaptureListener, Log
 from tapedeck.capture.presence import Presence, joined
-from tapedeck.capture.take import FLOWING_NS, Take
+from tapedeck.capture.take import Take, hear
 from tapedeck.capture.track import PeerRecorder, TrackRecorder
 from tapedeck.core.errors import TapedeckError
 from tapedeck.core.frames import EncodedFrame
@@ -28,6 +28,7 @@ from tapedeck.core.timeline import (
     RecordingPaused,
     RecordingResumed,
     RecordingStopped,
+    TimedText,
     TimelineEvent,
     TrackClosed,
     TrackMuted,
@@ -42,9 +43,6 @@ __all__ = ["PROGRESS_NS", "TICK_S", "CaptureSession"]
 PROGRESS_NS = 250_000_000
 TICK_S = 0.05
 """How often the host calls `tick` while a session records: a stop may wait for it."""
-
-_UNKNOWN_NS = 20_000_000
-"""A peer that is just coming may have media this old."""
 
 
 class CaptureSession:
@@ -126,10 +124,11 @@ class CaptureSession:
         self.tell(recorder, joined(recorder, self.not_before(at)))
         return recorder
 
-    def start(self, recording_id: str, now_ns: int, tracks: TrackChoice | None = None) -> None:
+    def start(self, recording_id: str, now_ns: int, tracks: TrackChoice | None = None, *, timed: bool = False) -> None:
         """Record from now on; the film starts now if media flows, else with the first media. Again is no error.
 
         With `tracks` only those are kept, and the recording starts now, whoever sends: nobody of them may ever come.
+        `timed`: what is said to it is kept too.
         `on_capturing` tells when the first media is stored. InvalidError: the session's id cannot name a log.
         """
         if recording_id in self._takes:
@@ -137,8 +136,8 @@ class CaptureSession:
         at = now_ns - self.zero_ns
         if self._log is None:
             self._log = self._open_log()
-        take = Take(recording_id, tracks)
-        take.run(at, flowing=tracks is not None or self._is_flowing(at))
+        take = Take(recording_id, tracks, timed=timed)
+        take.run(at, flowing=tracks is not None or self._presence.is_flowing(at))
         self._takes[recording_id] = take
         self.is_beginning = True
         self._command(at)
@@ -166,7 +165,7 @@ class CaptureSession:
         if take is None or take.is_running:
             return
         at = now_ns - self.zero_ns
-        take.run(at, flowing=self._is_flowing(at))
+        take.run(at, flowing=self._presence.is_flowing(at))
         self._command(at)
         if take.started_ns is not None:
             self._write(RecordingResumed(at, recording_id))
@@ -184,6 +183,13 @@ class CaptureSession:
             await self._completed(take, now_ns - self.zero_ns)
         await self._synced()
         return recording_id in self._begun
+
+    def say(self, text: str, now_ns: int, recording_id: str | None = None, participant_id: str = "") -> bool:
+        """Timed metadata of this moment, to one recording or to all; whether any took it (`capture.take.hear`)."""
+        if not hear(self._takes.values(), text, recording_id, is_cut=self._outage_from_ns is not None):
+            return False
+        self._write(TimedText(self.not_before(now_ns - self.zero_ns), text, recording_id, participant_id))
+        return True
 
     def tick(self, now_ns: int) -> None:
         """Time has passed: Progress, key frames asked for again, stops completed. Call every `TICK_S`."""
@@ -295,7 +301,7 @@ class CaptureSession:
         """Complete the stops for which everything has come, or has had its time."""
         if not self._stops:
             return
-        until = self._complete_until(now_ns)
+        until = self._presence.complete_until(now_ns)
         due = [(t, f) for t, f in self._stops if (t.stopped_ns or 0) <= max(until, now_ns - MAX_LATE_NS)]
         if not due:
             return
@@ -327,12 +333,6 @@ class CaptureSession:
     def _look_who_is_wanted(self) -> None:
         for peer in self._presence.peers.values():
             peer.is_wanted = self._wants(peer.info.participant_id, peer.info.custom_id)
-
-    def _is_flowing(self, at_ns: int) -> bool:
-        return any(
-            t.flow.last_ns is not None and not t.flow.muted and at_ns - t.flow.last_arrival_ns < FLOWING_NS
-            for t in self._presence.tracks
-        )
 
     def _command(self, at_ns: int) -> None:
         """From here on another rule holds: every track looks at capture times until it is past this."""
@@ -378,18 +378,10 @@ class CaptureSession:
         if self._log is not None:
             await asyncio.wrap_future(self._log.sync())
 
-    def _complete_until(self, now_ns: int) -> int:
-        return min(
-            [
-                now_ns - _UNKNOWN_NS,
-                *(peer.complete_until(now_ns) for peer in self._presence.peers.values() if peer.is_wanted),
-            ]
-        )
-
     def _progress(self, now_ns: int) -> None:
         if any(take.started_ns is not None for take in self._takes.values()):
             self._progress_due_ns = now_ns + PROGRESS_NS
-            self._pass(now_ns, self._complete_until(now_ns))
+            self._pass(now_ns, self._presence.complete_until(now_ns))
 
     def _pass(self, now_ns: int, until_ns: int) -> None:
         """Say how far the log is complete. Never less than before."""

@@ -2,14 +2,16 @@
 
 Owns which capture times belong to a recording, and which events say so in the log. A film starts with media: until the
 first frame of a recording is stored nothing of it is in the log, and then everything asked for so far is said at once.
-Owns too whose tracks a recording asks for. Refuses to write.
+Owns too whose tracks a recording asks for, and whether it hears what is said. Refuses to write.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tapedeck.core.frames import TrackInfo
+from tapedeck.core.timed import CLOSE
 from tapedeck.core.timeline import (
     RecordingPaused,
     RecordingResumed,
@@ -20,7 +22,7 @@ from tapedeck.core.timeline import (
 from tapedeck.core.wanted import TrackChoice
 from tapedeck.ports.sources import PeerInfo
 
-__all__ = ["FLOWING_NS", "Take"]
+__all__ = ["FLOWING_NS", "Take", "hear"]
 
 FLOWING_NS = 1_000_000_000
 """Media that came so shortly before a start counts as flowing: the film then starts with the command."""
@@ -37,10 +39,13 @@ class _Stretch:
 class Take:
     """A recording as its session sees it. Times are on the capture clock."""
 
-    def __init__(self, recording_id: str, tracks: TrackChoice | None = None) -> None:
-        """`tracks` None: everything of everybody."""
+    def __init__(self, recording_id: str, tracks: TrackChoice | None = None, *, timed: bool = False) -> None:
+        """`tracks` None: everything of everybody. `timed`: timed metadata belongs to it."""
         self.recording_id = recording_id
         self.tracks = tracks
+        self.timed = timed
+        self.is_closed = False
+        "Nothing is said to it any more."
         self.started_ns: int | None = None
         "Where the film starts; None as long as no media was stored."
         self.stopped_ns: int | None = None
@@ -91,7 +96,7 @@ class Take:
         first = self._stretches[index]
         prompt = first.flowing and at_ns - first.start_ns < FLOWING_NS
         self.started_ns = max(least_ns, first.start_ns if prompt else at_ns)
-        events: list[TimelineEvent] = [RecordingStarted(self.started_ns, self.recording_id, self.tracks)]
+        events: list[TimelineEvent] = [RecordingStarted(self.started_ns, self.recording_id, self.tracks, self.timed)]
         for stretch in self._stretches[index:]:
             if stretch is not first:
                 events.append(RecordingResumed(max(least_ns, stretch.start_ns), self.recording_id))
@@ -102,12 +107,28 @@ class Take:
         return events
 
     @classmethod
-    def begun(
-        cls, recording_id: str, started_ns: int, resumed_ns: int | None, tracks: TrackChoice | None = None
-    ) -> Take:
+    def begun(cls, start: RecordingStarted, resumed_ns: int | None, *, is_closed: bool = False) -> Take:
         """A recording that an earlier process began; it runs on from `resumed_ns`, or is paused."""
-        take = cls(recording_id, tracks)
-        take.started_ns = started_ns
+        take = cls(start.recording_id, start.tracks, timed=start.timed)
+        take.started_ns = start.at_ns
+        take.is_closed = is_closed
         if resumed_ns is not None:
             take.run(resumed_ns, flowing=False)
         return take
+
+
+def hear(takes: Iterable[Take], text: str, recording_id: str | None, *, is_cut: bool) -> bool:
+    """Whether some recording takes timed metadata that is said now, to one of them or (None) to all.
+
+    Only those that were started for it, keep media now (`is_cut`: none does), and were not closed. What closes them
+    counts in a pause too: whoever said it wants no more of it afterwards.
+    """
+    heard = [take for take in takes if take.timed and take.started_ns is not None and take.stopped_ns is None]
+    if recording_id is not None:
+        heard = [take for take in heard if take.recording_id == recording_id]
+    if text == CLOSE:
+        for take in heard:
+            take.is_closed = True
+    else:
+        heard = [take for take in heard if take.is_running and not take.is_closed and not is_cut]
+    return bool(heard)

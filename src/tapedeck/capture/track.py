@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tapedeck.capture.flow import MAX_LATE_NS, Flow
 from tapedeck.core.delay import RecentDelay
 from tapedeck.core.frames import EncodedFrame, FrameFlags, Kind, TrackInfo
+from tapedeck.core.timed import Allowance, message_text
 from tapedeck.core.timeline import AudioLevel, ClockReport
 from tapedeck.ports.sources import PeerInfo, TrackControl
 
@@ -196,6 +197,7 @@ class PeerRecorder:
         self.is_wanted = False
         "Some recording asks for it: the log may know of it. The session's to say."
         self.session = session
+        self._allowance = Allowance()
 
     def open_track(self, info: TrackInfo, control: TrackControl, at_ns: int) -> TrackRecorder:
         """A track's first packet arrived."""
@@ -212,6 +214,14 @@ class PeerRecorder:
         if not self.closed and name != self.name:
             self.name = name
             self.session.peer_renamed(self, at_ns - self.session.zero_ns)
+
+    def message(self, data: str | bytes, at_ns: int) -> None:
+        """A message on a data channel: timed metadata, or nothing. What is too much of it is nothing too."""
+        if self.closed or not self._allowance.take(at_ns):
+            return
+        text = message_text(data)
+        if text is not None:
+            self.session.say(text, at_ns, participant_id=self.info.participant_id)
 
     def close(self, at_ns: int) -> None:
         """The peer left; open tracks are closed first."""

@@ -21,6 +21,8 @@ from tapedeck.core.remote import RemoteAccount
 
 __all__ = ["app", "main"]
 
+_FILM = Path("film.mp4")
+
 app = typer.Typer(
     help="Tapedeck records WebRTC meetings on your own machines.",
     no_args_is_help=True,
@@ -218,7 +220,7 @@ def show(
 @app.command()
 def replay(
     logdir: Annotated[Path, typer.Argument(help="A directory of captures/.", exists=True, file_okay=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The film to write.")] = Path("film.mp4"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The film; as .tar it is HLS with timed metadata.")] = _FILM,
     recording: Annotated[
         str | None, typer.Option(help="Only the spans of this recording; default the whole log.")
     ] = None,

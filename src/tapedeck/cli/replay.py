@@ -61,6 +61,8 @@ def replay(
 ) -> int:
     """Write the film of a recording, or of everything in the log, to `out`; the exit code.
 
+    A name that ends in `.tar` makes HLS with timed metadata, every other one an MP4.
+
     `focus`: a participant's id. Errors as `render.job.run`; InvalidError: `out` is a directory, or the layout has no
     focus.
     """
@@ -75,7 +77,7 @@ def replay(
         log_dir=logdir,
         recording_id=recording_id,
         out_dir=out.parent,
-        outputs=(Output(out.name, VideoOutput(width, height)),),
+        outputs=(Output(out.name, VideoOutput(width, height), timed=out.suffix == ".tar"),),
         layout=layout,
         focus=focus,
         excerpt=excerpt,

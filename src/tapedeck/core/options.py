@@ -30,6 +30,7 @@ def resolve_options(*levels: Mapping[str, Any] | None, lenient: bool = False) ->
         return next((level[key] for level in levels if level is not None and key in level), default)
 
     video: Mapping[str, Any] = pick("video_config", {})
+    timed = pick("interactive_config", None) is not None
     sound: Mapping[str, Any] | None = pick("audio_config", None)
     encoding: Mapping[str, Any] = pick("encoding_config", {})
     bucket: Mapping[str, Any] = pick("realtimekit_bucket_config", {})
@@ -47,7 +48,12 @@ def resolve_options(*levels: Mapping[str, Any] | None, lenient: bool = False) ->
         quality=encoding.get("quality", _DEFAULT.quality),
         encoder=encoding.get("encoder", _DEFAULT.encoder),
         bucket=bucket.get("enabled", _DEFAULT.bucket),
+        timed=timed,
     )
+    if timed and (codec != "h264" or not options.video_export):
+        why = "needs the codec H264: its segments hold no other" if options.video_export else "needs a video file"
+        field = FieldProblem("/interactive_config", f'"interactive_config" {why}')
+        raise InvalidError(f"There would be no timed metadata: {field.message}", (field,))
     if not options.video_export and options.audio is None:
         if lenient:
             return replace(options, video_export=True)

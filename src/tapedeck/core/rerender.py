@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from tapedeck.core.output import Output, outputs_of
+from tapedeck.core.output import Output, extension_of, outputs_of
 from tapedeck.core.recording import FilmFile, Recording
 from tapedeck.core.wanted import RecordingOptions
 
@@ -82,7 +82,7 @@ def outputs_of_wish(wish: RerenderWish, recording: Recording, render_id: str) ->
         fps=own.fps,
         quality=own.quality,
         encoder=own.encoder,
+        timed=own.timed and wish.video_codec is None,
     )
     stem = recording.file_name.rpartition(".")[0] or recording.file_name
-    extension = "mp4" if options.video_codec == "h264" else "webm"
-    return outputs_of(options, f"{stem}-{render_id[:8]}.{extension}")
+    return outputs_of(options, f"{stem}-{render_id[:8]}.{extension_of(options)}")

@@ -15,10 +15,19 @@ __all__ = ["CaptureControl", "CaptureEvents"]
 class CaptureControl(Protocol):
     """Commands for the capture of one meeting. All are idempotent; unknown ids are ignored."""
 
-    async def start(self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None) -> None:
+    async def start(
+        self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None, *, timed: bool = False
+    ) -> None:
         """Record the meeting as soon as it has media; `CaptureEvents.on_capturing` tells when.
 
         With `tracks` only those are kept, from now on; NotFoundError when the meeting has no live session then.
+        `timed`: what is said to it or to the meeting is kept too.
+        """
+
+    async def say(self, meeting_id: str, recording_id: str, text: str) -> bool:
+        """Put timed metadata at this moment of a recording. False: it takes none, or none any more.
+
+        UnavailableError: it is not captured here now.
         """
 
     async def pause(self, meeting_id: str, recording_id: str) -> None:

@@ -64,6 +64,9 @@ class FrameSink(Protocol):
     def rename(self, name: str, at_ns: int) -> None:
         """The display name changed."""
 
+    def message(self, data: str | bytes, at_ns: int) -> None:
+        """A message came on a data channel."""
+
     def close(self, at_ns: int) -> None:
         """The peer left; open tracks are closed first."""
 

@@ -237,7 +237,8 @@ class RecordingService:
         """Tell capture to record. When it cannot, the recording fails and UnavailableError is raised."""
         async with self._lock(recording.id):
             try:
-                await self._control.start(recording.meeting_id, recording.id, recording.options.tracks)
+                tracks, timed = recording.options.tracks, recording.options.timed
+                await self._control.start(recording.meeting_id, recording.id, tracks, timed=timed)
             except Exception as exc:
                 _log.exception("capture did not start", extra={"action": "start_failed", "recording_id": recording.id})
                 await self._ledger.apply(recording.id, Fail(f"Capture could not be started: {exc}"))
@@ -247,10 +248,7 @@ class RecordingService:
             self.close_soon(told)
 
     async def stop(self, recording_id: str, command: Stop | Fail) -> Recording:
-        """End a recording for a reason of our own. NotFoundError, WrongStateError.
-
-        Waits for no command to capture, so capture itself may ask for it.
-        """
+        """End a recording for a reason of our own, without waiting for capture. NotFoundError, WrongStateError."""
         return await self._stop(recording_id, command)
 
     def close_soon(self, recording: Recording) -> None:

@@ -205,18 +205,23 @@ class _FilmConfig(Body):
         return given
 
 
+class _InteractiveConfig(Body):
+    type: Literal["ID3"] | None = None
+
+
 class StartBody(_FilmConfig):
     """POST recordings."""
 
     meeting_id: str
     allow_multiple_recordings: bool | None = None
-    interactive_config: Later = None
+    interactive_config: _InteractiveConfig | None = None
     rtmp_out_config: StreamConfig | None = None
     url: Later = None
 
     def config(self) -> dict[str, Any]:
         """What was given, as JSON values: a level of wishes for `core.options`."""
-        return super().config() | stream_values(self.rtmp_out_config)
+        timed = {} if self.interactive_config is None else {"interactive_config": {"type": "ID3"}}
+        return super().config() | stream_values(self.rtmp_out_config) | timed
 
 
 class ActionBody(Body):

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.frames import Codec, Kind
+from tapedeck.core.timed import MESSAGE_LIMIT
+from tapedeck.sources.messages import SCTP_PORT
 from tapedeck.sources.sdp import (
     LEVEL_URI,
     MID_URI,
@@ -20,11 +22,13 @@ from tapedeck.sources.sdp import (
     parse_parameter_sets,
 )
 
-__all__ = ["MediaLine", "answer_for", "negotiate"]
+__all__ = ["MediaLine", "answer_for", "data_section", "negotiate"]
 
 _CODECS = {("OPUS", 48_000): Codec.OPUS, ("VP8", 90_000): Codec.VP8, ("H264", 90_000): Codec.H264}
 _FEEDBACK = ("nack", "nack pli", "ccm fir", "goog-remb")
 _PROTOCOLS = ("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF")
+_DATA_PROTOCOLS = ("UDP/DTLS/SCTP", "DTLS/SCTP")
+_DATA_FORMAT = "webrtc-datachannel"
 _HASHES = ("sha-256", "sha-384", "sha-512")
 _H264_PARAMETERS = ("level-asymmetry-allowed", "packetization-mode", "profile-level-id")
 _MAX_LINES = 8
@@ -75,6 +79,15 @@ def negotiate(offer: Description) -> list[MediaLine]:
         lines.append(_media_line(offer.sections.index(section), section, name))
     _check_transport(offer.transport)
     return lines
+
+
+def data_section(offer: Description) -> Section | None:
+    """Where the offer has data channels (RFC 8841), in the bundle of its media; None: it has none that we take."""
+    for section in offer.sections:
+        is_ours = section.protocol in _DATA_PROTOCOLS and section.raw_formats == _DATA_FORMAT
+        if section.kind == "application" and section.port and is_ours and section.mid in offer.bundle:
+            return section
+    return None
 
 
 def _check_transport(transport: Transport) -> None:
@@ -134,17 +147,27 @@ def _extension(section: Section, uri: str) -> int:
 def answer_for(
     offer: Description, lines: list[MediaLine], transport: Transport, session_id: int, *, video_bitrate: int = 0
 ) -> Description:
-    """The answer: the given lines are received, everything else is refused or inactive.
+    """The answer: the given lines are received, and data channels; everything else is refused or inactive.
 
     `video_bitrate` in bit/s: senders that adapt (those that offer REMB) are asked to start there, not at 300 kbit/s.
     """
     taken = {line.index: line for line in lines}
     answer = Description(transport=transport, session_id=session_id, mixed_extensions=offer.mixed_extensions)
+    data = data_section(offer)
     for index, section in enumerate(offer.sections):
         line = taken.get(index)
-        answer.sections.append(_refusal(section) if line is None else _reception(section, line, video_bitrate))
         if line is not None:
+            answer.sections.append(_reception(section, line, video_bitrate))
+        else:
+            answer.sections.append(_data_channels(section) if section is data else _refusal(section))
+        if line is not None or section is data:
             answer.bundle.append(section.mid)
+    return answer
+
+
+def _data_channels(section: Section) -> Section:
+    answer = Section(section.kind, 9, section.protocol, mid=section.mid, raw_formats=section.raw_formats)
+    answer.attributes = [f"sctp-port:{SCTP_PORT}", f"max-message-size:{MESSAGE_LIMIT}"]
     return answer
 
 

@@ -11,11 +11,13 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from tapedeck.core.errors import InvalidError, UnavailableError
 from tapedeck.core.frames import Codec
 from tapedeck.core.rtp import KeyframeRequest, Nack, ReceiverReport, Remb, ReportBlock, parse_rtcp
 from tapedeck.sources.icelink import IceLink
+from tapedeck.sources.messages import SCTP_PORT, Messages
 from tapedeck.sources.network import NetworkSettings
 from tapedeck.sources.outgoing import LEVEL_EXTENSION, MID_EXTENSION, OutgoingTrack
 from tapedeck.sources.sdp import (
@@ -91,6 +93,9 @@ class Publisher:
         self._dtls = DtlsTransport(self._link, self._over.set)
         self._sections: list[Section] = []
         self._tracks: list[OutgoingTrack] = []
+        self._data: Section | None = None
+        self._messages: Messages | None = None
+        self._channel: Any = None
         self._reporter: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -171,6 +176,13 @@ class Publisher:
         self._tracks.append(track)
         return track
 
+    def add_messages(self) -> None:
+        """Offer a data channel, before `offer`."""
+        self._data = Section("application", 9, "UDP/DTLS/SCTP", mid=str(len(self._sections)))
+        self._data.raw_formats = "webrtc-datachannel"
+        self._data.attributes = [f"sctp-port:{SCTP_PORT}"]
+        self._sections.append(self._data)
+
     async def offer(self, *, candidates: bool = True) -> str:
         """The SDP offer; without `candidates` send `candidate_fragment` later."""
         if not self._link.candidates:
@@ -209,6 +221,10 @@ class Publisher:
             await self.close(bye=False)
             raise UnavailableError("the media connection did not come about") from exc
         self._reporter = asyncio.ensure_future(self._report())
+        if self._data is not None:
+            self._messages = Messages(self._dtls, lambda _: None, self.faults.append)
+            await self._messages.begin(SCTP_PORT)
+            self._channel = self._messages.open()
 
     async def connect(self, post: Callable[[str], Awaitable[str]], *, timeout_s: float = 10.0) -> None:
         """`offer`, `post` it, `accept` what it returns."""
@@ -220,6 +236,13 @@ class Publisher:
     def connected(self) -> bool:
         """Media can be sent."""
         return self._dtls.reader is not None and not (self._closed or self._over.is_set())
+
+    def say(self, message: str | bytes) -> None:
+        """Send a message on the data channel, as soon as it is open."""
+        if self._channel.readyState == "open":
+            self._channel.send(message)
+        else:
+            self._channel.on("open", lambda: self._channel.send(message))
 
     async def restart_ice(self, patch: Callable[[str], Awaitable[str]], *, timeout_s: float = 10.0) -> None:
         """Move to new ICE credentials and sockets (RFC 9725 4.3.3); `patch` sends the fragment and returns the body
@@ -246,6 +269,8 @@ class Publisher:
         if self._reporter is not None:
             self._reporter.cancel()
             await asyncio.gather(self._reporter, return_exceptions=True)
+        if self._messages is not None:
+            await self._messages.finish()
         await self._dtls.stop()
         await self._link.close()
 

@@ -83,6 +83,8 @@ class Section:
     attributes: list[str] = field(default_factory=list)
     "Further lines to write, without `a=`."
     raw_formats: str = ""
+    sctp_port: int = 0
+    "0: not given."
 
 
 @dataclass(slots=True)
@@ -252,6 +254,8 @@ def _parse_attribute(section: Section, name: str, value: str) -> None:
         payload_type, _, feedback = value.partition(" ")
         for item in section.formats if payload_type == "*" else _formats(section, payload_type):
             item.feedback.append(" ".join(feedback.split()))
+    elif name == "sctp-port":
+        section.sctp_port = _ssrc(value) & 0xFFFF
     elif name == "ssrc":
         ssrc = _ssrc(value.split()[0])
         if ssrc not in section.ssrcs:

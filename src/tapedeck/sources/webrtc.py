@@ -18,7 +18,8 @@ from tapedeck.core.errors import TapedeckError
 from tapedeck.ports.sources import FrameSink, Ingest, PeerInfo
 from tapedeck.sources.icelink import IceLink
 from tapedeck.sources.incoming import MUTE_AFTER_NS
-from tapedeck.sources.negotiate import MediaLine, answer_for, negotiate
+from tapedeck.sources.messages import SCTP_PORT, Messages
+from tapedeck.sources.negotiate import MediaLine, answer_for, data_section, negotiate
 from tapedeck.sources.network import NetworkSettings
 from tapedeck.sources.receive import MediaReceiver
 from tapedeck.sources.sdp import Description, Fragment, IceCredentials, Transport
@@ -82,6 +83,7 @@ class WebRtcPeer:
         self._early_bytes = 0
         self._sink: FrameSink | None = None
         self._receiver: MediaReceiver | None = None
+        self._messages: Messages | None = None
         self._ended = asyncio.Event()
         self._why = ""
         self._rtt_ns = 0
@@ -215,12 +217,19 @@ class WebRtcPeer:
         self._link.on_media = receiver.on_media
         receiver.start()
         self._tick()
+        channels = data_section(self._offer)
+        if channels is not None:
+            on_message = lambda message: sink.message(message, self._clock())  # noqa: E731
+            self._messages = Messages(self._dtls, on_message, self._on_fault)
+            await self._messages.begin(channels.sctp_port or SCTP_PORT)
 
     async def _close(self) -> None:
         self._link.on_media = _drop
         if self._timer is not None:
             self._timer.cancel()
         self.connected = False
+        if self._messages is not None:
+            await self._messages.finish()
         if self._receiver is not None:
             self._receiver.close()
         if self._sink is not None:

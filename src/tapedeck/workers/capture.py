@@ -30,7 +30,7 @@ from tapedeck.ports.control import CaptureEvents
 from tapedeck.ports.sources import FrameSink, PeerInfo
 from tapedeck.service.lifecycle import Recovery
 from tapedeck.service.meetings import MeetingService
-from tapedeck.workers.reports import Reports
+from tapedeck.workers.reports import Listener, Reports
 from tapedeck.workers.seat import Seat
 
 __all__ = ["CaptureHost", "Publishers"]
@@ -80,8 +80,8 @@ class CaptureHost:
         "By meeting, while somebody holds or awaits it."
         self._closed_doors: Counter[str] = Counter()
         "Meetings whose session is being ended: nobody joins meanwhile."
-        self._waiting: dict[str, dict[str, TrackChoice | None]] = {}
-        "Recordings of meetings without a session, by meeting, and whose tracks they keep."
+        self._waiting: dict[str, dict[str, tuple[TrackChoice | None, bool]]] = {}
+        "Recordings of meetings without a session, by meeting: whose tracks they keep, and whether timed metadata."
         self._ending: set[asyncio.Task[None]] = set()
         self._recovered = asyncio.Event()
 
@@ -126,16 +126,16 @@ class CaptureHost:
             meeting_id,
             now_utc=at,
             now_ns=self._now_ns(),
-            listener=_Listener(self, meeting_id),
+            listener=Listener(meeting_id, self.capturing),
         )
         live = self._add(meeting_id, capture, keep_alive_s)
         self._start_waiting(meeting_id, live)
         return live
 
     def _start_waiting(self, meeting_id: str, live: _Live) -> None:
-        for recording_id, tracks in sorted(self._waiting.pop(meeting_id, {}).items()):
+        for recording_id, (tracks, timed) in sorted(self._waiting.pop(meeting_id, {}).items()):
             live.recordings.add(recording_id)
-            live.capture.start(recording_id, self._now_ns(), tracks)
+            live.capture.start(recording_id, self._now_ns(), tracks, timed=timed)
 
     def _add(self, meeting_id: str, capture: CaptureSession, keep_alive_s: float) -> _Live:
         live = self._live[meeting_id] = _Live(capture, keep_alive_s)
@@ -157,15 +157,17 @@ class CaptureHost:
 
     # CaptureControl
 
-    async def start(self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None) -> None:
+    async def start(
+        self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None, *, timed: bool = False
+    ) -> None:
         """Record the meeting as soon as it has media, or some tracks of its live session."""
         live = self._live.get(meeting_id)
         if live is None:
             if tracks is not None:
                 raise NotFoundError(f"No active session found for meeting_id {meeting_id}")
-            self._waiting.setdefault(meeting_id, {})[recording_id] = None
+            self._waiting.setdefault(meeting_id, {})[recording_id] = (None, timed)
             return
-        live.capture.start(recording_id, self._now_ns(), tracks)
+        live.capture.start(recording_id, self._now_ns(), tracks, timed=timed)
         live.recordings.add(recording_id)
 
     async def pause(self, meeting_id: str, recording_id: str) -> None:
@@ -175,6 +177,10 @@ class CaptureHost:
     async def resume(self, meeting_id: str, recording_id: str) -> None:
         """Keep again from now on."""
         self._captured(meeting_id, recording_id).capture.resume(recording_id, self._now_ns())
+
+    async def say(self, meeting_id: str, recording_id: str, text: str) -> bool:
+        """Put timed metadata at this moment of a recording; whether it takes any."""
+        return self._captured(meeting_id, recording_id).capture.say(text, self._now_ns(), recording_id)
 
     async def stop(self, meeting_id: str, recording_id: str) -> None:
         """End the film now; returns when that is on disk."""
@@ -249,7 +255,7 @@ class CaptureHost:
             for recording in recovery.recordings[state]:
                 if not any(recording.id in starts for starts in begun.values()):
                     waiting = self._waiting.setdefault(recording.meeting_id, {})
-                    waiting[recording.id] = recording.options.tracks
+                    waiting[recording.id] = (recording.options.tracks, recording.options.timed)
         running = {r.session_id for state in (*LIVE, RecordingState.CLOSING) for r in recovery.recordings[state]}
         for session in recovery.sessions:
             starts = begun.get(session.id, {})
@@ -285,7 +291,7 @@ class CaptureHost:
             keep_alive_s = (await self._meetings.admit(session.meeting_id)).keep_alive_s
         except TapedeckError:
             keep_alive_s = 60.0  # INACTIVE since: what was recorded is still to be ended in order
-        now_utc, now_ns, listener = self._clock.now(), self._now_ns(), _Listener(self, session.meeting_id)
+        now_utc, now_ns, listener = self._clock.now(), self._now_ns(), Listener(session.meeting_id, self.capturing)
         if directory.is_dir():
             capture = await resumed_session(directory, now_utc=now_utc, now_ns=now_ns, listener=listener)
         else:  # it died before the first media of its recordings reached the disk: they begin with who comes back
@@ -300,7 +306,8 @@ class CaptureHost:
             for recording in recovery.recordings[state]:
                 if recording.session_id == session.id and recording.id not in capture.recording_ids:
                     # its start had not reached the disk
-                    capture.start(recording.id, self._now_ns(), recording.options.tracks)
+                    kept = recording.options
+                    capture.start(recording.id, self._now_ns(), kept.tracks, timed=kept.timed)
                     if state is RecordingState.PAUSED:
                         await capture.pause(recording.id, self._now_ns())
         for recording_id in starts:
@@ -371,22 +378,3 @@ class CaptureHost:
 
     def _utc(self, at_ns: int) -> datetime:
         return self._clock.now() - timedelta(microseconds=(self._now_ns() - at_ns) / 1000)
-
-
-class _Listener:
-    """Hears one session (`capture.log.CaptureListener`)."""
-
-    def __init__(self, host: CaptureHost, meeting_id: str) -> None:
-        self._host = host
-        self._meeting_id = meeting_id
-
-    def on_capturing(self, recording_id: str, at: datetime) -> None:
-        """The first media of a recording is stored."""
-        self._host.capturing(self._meeting_id, recording_id, at)
-
-    def on_problem(self, session_id: str, text: str | None) -> None:
-        """The log cannot be written; None when it can again."""
-        if text is None:
-            log.info("capture.mended", session_id=session_id)
-        else:
-            log.error("capture.troubled", session_id=session_id, reason=text)

@@ -1,4 +1,4 @@
-"""The reports of one session to the service, handed over one by one and in order.
+"""The reports of one session: heard by its host, and handed over to the service one by one and in order.
 
 A report waits for a database that cannot be written now, however long that takes: media is going into the log, and the
 service must learn of it. Owns the queue and its task; what a report says is the host's.
@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import structlog
 
 from tapedeck.core.errors import NotFoundError, UnavailableError
 
-__all__ = ["Report", "Reports"]
+__all__ = ["Listener", "Report", "Reports"]
 
 log = structlog.get_logger(__name__)
 
@@ -80,3 +81,23 @@ class Reports:
                 log.exception("capture.report_failed", session_id=self._session_id, attempt=attempt)
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
+
+
+class Listener:
+    """Hears one session (`capture.log.CaptureListener`)."""
+
+    def __init__(self, meeting_id: str, capturing: Callable[[str, str, datetime], None]) -> None:
+        """`capturing` gets the meeting, the recording, and when its film starts."""
+        self._meeting_id = meeting_id
+        self._capturing = capturing
+
+    def on_capturing(self, recording_id: str, at: datetime) -> None:
+        """The first media of a recording is stored."""
+        self._capturing(self._meeting_id, recording_id, at)
+
+    def on_problem(self, session_id: str, text: str | None) -> None:
+        """The log cannot be written; None when it can again."""
+        if text is None:
+            log.info("capture.mended", session_id=session_id)
+        else:
+            log.error("capture.troubled", session_id=session_id, reason=text)

@@ -25,6 +25,10 @@ class Seat:
         """As `FrameSink`."""
         self._sink.rename(name, at_ns)
 
+    def message(self, data: str | bytes, at_ns: int) -> None:
+        """As `FrameSink`."""
+        self._sink.message(data, at_ns)
+
     def close(self, at_ns: int) -> None:
         """As `FrameSink`."""
         self._sink.close(at_ns)
