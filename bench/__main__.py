@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ def main(names: list[str]) -> int:
     if unknown := set(names) - set(known):
         print(f"no such benchmark: {', '.join(sorted(unknown))}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled, and so is what is measured
     console = Console()
     table = Table("what", "ours", "peer, same run", "mark", "", "note")
     for name in names or known:

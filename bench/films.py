@@ -4,7 +4,8 @@ Together: an upright film and one of the sound alone beside a film of four 720p3
 own, made by one process as in production. Beside it the one film, and the three by a process each. All user and system
 time counts.
 
-Again: the same meeting from its log on two cores, as `tapedeck replay` does it.
+Again: the film of the same meeting from its log on two cores, as `tapedeck replay` and as the server after a crash make
+it; beside them one `ffmpeg` command that makes the same film of the cameras' files (`bench/render.py`).
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import json
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.render import FPS, PEOPLE, Cost, S, end_log, make_log, make_sources, measure, tapedeck
+from bench.render import FPS, PEOPLE, Cost, S, end_log, ffmpeg, make_log, make_sources, measure, tapedeck
 from bench.row import Row
 
 SECONDS, PAIRS = 20, 3
@@ -44,6 +46,38 @@ def make(log: Path, out: Path, names: list[str]) -> Cost:
     return cost
 
 
+def replay(log: Path, out: Path) -> Cost:
+    """The film again, as a person asks for it."""
+    options = ["--recording", "bench", "--out", str(out / "again.mp4")]
+    return measure([sys.executable, "-m", "tapedeck", "replay", str(log), *options])[0]
+
+
+def again_rows(root: Path, what: str) -> list[Row]:
+    """The best of a few: neighbours can only make a film slower."""
+    ways: dict[str, Callable[[], Cost]] = {
+        "tapedeck replay": lambda: replay(root / "log", root),
+        "as the server does": lambda: tapedeck(root / "log", root, haste=True),
+        "ffmpeg": lambda: ffmpeg(root, root, nice=0),
+    }
+    costs: dict[str, list[Cost]] = {way: [] for way in ways}
+    for _ in range(PAIRS):
+        for way, make_film in ways.items():
+            costs[way].append(make_film())
+    best = {way: min(found, key=lambda cost: cost.wall_s) for way, found in costs.items()}
+    peer = best.pop("ffmpeg")
+    return [
+        Row(
+            f"{what}: film made again from its log, {way}",
+            f"{SECONDS / cost.wall_s:.2f} x real time",
+            f"ffmpeg {SECONDS / peer.wall_s:.2f} x",
+            f">= {MARK_AGAIN} x on two cores",
+            SECONDS / cost.wall_s >= MARK_AGAIN,
+            f"{cost.cpu_s:.1f} CPU s, {cost.cpu_s / cost.wall_s:.2f} cores (ffmpeg {peer.cpu_s / peer.wall_s:.2f})",
+        )
+        for way, cost in best.items()
+    ]
+
+
 def rows() -> list[Row]:
     """Measure all."""
     with tempfile.TemporaryDirectory(prefix="tapedeck-bench-") as name:
@@ -59,8 +93,8 @@ def rows() -> list[Row]:
             aparts.append(sum(make(root / "log", root, [name]).cpu_s for name in FILMS))
         ratio = statistics.median(both / one for both, one in zip(alls, ones, strict=True))
         apart = statistics.median(each / one for each, one in zip(aparts, ones, strict=True))
-        again = max(SECONDS / tapedeck(root / "log", root, threads=0).wall_s for _ in range(PAIRS))
-    what = f"{PEOPLE} cameras 720p{FPS}, {SECONDS} s"
+        what = f"{PEOPLE} cameras 720p{FPS}, {SECONDS} s"
+        again = again_rows(root, what)
     return [
         Row(
             f"{what}: three films (16:9, 9:16, sound) in one process: CPU",
@@ -70,12 +104,5 @@ def rows() -> list[Row]:
             ratio <= MARK_TOGETHER,
             f"in three processes {apart:.2f} x",
         ),
-        Row(
-            f"{what}: film made again from its log",
-            f"{again:.2f} x real time",
-            "",
-            f">= {MARK_AGAIN} x on two cores",
-            again >= MARK_AGAIN,
-            "the best of three: neighbours can only make it slower",
-        ),
+        *again,
     ]

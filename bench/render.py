@@ -176,21 +176,21 @@ def measure(command: list[str], stdin: str | None = None) -> tuple[Cost, str]:
     return Cost(usage.ru_utime + usage.ru_stime, time.perf_counter() - begin, usage.ru_maxrss / 1024), output
 
 
-def tapedeck(log: Path, out: Path, cores: str | None = None, threads: int = 1) -> Cost:
-    """Our render of the log, as the child process that makes films in production."""
+def tapedeck(log: Path, out: Path, cores: str | None = None, *, haste: bool = False) -> Cost:
+    """Our render of the log, as the child process that makes films in production; in `haste` after the meeting."""
     job: dict[str, object] = {"log_dir": str(log), "recording_id": "bench", "out_dir": str(out)}
     job["outputs"] = [{"file_name": "tapedeck.mp4", "video": {}}]
     command = [sys.executable, "-m", "tapedeck.render.child"]
     if cores is not None:
         command = ["taskset", "-c", cores, *command]
-    cost, answer = measure(command, json.dumps({**job, "live": False, "threads": threads}) + "\n")
+    cost, answer = measure(command, json.dumps({**job, "live": False, "haste": haste}) + "\n")
     last = json.loads(answer.splitlines()[-1])
     if last["event"] != "done" or last["stats"]["errors"] or last["stats"]["skipped"]:
         raise SystemExit(f"the render went wrong: {last}")
     return cost
 
 
-def ffmpeg(sources: Path, out: Path, threads: int | None = None) -> Cost:
+def ffmpeg(sources: Path, out: Path, threads: int | None = None, nice: int = NICE) -> Cost:
     """One ffmpeg command for the same film; `threads` of each decoder and encoder, None for its own choice."""
     video, audio = VideoOutput(), AudioOutput()
     rects = grid(PEOPLE, Size(video.width, video.height))
@@ -212,7 +212,7 @@ def ffmpeg(sources: Path, out: Path, threads: int | None = None) -> Cost:
     rate = ["-crf", str(video.crf), "-maxrate", str(video.maxrate_bps), "-bufsize", str(2 * video.maxrate_bps)]
     encode = ["-c:v", "libx264", "-preset", video.preset, *rate, "-g", str(video.gop_s * video.fps), *limit]
     sound = ["-c:a", "aac", "-aac_coder", "fast", "-q:a", str(audio.bitrate_bps / 96_000), "-ac", "2", "-ar", "48000"]
-    polite = ["nice", "-n", str(NICE)]
+    polite = ["nice", "-n", str(nice)]
     command = [*polite, "ffmpeg", "-v", "error", "-y", *inputs, "-filter_complex", graph, "-map", "[v]", "-map", "[a]"]
     return measure([*command, *encode, *sound, "-movflags", "+faststart", str(out / "ffmpeg.mp4")])[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -153,3 +154,10 @@ def test_a_bucket_must_be_an_absolute_path(monkeypatch: pytest.MonkeyPatch, url:
     monkeypatch.setenv("TAPEDECK_BUCKET_URL", url)
     with pytest.raises(InvalidError, match="file:///path"):
         load_settings()
+
+
+def test_a_command_that_needs_no_server_imports_none() -> None:
+    """It would take two seconds before every replay."""
+    code = "import sys, tapedeck.cli.main, tapedeck.cli.replay; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"fastapi", "sqlalchemy", "aiortc"} & set(done.stdout.split())

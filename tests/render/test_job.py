@@ -75,10 +75,17 @@ def test_a_live_render_follows_a_growing_log_and_ends_with_the_recording(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("live", "threads", "hastes"), [(True, 1, [False, True]), (False, 1, [False]), (False, 2, [True])]
+    ("options", "hastes"),
+    [
+        ({"live": True}, [False, True]),
+        ({}, [False]),
+        ({"threads": 2}, [True]),
+        ({"haste": True}, [True]),
+        ({"live": True, "haste": True}, [True]),
+    ],
 )
 def test_only_who_is_behind_or_has_the_cores_encodes_beside_painting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: bool, threads: int, hastes: list[bool]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], hastes: list[bool]
 ) -> None:
     meeting = Meeting()
     meeting.record(0, 12 * S)
@@ -93,10 +100,10 @@ def test_only_who_is_behind_or_has_the_cores_encodes_beside_painting(
             super().write_picture(frame, index)
 
     monkeypatch.setattr("tapedeck.render.job.Press", Noting)
-    (file,), stats = run(job(tmp_path, live=live, threads=threads), threading.Event())
+    (file,), stats = run(job(tmp_path, **options), threading.Event())
     assert file.duration_ns == 12 * S and stats.pictures == 12 * FPS
     assert sorted(set(seen)) == hastes
-    assert seen[0] is (threads == 2)
+    assert seen[0] is (hastes == [True])
 
 
 def contents(path: Path) -> tuple[list[Any], bytes]:
@@ -217,6 +224,7 @@ def test_a_job_is_read_from_json() -> None:
     sound = {"file_name": "f.mp3", "video": None, "audio": {"codec": "mp3", "channels": 1}}
     read = Job.from_dict({**BODY, "live": True, "outputs": [*BODY["outputs"], sound], "unknown": 1})
     assert read.canvas == VideoOutput(width=640, height=360) and read.live and read.threads == 1
+    assert not read.is_hasty and Job.from_dict({**BODY, "haste": True}).is_hasty
     assert read.log_dir == Path("/logs/s")
     assert read.outputs[1] == Output("f.mp3", None, AudioOutput("mp3", channels=1))
     assert Job.from_dict({**BODY, "recording_id": None}).recording_id is None

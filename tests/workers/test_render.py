@@ -91,14 +91,14 @@ async def test_a_killed_child_follows_the_log_again_while_that_grows(tmp_path: P
     outcome = Outcome()
     script = """
 first = not os.path.exists(job["mark"])
-open(job["mark"], "a").write(str(job["live"]) + " ")
+open(job["mark"], "a").write(f"{job['live']} {job['haste']} ")
 os.kill(os.getpid(), 9) if first else done()
 """
     renders = host(outcome, script)
     renders.submit(job(live=True, mark=str(tmp_path / "mark")))
     await asyncio.wait_for(outcome.heard.wait(), 60)
     assert list(outcome.done) == ["r1"]
-    assert (tmp_path / "mark").read_text() == "True True "
+    assert (tmp_path / "mark").read_text() == "True False True False "
     await renders.drain(5)
 
 
@@ -106,13 +106,16 @@ async def test_an_attempt_after_the_end_of_the_recording_does_not_wait_for_more(
     outcome = Outcome()
     os.mkfifo(tmp_path / "mark")
     renders = host(
-        outcome, "done() if not job['live'] else (open(job['mark'], 'w').close(), os.abort())", delays=(60.0,)
+        outcome,
+        "done(str(job['haste'])) if not job['live'] else (open(job['mark'], 'w').close(), os.abort())",
+        delays=(60.0,),
     )
     renders.submit(job(live=True, mark=str(tmp_path / "mark")))
     await asyncio.to_thread((tmp_path / "mark").read_bytes)
     renders.submit(job(live=False, mark=str(tmp_path / "mark")))  # the log is closed
     await asyncio.wait_for(outcome.heard.wait(), 60)
     assert list(outcome.done) == ["r1"], "at once, not after the pause of a minute"
+    assert outcome.done["r1"][0].path == Path("True"), "in haste: whoever stopped it waits for the film"
     await renders.drain(5)
 
 

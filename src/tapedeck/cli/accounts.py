@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from tapedeck import wiring
+from tapedeck.cli.late import LateModule
 from tapedeck.core.access import TENANT_SCOPES, Token, TokenScope
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.meeting import App
 from tapedeck.core.remote import RemoteAccount
 from tapedeck.core.times import format_time, parse_time
-from tapedeck.service.access import AccessService
+
+if TYPE_CHECKING:
+    from tapedeck import wiring
+    from tapedeck.service.access import AccessService
+else:
+    wiring = LateModule("tapedeck.wiring")
 
 __all__ = [
     "bind_room",

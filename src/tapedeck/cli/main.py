@@ -6,18 +6,24 @@ import asyncio
 import sys
 from getpass import getpass
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tapedeck import __version__, wiring
+from tapedeck import __version__
 from tapedeck.cli import accounts
+from tapedeck.cli.late import LateModule
 from tapedeck.core.access import TokenScope
 from tapedeck.core.errors import InvalidError, TapedeckError
 from tapedeck.core.layouts import Layout
 from tapedeck.core.remote import RemoteAccount
+
+if TYPE_CHECKING:
+    from tapedeck import wiring
+else:
+    wiring = LateModule("tapedeck.wiring")
 
 __all__ = ["app", "main"]
 

@@ -66,8 +66,10 @@ class Job:
     focus: str | None = None
     "The participant who is large (SPEAKER, SIDEBAR) or alone (SINGLE); None: whoever speaks."
     threads: int = 1
-    """Of the picture encoder; 0: as many as it likes. With 1, pictures are encoded beside being painted only while a
-    live film is behind its log."""
+    """Of the picture encoder; 0: as many as it likes. With 1, pictures are encoded beside being painted only in haste,
+    or while a live film is behind its log."""
+    haste: bool = False
+    "Whether somebody waits for it: it takes two cores where there are two, and a little more CPU."
     head_align: int = 1
     "Length of the parts that the film goes up in while it grows, where a store wants them equal (bytes)."
     excerpt: Excerpt = _ALL
@@ -94,6 +96,7 @@ class Job:
                 layout=Layout(body.get("layout", Layout.AUTO)),
                 focus=None if body.get("focus") is None else str(body["focus"]),
                 threads=int(body.get("threads", 1)),
+                haste=bool(body.get("haste", False)),
                 head_align=int(body.get("head_align", 1)),
                 excerpt=_excerpt(body),
                 stills=bool(body.get("stills", False)),
@@ -105,6 +108,11 @@ class Job:
             raise InvalidError(f"The render job is malformed: {exc!r}.") from exc
         job.check()
         return job
+
+    @property
+    def is_hasty(self) -> bool:
+        """Whether pictures are encoded beside being painted from the first one on."""
+        return self.haste or self.threads != 1
 
     @property
     def canvas(self) -> VideoOutput | None:
@@ -199,7 +207,7 @@ class Take:
         )
         canvas = job.canvas
         size = Size(2, 2) if canvas is None else Size(canvas.width, canvas.height)
-        self._press = Press(self._writers, size, beside=job.threads != 1)
+        self._press = Press(self._writers, size, beside=job.is_hasty)
         self._stills = Stills(self._press, size, canvas.fps) if job.stills and canvas is not None else None
         self._film = Film(
             log,
@@ -234,7 +242,7 @@ class Take:
     def work(self, most: int = _STEP) -> bool:
         """Make up to `most` pictures and their sound; whether there may be more to make now. Errors as of `run`."""
         job, film = self.job, self._film
-        if job.live and job.threads == 1:
+        if job.live and not job.is_hasty:
             self._press.beside = film.made_ns - self._waited_ns > _HASTE_NS
         if self._writers.live is not None:
             # One that is made again after a crash is as far as life once it has had to wait for its log.

@@ -222,7 +222,7 @@ class RenderHost:
         log.info("render.started", recording_id=job.recording_id, live=live, pid=process.pid, joins=joins)
         answer: dict[str, Any] | None = None
         try:
-            await studio.send({**job.body, "live": live})
+            await studio.send({**job.body, "live": live, "haste": not live})
             answer = await self._read_answer(run, replace(job, live=live), seat)
         finally:
             run.process = None
