@@ -274,7 +274,12 @@ async def test_what_was_made_of_a_film_that_failed_is_swept(tmp_path: Path) -> N
         service = UploadService(world.db, world.clock, world.ledger, world.lifecycle)
         studio.films.recover(Recovery(empty(), []), await service.unfinished())
         await asyncio.gather(*studio.films._tasks.values())
-        assert list(studio.films_dir.iterdir()) == []
+
+        async def is_swept() -> bool:
+            return list(studio.films_dir.iterdir()) == []
+
+        await eventually(is_swept)
+        assert await service.unfinished() == [], "nobody waits for it any more"
 
 
 async def test_a_film_that_was_stored_before_the_crash_is_not_stored_again(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.workers.reels import MIB, Reel, Tape, Watched
 
-from tapedeck.core.errors import DestinationError, UnavailableError
+from tapedeck.core.errors import DestinationError, NotFoundError, UnavailableError
 from tapedeck.core.parts import PartRule, aligned_part
 from tapedeck.workers.transfer import Film, FilmGoneError, Transfer
 
@@ -31,9 +31,13 @@ class Desk:
         return Reel(self.root / "films", seed=seed, head_align=ALIGN)
 
     async def holds(self, film: Film) -> None:
-        """The store has the film, and nothing else that lies about."""
+        """The store has the film, and nothing else that lies about; and who comes back only looks."""
         assert await self.store.bytes_of("film.mp4") == film.path.read_bytes()
         assert not await self.store.unfinished("")
+        sent, again = len(self.store.sent), self.transfer()
+        assert (await again.finish(film)).size_bytes == film.size_bytes
+        assert len(self.store.sent) == sent
+        again.forget()
         assert not (self.root / "films" / "film.mp4.journal").exists()
 
 
@@ -142,6 +146,48 @@ async def test_an_answer_that_got_lost_is_not_an_upload_that_did(desk: Desk) -> 
     sent = len(desk.store.sent)
     info = await desk.transfer().finish(film)
     assert (info.size_bytes, len(desk.store.sent)) == (film.size_bytes, sent)
+    await desk.holds(film)
+
+
+async def test_a_second_question_that_finds_no_upload_finds_the_object(desk: Desk) -> None:
+    """Clients ask again by themselves: the first answer got lost, and the upload that the second asks for is over."""
+    transfer, reel = desk.transfer(), desk.reel()
+    reel.grow(24 * MIB)
+    await follow(transfer, reel)
+    film = reel.finish()
+    desk.store.troubles["completed"] = [NotFoundError("No such upload")]
+    await transfer.finish(film)
+    numbers = [number for number, _ in desk.store.sent]
+    assert len(numbers) == len(set(numbers)), "each part once"
+    await desk.holds(film)
+
+
+async def test_an_upload_that_is_aborted_while_the_film_is_made_is_begun_again_at_once(desk: Desk) -> None:
+    transfer, reel = desk.transfer(), desk.reel()
+    reel.grow(16 * MIB)
+    await follow(transfer, reel)
+    (left,) = await desk.store.unfinished("")
+    await desk.store.abort(left.key, left.token)
+    reel.grow(16 * MIB)
+    with pytest.raises(UnavailableError, match="lost what was sent"):
+        await follow(transfer, reel)
+    await follow(transfer, reel)
+    live, film = len(desk.store.sent), reel.finish()
+    await transfer.finish(film)
+    assert len(desk.store.sent) - live == 3, "the front and the tail: the rest was up before it was finished"
+    await desk.holds(film)
+
+
+async def test_a_film_made_again_is_not_taken_for_the_one_that_was_delivered(desk: Desk) -> None:
+    transfer, reel = desk.transfer(), desk.reel()
+    reel.grow(24 * MIB)
+    await follow(transfer, reel)
+    await transfer.finish(reel.finish())
+    again = desk.reel(seed=2)
+    again.grow(24 * MIB)
+    await follow(transfer, again)
+    film = again.finish()
+    await transfer.finish(film)
     await desk.holds(film)
 
 

@@ -209,7 +209,7 @@ async def test_what_was_sent_of_a_film_that_never_was_is_dropped(tmp_path: Path)
             return len(store.sent) == 3
 
         await eventually(is_up)
-        post.worker.cancel(recording.id)
+        post.worker.cancel(recording)
         await post.over(recording)
         assert not await store.unfinished("")
 

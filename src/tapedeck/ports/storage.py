@@ -88,6 +88,11 @@ class MultipartStore(Protocol):
     async def complete(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo:
         """Make these parts, which are in order, the object; others are dropped."""
 
+    async def made(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo | None:
+        """The object, if `complete` was done with these parts and only its answer is missing; None while the upload
+        is open, or for an object that is another one as far as the store can tell (by checksum where it keeps one of
+        the parts, by size elsewhere)."""
+
     async def abort(self, key: str, token: str) -> None:
         """Drop an upload and its parts; one that is not there is fine."""
 

@@ -87,6 +87,24 @@ class UploadService:
         waits = fallback is not None and fallback.state is DestinationState.WAITING
         return failed, fallback if waits else None
 
+    async def arrived(self, upload: Upload) -> None:
+        """It has confirmed one file of several: that one is not sent again, whatever becomes of the others."""
+        async with self._db.write() as session:
+            if await table.find_destination(session, upload.destination_id) is None:
+                raise NotFoundError(f"Destination not found: {upload.destination_id}")
+            await table.save_upload(session, upload)
+
+    async def uploads(self, destination: Destination) -> Sequence[Upload]:
+        """The files that it has confirmed."""
+        async with self._db.read() as session:
+            return [upload for upload in await table.uploads_of(session, destination.id) if upload.done_at is not None]
+
+    async def dropped(self, destination: Destination) -> Destination:
+        """There is no film, and nothing of one is left there. No fault of the storage."""
+        now = self._clock.now()
+        over = replace(destination, state=DestinationState.FAILED, error=None, next_at=None, finished_at=now)
+        return await self._save(over)
+
     async def confirmed(self, destination: Destination, uploads: Sequence[Upload]) -> Destination:
         """It has confirmed every file."""
         state = DestinationState.DONE
@@ -129,7 +147,8 @@ class UploadService:
         return recording
 
     async def unfinished(self) -> Sequence[Unfinished]:
-        """Recordings with a finished film and a destination that does not have it yet, oldest first."""
+        """Recordings with a destination that does not have the finished film yet, and those without a film of which
+        something may be left there; oldest first."""
         async with self._db.snapshot() as session:
             found: list[Unfinished] = []
             waiting = {destination.recording_id for destination in await table.due_destinations(session)}

@@ -84,8 +84,7 @@ class FilmWorker:
     def recover(self, recovery: Recovery, unfinished: Sequence[Unfinished] = ()) -> None:
         """Take up what an earlier process left: films to make, films to deliver, and what is of no use any more."""
         needed = {recording.id for found in recovery.recordings.values() for recording in found}
-        kept = [left.recording.id for left in unfinished if left.recording.state is not RecordingState.FAILED]
-        self._sweep(needed.union(kept))
+        self._sweep(needed.union(left.recording.id for left in unfinished))
         heard, self._heard = self._heard or set(), None
         for state in LIVE:
             for recording in recovery.recordings[state]:
@@ -101,6 +100,8 @@ class FilmWorker:
         for left in unfinished:
             if left.recording.state is RecordingState.DONE:
                 self._uploads.deliver(left.recording, left.recording.files)
+            elif left.recording.state is RecordingState.FAILED:
+                self._uploads.cancel(left.recording)
 
     def again(self, recording: Recording) -> None:
         """Go on with a film that somebody misses, unless that is being done: render it, or deliver what is rendered."""
@@ -144,7 +145,7 @@ class FilmWorker:
         elif change.state is RecordingState.UPLOADING:
             self._uploads.deliver(recording, recording.files)
         elif change.state is RecordingState.FAILED:
-            self._uploads.cancel(recording.id)
+            self._uploads.cancel(recording)
 
     def _render(self, recording: Recording, *, live: bool) -> None:
         if recording.session_id is None:
@@ -205,7 +206,7 @@ class FilmWorker:
     async def _give_up(self, recording_id: str, reason: str) -> None:
         log.error("film.given_up", recording_id=recording_id, reason=reason)
         if await self._report(recording_id, lambda: self._lifecycle.on_failed(recording_id, reason)) is None:
-            self._uploads.cancel(recording_id, lost=reason)  # delivered elsewhere: a slow destination waits in vain
+            self._uploads.lose(recording_id, reason)  # delivered elsewhere: a slow destination waits in vain
 
     def _is_log_gone(self, session_id: str) -> bool:
         return self._captures_dir.is_dir() and not (self._captures_dir / session_id).is_dir()

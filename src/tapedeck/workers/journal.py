@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,38 +41,44 @@ class Journal:
         "Where the media of the growing film began, if parts of it are up."
         self.parts: dict[int, SentPart] = {}
         self.completing: int | None = None
-        "CRC-32C of the film that the store was last asked to make of the parts."
-        for line in path.read_bytes().splitlines() if path.exists() else ():
+        "CRC-32C of the film that the store was last asked to make,"
+        self.numbers: Sequence[int] = ()
+        "and of which parts."
+        text = path.read_bytes() if path.exists() else b""
+        self._is_cut = not text.endswith(b"\n") and bool(text)
+        "Whether its last line is, which must not take the next one with it."
+        for line in text.splitlines():
             try:
                 self._take(json.loads(line))
             except (ValueError, KeyError, TypeError):
-                break
+                continue
 
     def begin(self, token: str, media_at: int | None) -> None:
         """A new upload; nothing of it is up."""
         self._path.unlink(missing_ok=True)
         self.parts.clear()
-        self.completing = None
+        self.completing, self.numbers = None, ()
         self._note({"token": token, "media_at": media_at}, durable=True)
 
     def sent(self, part: SentPart) -> None:
         """The store confirmed a part."""
         self._note({"part": asdict(part)})
 
-    def complete(self, crc32c: int) -> None:
+    def complete(self, crc32c: int, numbers: Sequence[int]) -> None:
         """The store is about to be asked to make the object."""
-        self._note({"completing": crc32c})
+        self._note({"completing": crc32c, "numbers": list(numbers)})
 
     def forget(self) -> None:
-        """The upload is over."""
+        """The upload is over, and whoever must know does."""
         self._path.unlink(missing_ok=True)
-        self.token, self.media_at, self.completing = None, None, None
+        self.token, self.media_at, self.completing, self.numbers = None, None, None, ()
         self.parts.clear()
 
     def _note(self, fact: dict[str, Any], *, durable: bool = False) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("ab") as file:
-            file.write(json.dumps(fact).encode() + b"\n")
+            file.write(b"\n" * self._is_cut + json.dumps(fact).encode() + b"\n")
+            self._is_cut = False
             file.flush()
             if durable:
                 os.fdatasync(file.fileno())
@@ -84,4 +91,4 @@ class Journal:
             part = SentPart(**fact["part"])
             self.parts[part.number] = part
         elif "completing" in fact:
-            self.completing = fact["completing"]
+            self.completing, self.numbers = fact["completing"], fact["numbers"]

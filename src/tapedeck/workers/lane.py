@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ from tapedeck.core.destination import Destination, DestinationKind, Upload, file
 from tapedeck.core.egress import UnreachableError
 from tapedeck.core.errors import DestinationError, InvalidError, NotFoundError, TapedeckError, UnavailableError
 from tapedeck.core.naming import object_key
-from tapedeck.core.output import content_type
+from tapedeck.core.output import content_type, outputs_of
 from tapedeck.core.recording import FilmFile, Recording
 from tapedeck.ports.clock import Clock
 from tapedeck.service.uploads import UploadService
@@ -107,6 +108,8 @@ class Lane:
         self._transfers: dict[str, Transfer] = {}
         self._uploads: dict[str, Upload] = {}
         "Files that the store confirmed."
+        self._is_known = False
+        "Whether the records were asked what an earlier process had brought there."
         self._sent_before = 0
 
     async def run(self) -> None:
@@ -115,18 +118,17 @@ class Lane:
         while True:
             refused = False
             try:
-                if self._bucket is None:
-                    self._bucket = await self._answered(self._means.open_bucket(self.destination))
                 if not self._delivery.ready.is_set():
-                    await self._follow(self._bucket)
-                if self._delivery.files is None:
-                    if self._delivery.lost is None:
-                        await self._drop()
-                    else:
-                        await self._give_up(self._delivery.lost)
+                    await self._follow(await self._open())
+                if self._delivery.files is not None:
+                    await self._finish(await self._open())
+                    break
+                if self._delivery.lost is not None:
+                    await self._give_up(self._delivery.lost)
                     return
-                await self._finish(self._bucket)
-                break
+                await self._clear()
+                await self._means.tell(self._delivery.recording.id, self._dropped)
+                return
             except FilmGoneError as exc:
                 if self._means.on_gone(self._delivery, str(exc)):
                     continue
@@ -152,8 +154,8 @@ class Lane:
         if self._bucket is None:
             return
         with suppress(Exception):
-            for file in () if self._bucket.links else self._files():
-                key = self._key(file.name)
+            names = {*self._transfers, *(file.name for file in self._files())}
+            for key in () if self._bucket.links else sorted(map(self._key, names)):
                 for left in await self._answered(self._bucket.store.unfinished(key)):
                     if left.key == key:
                         await self._answered(self._bucket.store.abort(key, left.token))
@@ -167,6 +169,11 @@ class Lane:
                 await bucket.aclose()
 
     # Steps
+
+    async def _open(self) -> Bucket:
+        if self._bucket is None:
+            self._bucket = await self._answered(self._means.open_bucket(self.destination))
+        return self._bucket
 
     async def _follow(self, bucket: Bucket) -> None:
         """Send what grows until the film is finished."""
@@ -184,8 +191,12 @@ class Lane:
                     await asyncio.wait_for(ready.wait(), _LOOK_S)
 
     async def _finish(self, bucket: Bucket) -> None:
-        for file in self._files():
-            if file.name in self._uploads:
+        if not self._is_known:
+            await self._means.tell(self._delivery.recording.id, self._look)
+        files = self._files()
+        for place, file in enumerate(files, 1):
+            known = self._uploads.get(file.name)
+            if known is not None and (known.size_bytes, known.crc32c) == (file.size_bytes, file.crc32c):
                 continue
             key, path = self._key(file.name), self._delivery.path(file)
             if bucket.links or not path.is_file():
@@ -195,7 +206,7 @@ class Lane:
                 size = (await self._transfer(bucket, file.name).finish(film)).size_bytes
             if size != file.size_bytes:
                 raise UnavailableError(f"The store holds {size} of {file.size_bytes} bytes of {file.name}.")
-            self._uploads[file.name] = Upload(
+            upload = self._uploads[file.name] = Upload(
                 self.destination.id,
                 file.name,
                 file.kind,
@@ -205,6 +216,8 @@ class Lane:
                 file.crc32c,
                 done_at=self._means.clock.now(),
             )
+            if place < len(files) and not bucket.links:
+                await self._means.tell(self._delivery.recording.id, partial(self._means.service.arrived, upload))
 
     async def _place(self, bucket: Bucket, file: FilmFile, key: str, path: Path) -> int:
         """Link the file into a bucket of this machine; or it is there since before a crash, and was not noted."""
@@ -281,9 +294,26 @@ class Lane:
             with suppress(Exception):
                 await transfer.abort()
 
+    async def _clear(self) -> None:
+        """There is no film: abort what this process, or one that died, had sent of it. Errors of the store."""
+        recording, is_new = self._delivery.recording, not await asyncio.to_thread(self._delivery.directory.is_dir)
+        names = [output.file_name for output in outputs_of(recording.options, recording.file_name)]
+        for name in self._transfers if is_new else {*self._transfers, *names}:
+            await self._transfer(await self._open(), name).abort()
+
+    async def _dropped(self) -> None:
+        self.destination = await self._means.service.dropped(self.destination)
+
+    async def _look(self) -> None:
+        """What an earlier process brought there."""
+        self._uploads |= {upload.name: upload for upload in await self._means.service.uploads(self.destination)}
+        self._is_known, self._sent_before = True, len(self._uploads)
+
     async def _confirm(self) -> None:
-        uploads = list(self._uploads.values())
+        uploads = [self._uploads[file.name] for file in self._files()]
         self.destination = await self._means.service.confirmed(self.destination, uploads)
+        for transfer in self._transfers.values():
+            transfer.forget()
 
     async def _well(self) -> None:
         self.destination = await self._means.service.well(self.destination)

@@ -92,6 +92,13 @@ class Transfer:
 
         A film that was begun anew is compared from its start: parts that are the same are not sent again.
         """
+        try:
+            return await self._follow(path)
+        except NotFoundError as exc:
+            self.reset()  # the next call begins another upload
+            raise UnavailableError("The storage lost what was sent; it is sent again.") from exc
+
+    async def _follow(self, path: Path) -> bool:
         growing = self._open(path)
         grown = growing.look() if growing is not None else None
         if growing is None or grown is None:
@@ -115,7 +122,7 @@ class Transfer:
         data = self._pending
         crc = google_crc32c.value(data)
         before = self._journal.parts.get(part.number)
-        if self._journal.media_at != plan.media_at:
+        if self._journal.media_at != plan.media_at or self._journal.completing is not None:
             await self._begin(plan.media_at)
             before = None
         if before is None or not before.live or (before.size, before.crc32c) != (part.size, crc):
@@ -127,18 +134,25 @@ class Transfer:
     # When it is finished
 
     async def finish(self, film: Film) -> ObjectInfo:
-        """Send what is missing and make the object. FilmGoneError: it is not here any more."""
-        if self._journal.completing == film.crc32c:
-            found = await self._made(film)
-            if found is not None:
-                return found
+        """Send what is missing and make the object. FilmGoneError: it is not here any more.
+
+        What was done stays noted until `forget`: called again, also by the next process, it only looks.
+        """
+        if (found := await self._made(film)) is not None:
+            return found
         try:
             return await self._finish(film)
         except FilmGoneError:
             raise
         except NotFoundError:
+            if (found := await self._made(film)) is not None:
+                return found  # it was done, and told to nobody
             self.reset()  # the store has lost the upload: somebody aborted it
             return await self._finish(film)
+
+    def forget(self) -> None:
+        """The object is made, and the records have it."""
+        self._journal.forget()
 
     async def abort(self) -> None:
         """Drop what is up."""
@@ -161,14 +175,13 @@ class Transfer:
             if not await self._send(film):
                 raise FilmGoneError("The film on this machine is not the one that was made: its checksum differs.")
         token = self._token()
-        self._journal.complete(film.crc32c)
+        self._journal.complete(film.crc32c, [part.number for part in self._parts])
         sent = [Part(part.number, part.size, self._journal.parts[part.number].tag) for part in self._parts]
         info = await self._ask(self._store.complete(self._key, token, sent), film.size_bytes)
         if info.size_bytes != film.size_bytes:
             self._journal.forget()
             raise UnavailableError(f"The store holds {info.size_bytes} of {film.size_bytes} bytes.")
         self._close()
-        self._journal.forget()
         return info
 
     async def _send(self, film: Film) -> bool:
@@ -235,20 +248,14 @@ class Transfer:
         self._known = True
 
     async def _made(self, film: Film) -> ObjectInfo | None:
-        """The object, if the store made it of our parts and we did not hear of it."""
-        try:
-            if await self._ask(self._store.parts(self._key, self._token())):
-                return None  # it did not
-        except NotFoundError:
-            pass
-        try:
-            info = await self._ask(self._store.head(self._key))
-        except NotFoundError:
+        """The object, if the store was asked for it and made it, and we did not hear of it."""
+        known = self._journal.parts
+        if self._journal.completing != film.crc32c or any(number not in known for number in self._journal.numbers):
             return None
-        if info.size_bytes != film.size_bytes:
+        parts = [Part(number, known[number].size, known[number].tag) for number in self._journal.numbers]
+        if sum(part.size_bytes for part in parts) != film.size_bytes:
             return None
-        self._journal.forget()
-        return info
+        return await self._ask(self._store.made(self._key, self._token(), parts))
 
     async def _begin(self, media_at: int | None) -> None:
         if self._journal.token is not None:

@@ -98,11 +98,18 @@ class UploadWorker:
         delivery.files = tuple(files)
         delivery.ready.set()
 
-    def cancel(self, recording_id: str, lost: str | None = None) -> None:
-        """There will be no film: drop what was sent of it. `lost`: there was one, and whoever waits is given up."""
+    def cancel(self, recording: Recording) -> None:
+        """There will be no film: drop what was sent of it, also by a process that died."""
+        self.follow(recording)
+        delivery = self._deliveries[recording.id]
+        if delivery.files is None:
+            delivery.ready.set()
+
+    def lose(self, recording_id: str, reason: str) -> None:
+        """There was a film, and there is none any more: whoever still waits for it is given up."""
         delivery = self._deliveries.get(recording_id)
         if delivery is not None and delivery.files is None:
-            delivery.lost = lost
+            delivery.lost = reason
             delivery.ready.set()
 
     def is_needed(self, recording_id: str) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 from uuid import uuid4
 
 import aiohttp
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob import BlobBlock, BlobSasPermissions, ContentSettings, generate_blob_sas
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
@@ -150,6 +150,16 @@ class AzureStore:
         if info.size_bytes != size_bytes:
             raise UnavailableError(f"The storage holds {info.size_bytes} of {size_bytes} bytes of {key}")
         return info
+
+    async def made(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo | None:
+        """The blob, if it is of just these blocks, whose ids have their MD5."""
+        with _mapped(key):
+            try:
+                committed, _ = await self._blob(key).get_block_list("committed")
+            except ResourceNotFoundError:
+                return None
+        wanted = [(part.tag, part.size_bytes) for part in sorted(parts, key=lambda part: part.number)]
+        return await self.head(key) if [(block.id, block.size) for block in committed] == wanted else None
 
     async def abort(self, key: str, token: str) -> None:
         """Free the blocks, if nothing is stored under the name; else Azure does it within a week."""

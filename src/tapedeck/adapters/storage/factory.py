@@ -156,6 +156,10 @@ class PrefixedStore:
     async def complete(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo:
         return self._ours(await self._inner.complete(self._front + key, token, parts))
 
+    async def made(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo | None:
+        info = await self._inner.made(self._front + key, token, parts)
+        return None if info is None else self._ours(info)
+
     async def abort(self, key: str, token: str) -> None:
         await self._inner.abort(self._front + key, token)
 

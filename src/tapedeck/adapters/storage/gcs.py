@@ -28,7 +28,7 @@ from yarl import URL
 
 from tapedeck.adapters.egress import Guard, is_refusal
 from tapedeck.adapters.storage.faults import refused_address, store_error, unreachable
-from tapedeck.adapters.storage.pieces import put_in_parts
+from tapedeck.adapters.storage.pieces import put_in_parts, same_size
 from tapedeck.core.errors import DestinationError, NotFoundError, UnavailableError
 from tapedeck.core.naming import content_disposition
 from tapedeck.core.parts import PartRule
@@ -158,6 +158,15 @@ class GcsStore:
         if said.tag.endswith("Error"):  # which the S3 way of it may say behind a status of 200
             raise store_error(said.findtext("{*}Code", ""), 500, key)
         return await self._stored(key, sum(part.size_bytes for part in parts))
+
+    async def made(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo | None:
+        """The object of a finished upload, by size."""
+        try:
+            if await self.parts(key, token):
+                return None
+        except NotFoundError:
+            pass  # completed, or aborted
+        return await same_size(self, key, parts)
 
     async def abort(self, key: str, token: str) -> None:
         """Drop an upload and its parts; one that is not there is fine."""

@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
+from tapedeck.adapters.storage.pieces import same_size
 from tapedeck.core.errors import DestinationError, InvalidError, NotFoundError, UnavailableError
 from tapedeck.core.naming import check_key
 from tapedeck.core.parts import PartRule
@@ -122,6 +123,12 @@ class LocalStore:
         await asyncio.to_thread(self._complete, key, token, parts)
         return await self.head(key)
 
+    async def made(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo | None:
+        """The object, by size, when the data file of the upload is gone."""
+        if await asyncio.to_thread((self._upload(token) / "data").exists):
+            return None
+        return await same_size(self, key, parts)
+
     async def abort(self, key: str, token: str) -> None:
         """Remove the upload's directory."""
         directory = self._upload(token)
@@ -212,7 +219,7 @@ class LocalStore:
                 about = json.loads(path.read_bytes())
             except (OSError, ValueError):
                 continue  # just completed or aborted
-            if str(about["key"]).startswith(prefix) and path.with_name("data").exists():
+            if str(about["key"]).startswith(prefix):  # also one that is completed, but for its directory
                 found.append(Unfinished(about["key"], path.parent.name, datetime.fromisoformat(about["started"])))
         return found
 

@@ -1,14 +1,16 @@
-"""A local file as an upload in parts: what every remote store's `put_file` does with a large one."""
+"""Uploads in parts: what several stores do in the same way."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
+from tapedeck.core.errors import NotFoundError
 from tapedeck.core.parts import plan_whole
-from tapedeck.ports.storage import MultipartStore, ObjectInfo, Part
+from tapedeck.ports.storage import MultipartStore, ObjectInfo, ObjectStore, Part
 
-__all__ = ["put_in_parts"]
+__all__ = ["put_in_parts", "same_size"]
 
 _AT_ONCE = 4
 
@@ -35,6 +37,15 @@ async def put_in_parts(
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.shield(store.abort(key, token))
         raise
+
+
+async def same_size(store: ObjectStore, key: str, parts: Sequence[Part]) -> ObjectInfo | None:
+    """The object under a key, if it is as long as these parts."""
+    try:
+        info = await store.head(key)
+    except NotFoundError:
+        return None
+    return info if info.size_bytes == sum(part.size_bytes for part in parts) else None
 
 
 def _read(path: Path, start: int, size: int) -> bytes:

@@ -12,6 +12,7 @@ import asyncio
 import base64
 import hashlib
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ _THREADS = 8
 _CONNECT_S = 10.0
 _READ_S = 60.0
 _TRIES = 2
+_DIGEST = re.compile("[0-9a-f]{32}")
 T = TypeVar("T")
 
 
@@ -98,8 +100,7 @@ class S3Store:
 
     async def head(self, key: str) -> ObjectInfo:
         """Describe an object."""
-        said = await self._do(key, "head_object", Key=key)
-        return ObjectInfo(key, said["ContentLength"], said.get("ContentType", ""), said["LastModified"].astimezone(UTC))
+        return _info(key, await self._do(key, "head_object", Key=key))
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes `start <= i < end` in chunks of at most 256 KiB."""
@@ -168,6 +169,23 @@ class S3Store:
         listed = [{"PartNumber": p.number, "ETag": p.tag} for p in sorted(parts, key=lambda part: part.number)]
         await self._do(key, "complete_multipart_upload", Key=key, UploadId=token, MultipartUpload={"Parts": listed})
         return await self._stored(key, sum(part.size_bytes for part in parts))
+
+    async def made(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo | None:
+        """The object of a finished upload, by size and by the tag that is made of its parts' tags."""
+        try:
+            if await self.parts(key, token):
+                return None
+        except NotFoundError:
+            pass  # completed, or aborted
+        try:
+            said = await self._do(key, "head_object", Key=key)
+        except NotFoundError:
+            return None
+        info = _info(key, said)
+        is_same = info.size_bytes == sum(part.size_bytes for part in parts) and _is_tag(
+            str(said.get("ETag", "")), parts
+        )
+        return info if is_same else None
 
     async def abort(self, key: str, token: str) -> None:
         """Drop an upload and its parts; one that is not there is fine."""
@@ -252,6 +270,19 @@ class S3Store:
 
 class _BeyondEndError(Exception):
     """A range that begins after the last byte."""
+
+
+def _info(key: str, said: Any) -> ObjectInfo:
+    return ObjectInfo(key, said["ContentLength"], said.get("ContentType", ""), said["LastModified"].astimezone(UTC))
+
+
+def _is_tag(tag: str, parts: Sequence[Part]) -> bool:
+    """Whether an object's tag is that of these parts: the MD5 of their MD5s. Where those are none, nobody can tell."""
+    mine = [part.tag.strip('"') for part in sorted(parts, key=lambda part: part.number)]
+    if not all(_DIGEST.fullmatch(digest) for digest in mine):
+        return True
+    joined = hashlib.md5(b"".join(bytes.fromhex(digest) for digest in mine), usedforsecurity=False).hexdigest()
+    return tag.strip('"') == f"{joined}-{len(mine)}"
 
 
 def _md5(data: bytes) -> str:

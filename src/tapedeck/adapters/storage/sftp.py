@@ -20,7 +20,7 @@ import asyncssh
 
 from tapedeck.adapters.egress import Guard, is_refusal
 from tapedeck.adapters.storage.faults import refused_address, unreachable
-from tapedeck.adapters.storage.pieces import put_in_parts
+from tapedeck.adapters.storage.pieces import put_in_parts, same_size
 from tapedeck.core.errors import DestinationError, InvalidError, NotFoundError, TapedeckError, UnavailableError
 from tapedeck.core.parts import PartRule
 from tapedeck.ports.storage import ObjectInfo, Part, Unfinished
@@ -186,6 +186,14 @@ class SftpStore:
         if info.size_bytes != end:
             raise UnavailableError(f"The storage holds {info.size_bytes} of {end} bytes of {key}")
         return info
+
+    async def made(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo | None:
+        """The final file, by size, when the one that was written beside it is gone."""
+        try:
+            await self.head(_beside(key, token, _PART))
+        except NotFoundError:
+            return await same_size(self, key, parts)
+        return None
 
     async def abort(self, key: str, token: str) -> None:
         """Remove what was written; an upload that is not there is fine."""
