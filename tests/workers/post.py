@@ -134,6 +134,11 @@ class Post:
         await eventually(holds)
         return await self.world.now_of(recording)
 
+    def noted(self, recording: Recording) -> int:
+        """Parts that a store has confirmed. Asking moto for the parts of an upload while one arrives may spoil that
+        one's tag for ever: it reads the same buffer twice, without a lock."""
+        return sum(path.read_text().count('"number"') for path in (self.films / recording.id).glob("*.journal"))
+
     async def over(self, recording: Recording) -> None:
         """Nobody waits for the local files any more."""
 

@@ -146,8 +146,7 @@ async def test_the_next_process_goes_on_where_this_one_died(tmp_path: Path) -> N
         recording, film = await post.film(K.BUCKET, K.EXTERNAL, size=34 * MIB)
 
         async def two_are_noted() -> bool:
-            journals = list((post.films / recording.id).glob("*.journal"))
-            return sum(path.read_text().count('"number"') for path in journals) == 2
+            return post.noted(recording) == 2
 
         await eventually(two_are_noted)
         store.put_part = real  # type: ignore[method-assign]

@@ -120,7 +120,7 @@ async def _play(post: Post, wire: Wire, first: Store, second: Store, watcher: St
     post.worker.follow(recording)
 
     async def two_are_up() -> bool:
-        return await _up(watcher, recording) >= 2
+        return post.noted(recording) >= 2
 
     await eventually(two_are_up, 60)
     wire.cuts = [MIB, 300_000, 2 * MIB]
@@ -132,7 +132,7 @@ async def _play(post: Post, wire: Wire, first: Store, second: Store, watcher: St
         return not wire.cuts and wire.connections >= 4
 
     async def three_are_up() -> bool:
-        return await _up(watcher, recording) >= 3
+        return post.noted(recording) >= 3
 
     await eventually(all_cuts_happened, 60)
     await eventually(three_are_up, 60)

@@ -60,10 +60,11 @@ async def test_a_film_is_up_before_it_is_finished(equal: bool, moto: MotoServer,
             reel.grow(8 * MIB)
 
         async def is_up() -> bool:
-            found = await store.unfinished(recording.file_name)
-            return bool(found) and len(await store.parts(found[0].key, found[0].token)) >= (5 if equal else 4)
+            return post.noted(recording) >= (5 if equal else 4)
 
         await eventually(is_up)
+        (upload,) = await store.unfinished(recording.file_name)
+        assert len(await store.parts(upload.key, upload.token)) == (5 if equal else 4)
         film = reel.finish(index_bytes=6 * MIB if equal else 4000)
         content = film.path.read_bytes()
         await post.stop(recording, film)
