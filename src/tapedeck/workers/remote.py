@@ -187,7 +187,7 @@ class RemoteWorker:
         except WrongStateError:
             log.info("remote.late", recording_id=recording.id, reason=files)
         if self._uploads is not None:
-            self._uploads.cancel(recording.id, lost=files)  # who still waits waits in vain
+            self._uploads.lose(recording.id, files)  # who still waits waits in vain
 
     async def _copy(self, recording: Recording, remote: RemoteRecording) -> list[FilmFile] | str:
         """Fetch every file; why not when there is none, or none any more. TapedeckError, OSError: try again."""
