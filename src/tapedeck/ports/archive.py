@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tapedeck.core.archive import Thaw, Tier
-from tapedeck.ports.storage import MultipartStore, ObjectStore
+from tapedeck.ports.storage import MultipartStore, ObjectStore, Part
 
 __all__ = ["ArchiveStore"]
 
@@ -19,6 +19,17 @@ class ArchiveStore(ObjectStore, MultipartStore, Protocol):
 
     async def tag(self, key: str) -> str:
         """The entity tag of an object, without quotes: it changes when the object does."""
+
+    def reaches(self, source: ObjectStore) -> bool:
+        """Whether another bucket is of the same store and owner, so that the store may copy from it by itself."""
+
+    async def copy_part(
+        self, source: ObjectStore, source_key: str, key: str, token: str, number: int, start: int, end: int
+    ) -> Part | None:
+        """Have the store itself make a part of the bytes `start <= i < end` of another bucket's object.
+
+        None where it does not: the bytes have to go through us then. UnavailableError.
+        """
 
     async def restore(self, key: str, tier: Tier, days: int) -> None:
         """Ask for a readable copy for so many days; asking again, also when it is there, makes them anew."""

@@ -1,6 +1,8 @@
 """Moves an object from one store to another in parts, and proves the copy: size, and the checksum of every byte.
 
-Owns no decision about when, and deletes nothing. Memory is a few parts, whatever the size of the object.
+Where the archive can reach the bucket, the store itself copies each part while we read it: what it made is held
+against what was read, and a part that cannot be is sent. Owns no decision about when, and deletes nothing. Memory is a
+few parts, whatever the size of the object.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import google_crc32c
@@ -24,6 +26,10 @@ __all__ = ["copy_of", "discard", "prove"]
 
 _AT_ONCE = 3
 """Parts in memory; of 8 MiB each up to 80 GB."""
+_COPIES = 4
+"""Parts that are read at once; of those that the archive makes by itself, or has, a few chunks are in memory."""
+_HELD = 2
+"""Chunks that are summed in one go."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -89,17 +95,37 @@ async def _send(
     there: dict[int, Part],
 ) -> Sequence[tuple[Part, bytes, int, int]]:
     """Each part with its MD5, its CRC-32C and its size, in order."""
-    places = asyncio.Semaphore(_AT_ONCE)
+    places, in_memory = asyncio.Semaphore(_COPIES), asyncio.Semaphore(_AT_ONCE)
+    reaches = len(plan) > 1 and archive.reaches(hot)  # a store copies no span of a small object
+
+    async def copied(piece: PlannedPart) -> Part | None:
+        """The part as the archive has it already, or makes it by itself."""
+        nonlocal reaches
+        part = there.get(piece.number)
+        if part is None and reaches:
+            span = (piece.number, piece.start, piece.end)
+            part = await archive.copy_part(hot, file.hot_key, file.key, token, *span)
+            reaches = part is not None
+        return part
 
     async def send(piece: PlannedPart) -> tuple[Part, bytes, int, int]:
         async with places:
+            if piece.number in there or reaches:
+                making = asyncio.create_task(copied(piece))
+                try:
+                    digest, crc, size = await _sums(hot.read(file.hot_key, piece.start, piece.end))
+                    part = await making
+                finally:
+                    making.cancel()
+                    await asyncio.gather(making, return_exceptions=True)
+                if part is not None and part.size_bytes == piece.size == size and _plain(part) == digest.hex():
+                    return part, digest, crc, size
+        async with in_memory:
             data = b"".join([chunk async for chunk in hot.read(file.hot_key, piece.start, piece.end)])
             if len(data) != piece.size:
                 raise InternalError(f"{file.name} in the bucket is shorter than it was")
-            digest, crc = await asyncio.to_thread(_sums, data)
-            part = there.get(piece.number)
-            if part is None or part.size_bytes != piece.size or _plain(part) != digest.hex():
-                part = await archive.put_part(file.key, token, piece.number, data, piece.start)
+            digest, crc, _ = await _sums(_once(data))
+            part = await archive.put_part(file.key, token, piece.number, data, piece.start)
             _check(not _is_md5(part) or _plain(part) == digest.hex(), file)
             return part, digest, crc, piece.size
 
@@ -112,8 +138,29 @@ async def _send(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _sums(data: bytes) -> tuple[bytes, int]:
-    return hashlib.md5(data, usedforsecurity=False).digest(), google_crc32c.value(data)
+async def _sums(chunks: AsyncIterator[bytes]) -> tuple[bytes, int, int]:
+    """MD5, CRC-32C and size; nothing is kept."""
+    md5, crc, size = hashlib.md5(usedforsecurity=False), 0, 0
+
+    def take(held: Sequence[bytes]) -> None:
+        nonlocal crc, size
+        for chunk in held:
+            md5.update(chunk)
+            crc = google_crc32c.extend(crc, chunk)
+            size += len(chunk)
+
+    held: list[bytes] = []
+    async for chunk in chunks:
+        held.append(chunk)
+        if len(held) == _HELD:
+            await asyncio.to_thread(take, held)
+            held = []
+    await asyncio.to_thread(take, held)
+    return md5.digest(), crc, size
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 def _tag(digests: Sequence[bytes]) -> str:

@@ -11,6 +11,8 @@ from tapedeck.adapters.egress import Guard
 from tapedeck.adapters.storage.factory import PrefixedStore, make_s3
 from tapedeck.adapters.storage.s3 import S3Store
 from tapedeck.core.archive import StorageClass, Thaw, Tier
+from tapedeck.core.errors import DestinationError, NotFoundError
+from tapedeck.ports.storage import ObjectStore, Part
 
 __all__ = ["ColdStore", "S3Archive", "make_archive"]
 
@@ -79,11 +81,31 @@ class S3Archive(PrefixedStore):
     async def tag(self, key: str) -> str:
         return await self._cold.tag(self._front + key)
 
+    def reaches(self, source: ObjectStore) -> bool:
+        return self._beside(source) is not None
+
+    async def copy_part(
+        self, source: ObjectStore, source_key: str, key: str, token: str, number: int, start: int, end: int
+    ) -> Part | None:
+        if (found := self._beside(source)) is None:
+            return None
+        front, store = found
+        try:
+            span = (number, start, end)
+            return await self._cold.copy_part(store, front + source_key, self._front + key, token, *span)
+        except (DestinationError, NotFoundError):  # what is wrong with more than this way of copying shows in the other
+            return None
+
     async def restore(self, key: str, tier: Tier, days: int) -> None:
         await self._cold.restore(self._front + key, tier, days)
 
     async def thaw(self, key: str) -> Thaw:
         return await self._cold.thaw(self._front + key)
+
+    def _beside(self, source: ObjectStore) -> tuple[str, S3Store] | None:
+        """The bucket of a store that this one can copy from, and what stands before its keys."""
+        front, store = source.within if isinstance(source, PrefixedStore) else ("", source)
+        return (front, store) if isinstance(store, S3Store) and self._cold.is_beside(store) else None
 
 
 def make_archive(storage: Mapping[str, Any], storage_class: StorageClass, guard: Guard) -> S3Archive:

@@ -125,6 +125,11 @@ class PrefixedStore:
         self._inner = inner
         self._front = f"{clean_path(path)}/" if clean_path(path) else ""
 
+    @property
+    def within(self) -> tuple[str, Store]:
+        """What stands before each key, and the store in which it is a key then."""
+        return self._front, self._inner
+
     async def put_file(self, key: str, path: Path, content_type: str, filename: str) -> ObjectInfo:
         return self._ours(await self._inner.put_file(self._front + key, path, content_type, filename))
 

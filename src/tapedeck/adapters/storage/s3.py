@@ -40,7 +40,7 @@ from tapedeck.ports.storage import ObjectInfo, Part, Unfinished
 __all__ = ["S3Store"]
 
 _MIB = 1 << 20
-_CHUNK = 1 << 18
+_CHUNK = 1 << 20
 _THREADS = 8
 _CONNECT_S = 10.0
 _READ_S = 60.0
@@ -103,7 +103,7 @@ class S3Store:
         return _info(key, await self._do(key, "head_object", Key=key))
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes `start <= i < end` in chunks of at most 256 KiB."""
+        """The bytes `start <= i < end` in chunks of at most 1 MiB."""
         if end is not None and end <= start:
             await self.head(key)
             return
@@ -157,6 +157,20 @@ class S3Store:
         asked = {"Key": key, "UploadId": token, "PartNumber": number, "Body": data}
         said = await self._do(key, "upload_part", **await asyncio.to_thread(self._sum, data), **asked)
         return Part(number, len(data), said["ETag"])
+
+    def is_beside(self, other: S3Store) -> bool:
+        """Whether another bucket is of the same store and the same owner, so that the store can copy between them."""
+        mine, theirs = ((s._endpoint, s._region, s._access_key, s._secret) for s in (self, other))
+        return mine == theirs
+
+    async def copy_part(
+        self, source: S3Store, source_key: str, key: str, token: str, number: int, start: int, end: int
+    ) -> Part:
+        """Have the store make a part of bytes `start <= i < end` of an object of a bucket beside this one."""
+        there = {"Bucket": source._bucket, "Key": source_key}
+        asked = {"Key": key, "UploadId": token, "PartNumber": number, "CopySource": there}
+        said = await self._do(key, "upload_part_copy", CopySourceRange=f"bytes={start}-{end - 1}", **asked)
+        return Part(number, end - start, said["CopyPartResult"]["ETag"])
 
     async def parts(self, key: str, token: str) -> Sequence[Part]:
         """The parts that the store has, by number."""
