@@ -22,6 +22,7 @@ from tapedeck.core.destination import Destination
 from tapedeck.core.errors import NotFoundError, UnauthenticatedError
 from tapedeck.core.recording import FINAL, Recording, RecordingState
 from tapedeck.db import remote as table
+from tapedeck.service.recordings import Action
 from tapedeck.service.uploads import UploadService
 from tapedeck.workers.films import FilmWorker
 from tapedeck.workers.remote import RemoteWorker
@@ -203,6 +204,8 @@ async def test_another_public_address_is_told_to_the_recorder(far: Far, near: Ne
 
 
 async def test_what_runs_there_is_asked_for_when_nobody_tells(far: Far, near: Near) -> None:
+    """And by a process that has just begun at once: it may have missed what was told."""
+    await near.turn()
     recording = await near.remote.start(near.app, near.room.id, {}, False, None)
     world = far.site.world
     theirs = await near.remote_id(recording.id)
@@ -213,6 +216,12 @@ async def test_what_runs_there_is_asked_for_when_nobody_tells(far: Far, near: Ne
     near.world.clock.move(31)
     await near.turn()
     assert (await near.world.now_of(recording)).state is RecordingState.CAPTURING
+    ended = await world.recordings.control(world.app, world.backend, theirs, Action.STOP)
+    assert ended.recording.stopped_at is not None
+    next_process = RemoteWorker(near.remote, near.world.root / "films", near.world.clock)
+    await next_process.tick(near.world.clock.now())
+    await next_process.settle()
+    assert (await near.world.now_of(recording)).stopped_at == ended.recording.stopped_at
 
 
 async def test_a_recording_that_is_gone_there_fails(far: Far, near: Near) -> None:

@@ -71,6 +71,8 @@ class RemoteWorker:
         self._poll = poll
         self._places = asyncio.Semaphore(at_once)
         self._turns: dict[str, _Turn] = {}
+        self._is_new = True
+        "Nothing was looked at by this process: whatever runs may have ended since it was asked for."
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._uploads = uploads
         self._news = asyncio.Event()
@@ -108,6 +110,7 @@ class RemoteWorker:
             if turn.at <= now and recording_id not in self._tasks:
                 turn.at = now + self._poll
                 self._begin(recording_id, turn, now)
+        self._is_new = False
 
     def again(self, recording: Recording) -> None:
         """Fetch files once more that vanished from this machine before a store had them."""
@@ -127,8 +130,8 @@ class RemoteWorker:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _first(self, origin: Origin, now: datetime) -> datetime:
-        """What is finished there is fetched at once; what runs was asked for just now."""
-        return now if origin.state is RecordingState.RENDERING else now + self._poll
+        """What is finished there is fetched at once; what runs was asked for just now, by this process."""
+        return now if self._is_new or origin.state is RecordingState.RENDERING else now + self._poll
 
     def _begin(self, recording_id: str, turn: _Turn, now: datetime) -> None:
         self._hold(recording_id, self._look(recording_id, turn, now))
