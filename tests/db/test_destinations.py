@@ -65,6 +65,10 @@ async def test_the_built_in_bucket_comes_first(world: World) -> None:
         found = [d for d in await table.of_recording(session, recording_id) if d.id in ("a", "b")]
         assert [d.kind for d in found] == [DestinationKind.BUCKET, DestinationKind.EXTERNAL]
         assert await table.of_recordings(session, ["nobody"]) == {}
+        long_way = await table.of_recordings(session, ["nobody", recording_id])
+    wanted = ["nobody", recording_id]
+    assert await world.db.ask_together(lambda ask: table.of_listed(ask, wanted)) == long_way
+    assert await world.db.ask_together(lambda ask: table.of_listed(ask, [])) == {}
 
 
 async def test_what_is_due_is_found_and_what_was_done_is_kept(world: World) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import Integer, bindparam, func, literal_column, select, text
+from tests.pace import beat
 
 from tapedeck.core.errors import UnavailableError
-from tapedeck.db.engine import Database
+from tapedeck.db.engine import Ask, Database
 from tapedeck.db.models import AccountRow
 
 _A = AccountRow.__table__.c
@@ -71,3 +76,62 @@ async def test_version_stays_while_nothing_is_committed_by_anybody(tmp_path: Pat
     assert db.version() == seen[-1]
     await db.aclose()
     await other.aclose()
+
+
+async def test_several_questions_see_one_state_and_many_may_be_asked_at_once(tmp_path: Path) -> None:
+    db = await filled(tmp_path)
+    begun, go = threading.Event(), threading.Event()
+
+    def work(ask: Ask) -> list[list[tuple[Any, ...]]]:
+        first = ask(ONE, {"id": "a"})
+        begun.set()
+        assert go.wait(30)
+        return [first, ask(ONE, {"id": "a"})]
+
+    asked = asyncio.create_task(db.ask_together(work))
+    await asyncio.to_thread(begun.wait, 30)
+    async with db.write() as session:
+        await session.execute(text("DELETE FROM accounts WHERE id = 'a'"))
+    many = [db.ask_together(lambda ask: ask(ONE, {"id": "a"})) for _ in range(8)]
+    assert await asyncio.gather(*many) == [[]] * 8, "beside the one that waits, and what is committed is seen"
+    go.set()
+    assert await asked == [[("a", AT)]] * 2, "as it was at the first question"
+    await db.aclose()
+
+
+async def test_a_question_that_nobody_waits_for_is_broken_off(tmp_path: Path) -> None:
+    db = await filled(tmp_path)
+    begun, broken = threading.Event(), threading.Event()
+    numbers = select(bindparam("first", type_=Integer).label("n")).cte(recursive=True)
+    numbers = numbers.union_all(select(numbers.c.n + literal_column("1")).where(numbers.c.n < bindparam("last")))
+    count = select(func.count()).select_from(numbers)
+    assert await db.ask_together(lambda ask: ask(count, {"first": 1, "last": 100})) == [(100,)]
+
+    def long(ask: Ask) -> None:
+        begun.set()
+        try:
+            ask(count, {"first": 1, "last": 50_000_000})
+        except sqlite3.OperationalError:
+            broken.set()
+            raise
+
+    for _ in range(5):  # more often than there are readers
+        begun.clear()
+        asked = asyncio.create_task(db.ask_together(long))
+        await asyncio.to_thread(begun.wait, 30)
+        await beat(0.1)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+    assert await db.ask_together(lambda ask: ask(ONE, {"id": "a"})) == [("a", AT)]
+    assert broken.is_set()
+    await db.aclose()
+
+
+async def test_faults_in_a_thread_are_said_in_plain_words_too(tmp_path: Path) -> None:
+    db = await filled(tmp_path)
+    async with db.write() as session:
+        await session.execute(text("ALTER TABLE accounts RENAME TO away"))
+    with pytest.raises(UnavailableError):
+        await db.ask_together(lambda ask: ask(ONE, {"id": "a"}))
+    await db.aclose()

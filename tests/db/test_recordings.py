@@ -16,8 +16,8 @@ from tests.service.world import START, World, make_world
 from tapedeck.core.caution import Caution
 from tapedeck.core.errors import ConflictError
 from tapedeck.core.happenings import recording_of
-from tapedeck.core.meeting import MeetingStatus
-from tapedeck.core.paging import Page
+from tapedeck.core.meeting import Meeting, MeetingStatus
+from tapedeck.core.paging import Listing, Page
 from tapedeck.core.recording import (
     Caller,
     CallerKind,
@@ -161,6 +161,11 @@ async def test_a_page_is_found_in_order_on_an_index_alone(world: World, wanted: 
     assert len(plan) == 1 and "USING COVERING INDEX" in plan[0], plan
 
 
+async def listed(world: World, wanted: RecordingFilter, page: Page | None = None) -> Listing[tuple[Recording, Meeting]]:
+    now = world.clock.now()
+    return await world.db.ask_together(lambda ask: list_recordings(ask, world.app.id, wanted, page or Page(), now))
+
+
 async def test_totals_are_right_after_any_history(world: World) -> None:
     """The kept counts against a count of the rows, for every filter that uses them."""
     meeting = await world.meeting()
@@ -178,19 +183,19 @@ async def test_totals_are_right_after_any_history(world: World) -> None:
     seen = set()
     async with world.db.snapshot() as session:
         rows = (await session.execute(select(RecordingRow.state, RecordingRow.expires_at))).all()
-        for states in (None, frozenset({RecordingState.DONE}), frozenset(RecordingState) - {RecordingState.DONE}):
-            for expired in (None, True, False):
-                wanted = RecordingFilter(states=states, expired=expired)
-                listing = await list_recordings(session, world.app.id, wanted, Page(), world.clock.now())
-                now = world.clock.now()
-                right = [
-                    (state, expiry)
-                    for state, expiry in rows
-                    if (states is None or state in states)
-                    and (expired is None or expired is (expiry is not None and expiry <= now))
-                ]
-                assert listing.total_count == len(listing.items) == len(right), wanted
-                seen.add(len(right))
+    done = frozenset({RecordingState.DONE})
+    for states in (None, done, frozenset(RecordingState) - done, frozenset[RecordingState]()):
+        for expired in (None, True, False):
+            listing = await listed(world, RecordingFilter(states=states, expired=expired))
+            now = world.clock.now()
+            right = [
+                (state, expiry)
+                for state, expiry in rows
+                if (states is None or state in states)
+                and (expired is None or expired is (expiry is not None and expiry <= now))
+            ]
+            assert listing.total_count == len(listing.items) == len(right), (states, expired)
+            seen.add(len(right))
     assert len(seen) > 4  # the history was one that tells filters apart
 
 
@@ -206,10 +211,7 @@ async def test_every_page_is_the_same_from_either_end(world: World) -> None:
         for size in (1, 2, 3, 5, 11, 12):
             pages = []
             for number in range(1, 11 // size + 2):
-                wanted = RecordingFilter(ascending=ascending)
-                async with world.db.snapshot() as session:
-                    page = Page(number, size)
-                    found = await list_recordings(session, world.app.id, wanted, page, world.clock.now())
+                found = await listed(world, RecordingFilter(ascending=ascending), Page(number, size))
                 pages += [recording.id for recording, _ in found.items]
                 assert found.total_count == 11
             assert pages == order, (size, ascending)
@@ -219,7 +221,5 @@ async def test_titles_are_searched_literally(world: World) -> None:
     for title in ("100% sure", "100 percent", "under_score", "underXscore", "back\\slash"):
         await world.start(await world.meeting(title=title, status=MeetingStatus.ACTIVE))
     for search, count in (("0% S", 1), ("100", 2), ("r_s", 1), ("\\", 1), ("%", 1), ("_", 1), ("score", 2)):
-        async with world.db.read() as session:
-            wanted = RecordingFilter(search=search)
-            found = await list_recordings(session, world.app.id, wanted, Page(), START)
+        found = await listed(world, RecordingFilter(search=search))
         assert found.total_count == len(found.items) == count, search

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import Select, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.destination import Destination, DestinationKind, DestinationState, Upload
-from tapedeck.db.engine import Database
+from tapedeck.db.engine import Ask, Database
 from tapedeck.db.models import DestinationRow, UploadRow
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "committed_of",
     "due_destinations",
     "find_destination",
+    "of_listed",
     "of_recording",
     "of_recordings",
     "save_destination",
@@ -67,6 +69,24 @@ def committed_of(db: Database, recording_id: str) -> Sequence[Destination]:
     names = [column.name for column in _ONE.selected_columns]
     rows = db.ask(_ONE, {"recording_id": recording_id})
     return [_destination(DestinationRow(**dict(zip(names, row, strict=True)))) for row in rows]
+
+
+def of_listed(ask: Ask, recording_ids: Sequence[str]) -> Mapping[str, list[Destination]]:
+    """As `of_recordings`, for lists."""
+    names = [column.name for column in _ONE.selected_columns]
+    values = {f"id_{number}": recording_id for number, recording_id in enumerate(recording_ids)}
+    found: dict[str, list[Destination]] = {}
+    for row in ask(_of(len(recording_ids)), values) if recording_ids else ():
+        destination = _destination(DestinationRow(**dict(zip(names, row, strict=True))))
+        found.setdefault(destination.recording_id, []).append(destination)
+    return found
+
+
+@lru_cache(128)
+def _of(count: int) -> Select[Any]:
+    """The statement for so many recordings."""
+    wanted = _D.recording_id.in_([bindparam(f"id_{number}", type_=_D.recording_id.type) for number in range(count)])
+    return select(DestinationRow.__table__).where(wanted).order_by(_D.kind, _D.id)
 
 
 async def of_recordings(session: AsyncSession, recording_ids: Collection[str]) -> Mapping[str, list[Destination]]:

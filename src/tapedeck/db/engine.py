@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Select, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
@@ -20,10 +20,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from tapedeck.core.errors import InternalError, InvalidError, UnavailableError
-from tapedeck.db.quick import QuickReader
+from tapedeck.db.quick import Ask, QuickPool, QuickReader
 from tapedeck.db.sqlite import open_connection
 
-__all__ = ["Database", "DbSession"]
+__all__ = ["Ask", "Database", "DbSession"]
+
+T = TypeVar("T")
 
 DbSession = AsyncSession
 """An open transaction, as the queries of this folder take it."""
@@ -55,6 +57,7 @@ class Database:
         self._readers = _engine(parsed, readers, None, pragmas)
         self._snapshots = _engine(parsed, readers, "BEGIN", pragmas)
         self._quick = QuickReader(str(self._path), pragmas)
+        self._pool = QuickPool(str(self._path), pragmas, readers)
 
     async def migrate(self) -> None:
         """Bring the tables to what this version needs. UnavailableError when a newer version made the database."""
@@ -77,6 +80,14 @@ class Database:
         """Rows of one finished statement that a unique index answers, as `read` would see them; it runs here."""
         with _plain_words(self._path):
             return self._quick.ask(statement, values)
+
+    async def ask_together(self, work: Callable[[Ask], T]) -> T:
+        """What `work` makes of the rows of several finished statements, as `snapshot` would see them.
+
+        It runs in a thread, which is left once and not per statement; for lists, which are asked all the time.
+        """
+        with _plain_words(self._path):
+            return await self._pool.agreeing(work)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncSession]:
@@ -111,6 +122,7 @@ class Database:
     async def aclose(self) -> None:
         """Close all connections."""
         self._quick.close()
+        self._pool.close()
         await self._readers.dispose()
         await self._snapshots.dispose()
         await self._writer.dispose()

@@ -6,24 +6,29 @@ end; the total is kept, not counted, wherever it can be.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Integer, Select, bindparam, func, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from tapedeck.core.destination import Destination
 from tapedeck.core.meeting import Meeting
 from tapedeck.core.paging import Listing, Page
 from tapedeck.core.recording import Recording, RecordingState
+from tapedeck.db.destinations import of_listed
+from tapedeck.db.engine import Ask
 from tapedeck.db.models import MeetingRow, RecordingCountRow, RecordingRow
 from tapedeck.db.recordings import WITH_MEETING, split
 from tapedeck.db.rooms import search_patterns, title_matches
 
-__all__ = ["RecordingFilter", "list_recordings"]
+__all__ = ["RecordingFilter", "list_recordings", "list_with_places"]
 
 _R, _C, _M = RecordingRow.__table__.c, RecordingCountRow.__table__.c, MeetingRow.__table__.c
+_NONE = ""
+"""No state: nothing is in it."""
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -51,7 +56,7 @@ class RecordingFilter:
         if self.meeting_id is not None:
             values["meeting_id"] = self.meeting_id
         if self.states is not None:
-            values["states"] = sorted(self.states)
+            values |= {f"state_{number}": str(state) for number, state in enumerate(sorted(self.states) or [_NONE])}
         if self.search is not None:
             values["title"], values["prefix"] = search_patterns(self.search)
         if self.start is not None:
@@ -63,13 +68,13 @@ class RecordingFilter:
         return values
 
 
-async def list_recordings(
-    session: AsyncSession, app_id: str, wanted: RecordingFilter, page: Page, now: datetime
+def list_recordings(
+    ask: Ask, app_id: str, wanted: RecordingFilter, page: Page, now: datetime
 ) -> Listing[tuple[Recording, Meeting]]:
-    """One page of an app's recordings with their meetings, by invocation, ties by id. Wants a snapshot."""
+    """One page of an app's recordings with their meetings, by invocation, ties by id. Answers have to agree."""
     values = wanted._values(app_id, now)
     shape = frozenset(values)
-    total = await _total(session, wanted, shape, values)
+    total = _total(ask, wanted, shape, values)
     size = min(page.size, total - page.offset)
     if size <= 0:
         return Listing([], total, page)
@@ -77,26 +82,47 @@ async def list_recordings(
     turned = skip > total // 2
     if turned:
         skip, ascending = total - skip - size, not ascending
-    rows = await session.execute(_page(shape, wanted.expired, ascending), values | {"size": size, "skip": skip})
+    rows = ask(_page(shape, wanted.expired, ascending), values | {"size": size, "skip": skip})
     items = [split(row) for row in rows]
     return Listing(items[::-1] if turned else items, total, page)
 
 
-async def _total(session: AsyncSession, wanted: RecordingFilter, shape: frozenset[str], values: dict[str, Any]) -> int:
+def list_with_places(
+    ask: Ask, app_id: str, wanted: RecordingFilter, page: Page, now: datetime
+) -> tuple[Listing[tuple[Recording, Meeting]], Mapping[str, Sequence[Destination]]]:
+    """As `list_recordings`, and where the files of each recording go."""
+    found = list_recordings(ask, app_id, wanted, page, now)
+    return found, of_listed(ask, [recording.id for recording, _ in found.items])
+
+
+def _total(ask: Ask, wanted: RecordingFilter, shape: frozenset[str], values: dict[str, Any]) -> int:
     """How many recordings are wanted: by the kept counts, less those that live, or by counting.
 
     Those that live are counted, never those that are gone: the former are of the last week, the latter of all time.
     """
+
+    def number(statement: Select[Any]) -> int:
+        return int(ask(statement, values)[0][0])
+
     if not wanted.is_counted:
-        return int((await session.execute(_count(shape, wanted.expired), values)).scalar_one())
-    by_state = "states" in shape
+        return number(_count(shape, wanted.expired))
+    states = _state_names(shape)
     total = 0
     if wanted.expired is not False:
-        total = int((await session.execute(_kept(by_state), values)).scalar_one())
+        total = number(_kept(states))
     if wanted.expired is not None:
-        alive = sum([int((await session.execute(rows, values)).scalar_one()) for rows in _alive(by_state)])
+        alive = sum(number(rows) for rows in _alive(states))
         total = total - alive if wanted.expired else alive
     return total
+
+
+def _state_names(shape: frozenset[str]) -> tuple[str, ...]:
+    """Names of the parameters that are states."""
+    return tuple(sorted(name for name in shape if name.startswith("state_")))
+
+
+def _state_in(column: Any, names: tuple[str, ...]) -> Any:
+    return column.in_([bindparam(name, type_=column.type) for name in names])
 
 
 @lru_cache(256)
@@ -105,8 +131,8 @@ def _chosen(shape: frozenset[str], expired: bool | None) -> Select[Any]:
     rows = select(_R.id).where(_R.app_id == bindparam("app_id"))
     if "meeting_id" in shape:
         rows = rows.where(_R.meeting_id == bindparam("meeting_id"))
-    if "states" in shape:
-        rows = rows.where(_R.state.in_(bindparam("states", expanding=True)))
+    if states := _state_names(shape):
+        rows = rows.where(_state_in(_R.state, states))
     if "title" in shape:
         named = title_matches(bindparam("title"), bindparam("prefix"))
         rows = rows.where(_R.meeting_id.in_(select(_M.id).where(_M.app_id == bindparam("app_id"), named)))
@@ -141,18 +167,18 @@ def _count(shape: frozenset[str], expired: bool | None) -> Select[Any]:
 
 
 @lru_cache
-def _kept(by_state: bool) -> Select[Any]:
+def _kept(states: tuple[str, ...]) -> Select[Any]:
     rows = select(func.coalesce(func.sum(_C.count), 0)).where(_C.app_id == bindparam("app_id"))
-    return rows.where(_C.state.in_(bindparam("states", expanding=True))) if by_state else rows
+    return rows.where(_state_in(_C.state, states)) if states else rows
 
 
 @lru_cache
-def _alive(by_state: bool) -> tuple[Select[Any], ...]:
+def _alive(states: tuple[str, ...]) -> tuple[Select[Any], ...]:
     """Counts of what has not expired and of what never does: a statement each, since each walks an index."""
     now = bindparam("now", type_=_R.expires_at.type)
     rows = select(func.count()).where(_R.app_id == bindparam("app_id"))
-    if by_state:
-        rows = rows.where(_R.state.in_(bindparam("states", expanding=True)))
+    if states:
+        rows = rows.where(_state_in(_R.state, states))
     return rows.where(_R.expires_at > now), rows.where(_R.expires_at.is_(None))
 
 

@@ -47,7 +47,7 @@ from tapedeck.core.times import whole_ms
 from tapedeck.db import access, destinations, presence, rooms, targets
 from tapedeck.db import recordings as table
 from tapedeck.db.engine import Database, DbSession
-from tapedeck.db.listing import RecordingFilter, list_recordings
+from tapedeck.db.listing import RecordingFilter, list_with_places
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.control import CaptureControl
 from tapedeck.ports.storage import ObjectStore
@@ -225,9 +225,8 @@ class RecordingService:
 
     async def list(self, app: App, wanted: RecordingFilter, page: Page) -> Listing[RecordingView]:
         """One page of an app's recordings, by invocation."""
-        async with self._db.snapshot() as session:
-            found = await list_recordings(session, app.id, wanted, page, self._clock.now())
-            places = await destinations.of_recordings(session, [recording.id for recording, _ in found.items])
+        now = self._clock.now()
+        found, places = await self._db.ask_together(lambda ask: list_with_places(ask, app.id, wanted, page, now))
         views = [await self._view(item, meeting, places.get(item.id, ())) for item, meeting in found.items]
         return Listing(views, found.total_count, page)
 
