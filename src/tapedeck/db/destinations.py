@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Select, bindparam, or_, select, update
+from sqlalchemy import Select, Table, bindparam, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.destination import Destination, DestinationKind, DestinationState, Upload
+from tapedeck.db.base import run
 from tapedeck.db.engine import Ask, Database
 from tapedeck.db.models import DestinationRow, UploadRow
 
@@ -37,13 +38,13 @@ _OF_SEVERAL = (
     .where(DestinationRow.recording_id.in_(bindparam("recording_ids", expanding=True)))
     .order_by(DestinationRow.kind, DestinationRow.id)
 )
+_ADD = insert(cast(Table, DestinationRow.__table__))
 _UPLOAD = [field.name for field in fields(Upload)]
 
 
 async def add_destination(session: AsyncSession, destination: Destination) -> None:
     """Store a new one; its recording is stored before."""
-    session.add(DestinationRow(id=destination.id, **_values(destination)))
-    await session.flush()
+    await run(session, _ADD, {"id": destination.id, **_values(destination)})
 
 
 async def save_destination(session: AsyncSession, destination: Destination) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Table, bindparam, case, select, update
+from sqlalchemy import Integer, Table, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.caution import Caution
@@ -26,6 +26,7 @@ from tapedeck.core.recording import (
     StopCause,
     snapshot,
 )
+from tapedeck.db.base import run
 from tapedeck.db.engine import Database
 from tapedeck.db.library import add_to_library, follow_state
 from tapedeck.db.models import MeetingRow, OutboxRow, RecordingCountRow, RecordingRow
@@ -50,6 +51,7 @@ __all__ = [
 
 _RECORDINGS = cast(Table, RecordingRow.__table__)
 _COUNTS = cast(Table, RecordingCountRow.__table__)
+_OUTBOX = cast(Table, OutboxRow.__table__)
 _R, _C, _M = _RECORDINGS.c, _COUNTS.c, MeetingRow.__table__.c
 # Plain columns and finished statements: reading rows needs no objects that are watched, and asking is on the hot path.
 COLUMNS = (
@@ -83,6 +85,24 @@ COLUMNS = (
 WITH_MEETING = select(*COLUMNS, *MEETING_COLUMNS).join_from(
     RecordingRow.__table__, MeetingRow.__table__, _R.meeting_id == _M.id
 )
+_BY_ID = select(*COLUMNS).where(_R.id == bindparam("of_id"))
+_BY_ID_HELD = _BY_ID.with_for_update()
+_OF_MEETING = (
+    select(*COLUMNS)
+    .where(
+        _R.meeting_id == bindparam("of_meeting"),
+        _R.app_id == bindparam("of_app"),
+        _R.state.in_(bindparam("states", expanding=True)),
+    )
+    .order_by(_R.invoked_at.desc(), _R.id.desc())
+)
+_ADD, _NOTE = insert(_RECORDINGS), insert(_OUTBOX)
+_SAVE = update(_RECORDINGS).where(_R.id == bindparam("of_id"), _R.version == bindparam("before"))
+_COUNT = (
+    update(_COUNTS)
+    .where(_C.app_id == bindparam("of_app"), _C.state == bindparam("of_state"))
+    .values(count=_C.count + bindparam("step", type_=Integer))
+)
 _ONE = WITH_MEETING.where(_R.id == bindparam("recording_id"), _R.app_id == bindparam("app_id"))
 
 
@@ -106,8 +126,7 @@ async def add_recording(
 
     `imported`: its library knows of it from the start. `remote_id`: its id at the recorder that makes it.
     """
-    session.add(RecordingRow(id=recording.id, cautions=[], **_values(recording)))
-    await session.flush()
+    await run(session, _ADD, {"id": recording.id, "cautions": [], **_values(recording)})
     await add_to_library(session, recording, imported, remote_id)
     await _note(session, recording, change)
 
@@ -118,8 +137,7 @@ async def save_recording(session: AsyncSession, recording: Recording, changes: S
     ConflictError when somebody else changed the recording since it was read.
     """
     before = recording.version - len(changes)
-    rows = update(_RECORDINGS).where(_R.id == recording.id, _R.version == before)
-    done = cast("CursorResult[Any]", await session.execute(rows.values(**_values(recording))))
+    done = await run(session, _SAVE, {"of_id": recording.id, "before": before, **_values(recording)})
     if done.rowcount != 1:
         raise ConflictError(f"Recording {recording.id} was changed by another process")
     for change in changes:
@@ -130,8 +148,7 @@ async def save_recording(session: AsyncSession, recording: Recording, changes: S
 
 async def find_recording(session: AsyncSession, recording_id: str, lock: bool = False) -> Recording | None:
     """A recording by id, of any app; `lock` holds it against other writers until the commit."""
-    rows = select(*COLUMNS).where(_R.id == recording_id)
-    row = (await session.execute(rows.with_for_update() if lock else rows)).first()
+    row = (await run(session, _BY_ID_HELD if lock else _BY_ID, {"of_id": recording_id})).first()
     return _recording(row) if row else None
 
 
@@ -153,9 +170,8 @@ async def of_meeting(
     session: AsyncSession, app_id: str, meeting_id: str, states: Collection[RecordingState]
 ) -> Sequence[Recording]:
     """Recordings of a meeting in some states, newest first."""
-    rows = select(*COLUMNS).where(_R.meeting_id == meeting_id, _R.app_id == app_id, _R.state.in_(states))
-    ordered = rows.order_by(_R.invoked_at.desc(), _R.id.desc())
-    return [_recording(row) for row in await session.execute(ordered)]
+    values = {"of_meeting": meeting_id, "of_app": app_id, "states": sorted(map(str, states))}
+    return [_recording(row) for row in await run(session, _OF_MEETING, values)]
 
 
 async def of_session(session: AsyncSession, session_id: str, states: Collection[RecordingState]) -> Sequence[Recording]:
@@ -187,24 +203,23 @@ def _entry(row: OutboxRow) -> OutboxEntry:
 
 async def _note(session: AsyncSession, recording: Recording, change: RecordingChanged) -> None:
     """Put a change in the outbox and in the counts."""
-    session.add(
-        OutboxRow(
-            kind=str(HappeningKind.RECORDING),
-            app_id=recording.app_id,
-            meeting_id=recording.meeting_id,
-            session_id=recording.session_id,
-            recording_id=recording.id,
-            seq=change.seq,
-            previous=change.previous,
-            status=change.state,
-            payload=snapshot(recording),
-            created_at=change.at,
-        )
-    )
-    states = [change.state] if change.previous is None else [change.previous, change.state]
-    step = case((_C.state == change.state, 1), else_=-1)
-    rows = update(_COUNTS).where(_C.app_id == recording.app_id, _C.state.in_(states))
-    await session.execute(rows.values(count=_C.count + step))
+    noted = {
+        "kind": str(HappeningKind.RECORDING),
+        "app_id": recording.app_id,
+        "meeting_id": recording.meeting_id,
+        "session_id": recording.session_id,
+        "recording_id": recording.id,
+        "seq": change.seq,
+        "previous": None if change.previous is None else str(change.previous),
+        "status": str(change.state),
+        "payload": snapshot(recording),
+        "created_at": change.at,
+    }
+    await run(session, _NOTE, noted)
+    counts = [{"of_app": recording.app_id, "of_state": str(change.state), "step": 1}]
+    if change.previous is not None:
+        counts.append({"of_app": recording.app_id, "of_state": str(change.previous), "step": -1})
+    await run(session, _COUNT, counts)
 
 
 def _values(recording: Recording) -> dict[str, Any]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Text, cast, delete, or_, select, update
+from sqlalchemy import Select, Text, bindparam, cast, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.destination import SEALED, SEALED_KEYS
 from tapedeck.core.meeting import App, Meeting, MeetingStatus, Participant, Preset
 from tapedeck.core.paging import Listing, Page
 from tapedeck.db.access import contains, count, named, to_app
+from tapedeck.db.base import run
 from tapedeck.db.models import AppRow, MeetingRow, ParticipantRow, PresetRow
 
 __all__ = [
@@ -185,11 +187,17 @@ async def find_meeting(
     session: AsyncSession, meeting_id: str, app_id: str | None = None, lock: bool = False
 ) -> Meeting | None:
     """A meeting by its id, of one app or of any; `lock` holds it against other writers until the commit."""
-    rows = select(*MEETING_COLUMNS).where(_M.id == meeting_id)
-    if app_id is not None:
-        rows = rows.where(_M.app_id == app_id)
-    row = (await session.execute(rows.with_for_update() if lock else rows)).first()
+    values = {"of_id": meeting_id} | ({} if app_id is None else {"of_app": app_id})
+    row = (await run(session, _by_id(app_id is not None, lock), values)).first()
     return to_meeting(row) if row else None
+
+
+@lru_cache
+def _by_id(in_app: bool, lock: bool) -> Select[Any]:
+    rows = select(*MEETING_COLUMNS).where(_M.id == bindparam("of_id"))
+    if in_app:
+        rows = rows.where(_M.app_id == bindparam("of_app"))
+    return rows.with_for_update() if lock else rows
 
 
 async def list_meetings(session: AsyncSession, app_id: str, wanted: MeetingFilter, page: Page) -> Listing[Meeting]:
