@@ -54,6 +54,7 @@ from tapedeck.service.hosting import HostService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.library import LibraryService
 from tapedeck.service.meetings import MeetingService
+from tapedeck.service.playback import PlaybackService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.remote import RemoteService
@@ -66,6 +67,7 @@ from tapedeck.service.timed import TimedService
 from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
 from tapedeck.workers.archive import LocalFiles
+from tapedeck.workers.playback import LocalFilms
 
 RECORDINGS = 1_000_000
 MEETINGS = 1_000
@@ -193,6 +195,9 @@ async def serve(root: Path, fill: Callable[[Database, AccessService], Awaitable[
         remote_service=RemoteService(db, clock, ledger, vault, CloudflareProviders(), is_signed, "http://127.0.0.1:1"),
         targets_service=TargetService(db, clock, vault),
         timed_service=TimedService(db, clock, quick),
+        playback_service=PlaybackService(
+            db, clock, store, LocalFilms(root / "hls"), key, "http://127.0.0.1:1", is_live=True
+        ),
         webhooks_service=WebhookService(db, clock),
         deliveries_service=DeliveryService(db, clock, ledger, compose, sample),
         feed=EventFeed(db, ledger, compose),

@@ -290,6 +290,11 @@ class Settings(BaseSettings):
         return self.data_dir / "streams"
 
     @property
+    def hls_dir(self) -> Path:
+        """Directory of films as fragments, while they are made."""
+        return self.data_dir / "hls"
+
+    @property
     def renders_dir(self) -> Path:
         """Directory of films that are made again, until the bucket has them."""
         return self.data_dir / "renders"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tapedeck.config import Settings
 from tapedeck.core.errors import InvalidError, UnavailableError
 
-__all__ = ["make_data_dir", "owned_data_dir", "secret_of"]
+__all__ = ["DiskCheck", "make_data_dir", "owned_data_dir", "secret_of"]
 
 _SHORTEST_SECRET = 16
 
@@ -90,3 +93,17 @@ def _make_secret(path: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskCheck:
+    """Whether the data directory has room for another hour or so."""
+
+    directory: Path
+    least_bytes: int = 512 << 20
+
+    async def __call__(self) -> None:
+        """UnavailableError when it has not."""
+        free = (await asyncio.to_thread(shutil.disk_usage, self.directory)).free
+        if free < self.least_bytes:
+            raise UnavailableError(f"only {free >> 20} MiB are free in the data directory")

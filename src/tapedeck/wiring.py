@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -29,12 +27,13 @@ from tapedeck.core.delivery import Patience
 from tapedeck.core.errors import UnavailableError
 from tapedeck.core.quota import Limiter
 from tapedeck.core.signing import derive_key
-from tapedeck.datadir import make_data_dir, owned_data_dir, secret_of
+from tapedeck.datadir import DiskCheck, make_data_dir, owned_data_dir, secret_of
 from tapedeck.db.engine import Database
 from tapedeck.media.codecs import missing_codecs
 from tapedeck.notify.deliver import Deliverer
 from tapedeck.notify.outbox import Composer, sample
 from tapedeck.outlets import Outlets, probe_storage
+from tapedeck.playing import Playing
 from tapedeck.service.access import AccessService, Bootstrap
 from tapedeck.service.analytics import AnalyticsService
 from tapedeck.service.archive import ArchiveService
@@ -141,6 +140,7 @@ class Node:
     whip: WhipServer
     films: FilmWorker
     streams: StreamWorker
+    playing: Playing
     uploads: UploadWorker
     keeper: LogKeeper
     expiry: FileKeeper
@@ -161,6 +161,7 @@ class Node:
         await self.host.recover(recovery)
         self.films.recover(recovery, await self.uploads.unfinished())
         await self.streams.recover(recovery)
+        await self.playing.keeper.recover(recovery)
         self._tasks += [
             asyncio.create_task(self.host.run(), name="capture"),
             asyncio.create_task(run_deadlines(self.lifecycle, self.clock), name="deadlines"),
@@ -206,6 +207,7 @@ class Node:
         await self.whip.aclose()
         await self.films.aclose(0)
         await self.streams.aclose()
+        await self.playing.keeper.aclose()
         for aclose in self.closers:
             await aclose()
         await self.host.aclose()
@@ -291,10 +293,12 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         captures_dir=settings.captures_dir,
         films_dir=settings.films_dir,
         streams_dir=settings.streams_dir,
+        hls_dir=settings.hls_dir,
         concurrency=settings.render_concurrency,
         live=is_live,
         prepare=marks.ready,
     )
+    playing = Playing(settings, db, clock, ledger, store, secret, public_url)
     targets = TargetService(db, clock, vault, live=is_live)
     streams = StreamWorker(
         targets=targets,
@@ -345,6 +349,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         public_url=public_url,
         targets_service=targets,
         timed_service=TimedService(db, clock, capture),
+        playback_service=playing.service,
         webhooks_service=WebhookService(db, clock, settings.allow_private_urls),
         deliveries_service=deliveries,
         feed=feed,
@@ -356,7 +361,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         ice_servers=settings.ice_servers,
         limiter=Limiter() if settings.rate_limits else None,
         track_video=settings.track_video == "on",
-        checks={"database": db.ping, "disk": _DiskCheck(settings.data_dir)},
+        checks={"database": db.ping, "disk": DiskCheck(settings.data_dir)},
     )
     return Node(
         app,
@@ -369,6 +374,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         whip,
         films,
         streams,
+        playing,
         uploads,
         keeper,
         FileKeeper(ExpiryService(db), store, clock),
@@ -379,16 +385,3 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         (again.run, LibraryKeeper(archives, retention, clock).run, far_films.run),
         (marks.aclose, fetcher.aclose, again.aclose, archives.aclose, outlets.aclose, providers.aclose),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _DiskCheck:
-    """Whether the data directory has room for another hour or so."""
-
-    directory: Path
-    least_bytes: int = 512 << 20
-
-    async def __call__(self) -> None:
-        free = (await asyncio.to_thread(shutil.disk_usage, self.directory)).free
-        if free < self.least_bytes:
-            raise UnavailableError(f"only {free >> 20} MiB are free in the data directory")

@@ -128,6 +128,7 @@ async def make_site(
             public_url=public_url,
             targets_service=world.targets,
             timed_service=TimedService(world.db, world.clock, world.capture),
+            playback_service=world.playback,
             webhooks_service=world.webhooks,
             deliveries_service=world.deliveries,
             feed=world.feed,

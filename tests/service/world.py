@@ -45,6 +45,7 @@ from tapedeck.service.ledger import Ledger
 from tapedeck.service.library import LibraryService
 from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.meetings import MeetingService, MeetingValues, ParticipantValues
+from tapedeck.service.playback import PlaybackService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingFilter, RecordingService
 from tapedeck.service.remote import RemoteService
@@ -57,6 +58,7 @@ from tapedeck.service.vault import Vault
 from tapedeck.service.webhooks import WebhookService
 from tapedeck.shapes.realtimekit import status_change
 from tapedeck.workers.archive import LocalFiles
+from tapedeck.workers.playback import LocalFilms
 
 __all__ = ["START", "NotingCapture", "StillClock", "World", "make_world"]
 
@@ -153,6 +155,8 @@ class World:
     rooms: RoomService
     remote: RemoteService
     targets: TargetService
+    films: LocalFilms
+    playback: PlaybackService
     sessions: SessionService
     lifecycle: LifecycleService
     webhooks: WebhookService
@@ -280,6 +284,7 @@ async def make_world(
     hosting = HostService(db, clock, capture, sessions)
     archives = ArchiveService(db, clock, store, archive)
     local = LocalFiles(root / "films", root / "captures")
+    films = LocalFilms(root / "hls")
     meetings = MeetingService(db, clock, capture, hosting, vault)
     providers = CloudflareProviders(allow_private=True, answer_s=5)
     remote = RemoteService(db, clock, ledger, vault, providers, is_signed, public_url)
@@ -305,6 +310,8 @@ async def make_world(
             vault=vault,
             recordings=recordings,
             targets=TargetService(db, clock, vault),
+            films=films,
+            playback=PlaybackService(db, clock, store, films, derive_key(SECRET, "playback"), public_url, is_live=True),
             renders=RenderService(db, clock, store, lambda session: (root / "captures" / session).is_dir()),
             library=LibraryService(db, clock, recordings, store, remote=remote),
             remote=remote,

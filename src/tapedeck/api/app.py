@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
 
-from tapedeck.api import errors, files, health, rtc
+from tapedeck.api import errors, files, health, hls, rtc
 from tapedeck.api.auth import Gate
 from tapedeck.api.edge import Edge
 from tapedeck.api.health import Check
@@ -19,6 +19,7 @@ from tapedeck.api.rooms import recordings as library_routes
 from tapedeck.api.rooms import rooms as room_routes
 from tapedeck.api.route import PlainRoute
 from tapedeck.api.v1 import configs, deliveries, events, targets, timed
+from tapedeck.api.v1 import playback as v1_playback
 from tapedeck.api.v1 import recordings as v1_recordings
 from tapedeck.core.quota import Limiter
 from tapedeck.ports.clock import Clock
@@ -35,6 +36,7 @@ from tapedeck.service.events import EventFeed
 from tapedeck.service.hosting import HostService
 from tapedeck.service.library import LibraryService
 from tapedeck.service.meetings import MeetingService
+from tapedeck.service.playback import PlaybackService
 from tapedeck.service.presets import PresetService
 from tapedeck.service.recordings import RecordingService
 from tapedeck.service.remote import RemoteService
@@ -67,6 +69,7 @@ def create_app(
     renders_service: RenderService,
     targets_service: TargetService,
     timed_service: TimedService,
+    playback_service: PlaybackService,
     analytics_service: AnalyticsService,
     library_service: LibraryService,
     rooms_service: RoomService,
@@ -125,6 +128,7 @@ def create_app(
     v1_recordings.add_routes(routes, "/v1", gate, renders_service, targets_service)
     targets.add_routes(routes, "/v1", gate, renders_service, targets_service)
     timed.add_routes(routes, "/v1", gate, renders_service, timed_service)
+    v1_playback.add_routes(routes, "/v1", gate, renders_service, playback_service)
     events.add_routes(routes, _OURS, gate, feed)
     recordings.add_browser_routes(routes, "/v2", gate, recordings_service)
     archive_routes.add_routes(routes, _ROOMS, gate, archive_service, retention_service)
@@ -134,6 +138,7 @@ def create_app(
     hook_routes.add_routes(routes, remote_service)
     rtc.add_routes(routes, gate, meetings_service, whip, ice_servers)
     files.add_routes(routes, store, link_key, clock)
+    hls.add_routes(routes, playback_service)
     health.add_routes(routes, checks or {})
     health.add_description(routes)
     return app

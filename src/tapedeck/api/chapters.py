@@ -19,6 +19,7 @@ __all__ = [
     "OURS",
     "PARTICIPANTS",
     "PEOPLE",
+    "PLAYING",
     "PRESETS",
     "PUBLISHING",
     "RECORDINGS",
@@ -52,6 +53,7 @@ OURS = Tag("Administration", _V1, "What goes beyond RealtimeKit.")
 RENDERS = Tag("Renders", _V1, "Other films of a recording, made of its media log while that is kept.")
 PUBLISHING = Tag("Publishing", _V1, "Media into a meeting over WHIP (RFC 9725). CORS is open here.")
 FILES = Tag("Files", _V1, "Downloads by signed link.")
+PLAYING = Tag("Playing", _V1, "Films as players load them (HLS), by signed link. CORS is open here.")
 HEALTH = Tag("Health", _V1, "For load balancers and people on call, and this description.")
 
 ROOMS = Tag("Rooms", ROOMS_FACE, "Places to meet.")

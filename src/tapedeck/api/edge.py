@@ -15,9 +15,9 @@ __all__ = ["Edge"]
 
 _log = logging.getLogger(__name__)
 
-_OPEN = ("/v2/", "/rtc/")
-"""Routes that pages of any origin may call: they authenticate by header, never by cookie."""
-_EXPOSED = "Location, ETag, Link, Accept-Patch, Retry-After"
+_OPEN = ("/v2/", "/rtc/", "/hls/")
+"""Routes that pages of any origin may call: they authenticate by header, or by the address itself, never by cookie."""
+_EXPOSED = "Location, ETag, Link, Accept-Patch, Retry-After, Content-Range"
 
 
 class Edge:

@@ -23,7 +23,7 @@ from tapedeck.core.signing import verify_link
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.storage import ObjectInfo, ObjectStore
 
-__all__ = ["add_routes"]
+__all__ = ["add_routes", "range_of"]
 
 _BYTES = Raw("*/*", "The file.", {"etag": "Its entity tag.", "accept-ranges": "bytes"})
 _FILE = {200: _BYTES, 206: Raw("*/*", "The range.", {"content-range": "Which."}), 304: None}
@@ -79,7 +79,7 @@ def _answer(store: ObjectStore, info: ObjectInfo, file_name: str, request: Reque
         return Response(status_code=304, headers=headers)
     start, end, status = 0, size, 200
     if request.method == "GET" and _still_same(request.headers.get("if-range"), etag, info.modified):
-        chosen = _range(request.headers.get("range", ""), size)
+        chosen = range_of(request.headers.get("range", ""), size)
         if chosen is not None:
             start, end = chosen
             if start >= end:
@@ -93,7 +93,7 @@ def _answer(store: ObjectStore, info: ObjectInfo, file_name: str, request: Reque
     return StreamingResponse(store.read(info.key, start, end), status, headers, info.content_type)
 
 
-def _range(header: str, size: int) -> tuple[int, int] | None:
+def range_of(header: str, size: int) -> tuple[int, int] | None:
     """The bytes `start <= i < end` asked for; None for the whole file, an empty span for what is not there."""
     found = _RANGE.fullmatch(header.strip())
     if found is None or found.group(1) == found.group(2) == "":

@@ -110,6 +110,11 @@ class Output:
         """`video` or `audio`, as in `core.recording.FilmFile`."""
         return "audio" if self.video is None else "video"
 
+    @property
+    def is_playable(self) -> bool:
+        """Whether it can be played over HLS: an MP4 of H264 and AAC, or of AAC alone."""
+        return not self.timed and self.audio.codec == "aac" and (self.video is None or self.video.codec == "h264")
+
 
 def extension_of(options: RecordingOptions) -> str:
     """Extension of the name that a recording is given: that of its film, or else of its sound."""

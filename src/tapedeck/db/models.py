@@ -20,6 +20,7 @@ from tapedeck.db.base import Base, UtcMillis
 from tapedeck.db.base import Id as _Id
 from tapedeck.db.base import RowId as _RowId
 from tapedeck.db.library_rows import AuditRow, LibraryRow, RoomSettingsRow, TenantRow
+from tapedeck.db.playback_rows import LivestreamRow, PlaybackRow
 from tapedeck.db.remote_rows import RemoteRoomRow
 from tapedeck.db.session_rows import AttendanceRow, PeerRow, SessionRow
 
@@ -33,10 +34,12 @@ __all__ = [
     "DeliveryRow",
     "DestinationRow",
     "LibraryRow",
+    "LivestreamRow",
     "MeetingRow",
     "OutboxRow",
     "ParticipantRow",
     "PeerRow",
+    "PlaybackRow",
     "PresetRow",
     "RecordingCountRow",
     "RecordingRow",

@@ -103,11 +103,11 @@ def _hardware(output: VideoOutput) -> dict[str, str]:
 
 
 def _nvenc(output: VideoOutput) -> dict[str, str]:
-    return _hardware(output) | {"preset": "p4", "rc": "vbr", "cq": str(output.crf)}
+    return _hardware(output) | {"preset": "p4", "rc": "vbr", "cq": str(output.crf), "forced-idr": "1"}
 
 
 def _qsv(output: VideoOutput) -> dict[str, str]:
-    return _hardware(output) | {"preset": "veryfast", "global_quality": str(output.crf)}
+    return _hardware(output) | {"preset": "veryfast", "global_quality": str(output.crf), "forced_idr": "1"}
 
 
 def _aac(output: AudioOutput) -> dict[str, str]:
@@ -209,6 +209,8 @@ class PictureEncoder:
         codec = _chosen(output)
         self._output = output
         self._pixels = codec.pixels
+        self._is_h264 = output.codec == "h264"
+        self._grid = output.gop_s * output.fps
         self._time_base = Fraction(1, output.fps)
         self._next = first
         stream = container.add_stream(codec.encoder, output.fps, codec.options(output), hwaccel=_device(codec.encoder))
@@ -241,7 +243,10 @@ class PictureEncoder:
         if self._pixels != _CANVAS:
             frame = frame.reformat(format=self._pixels)
         frame.pts, frame.time_base = index, self._time_base
-        frame.pict_type = PictureType.NONE  # a decoded key frame would otherwise be made one here too
+        # On the grid whatever a scene cut did before, so that segments of HLS begin where they should (media/hls.py);
+        # nothing else of where a picture came from may decide: a decoded key frame would be made one here too.
+        is_key = self._is_h264 and index % self._grid == 0
+        frame.pict_type = PictureType.I if is_key else PictureType.NONE
         self._next += 1
         return self._stream.encode(frame)
 

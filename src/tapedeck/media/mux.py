@@ -30,6 +30,7 @@ from tapedeck.core.errors import MediaError
 from tapedeck.core.output import AudioOutput, Output, VideoOutput
 from tapedeck.media.encode import PictureEncoder, SoundEncoder, sound_encoder
 from tapedeck.media.errors import media_errors
+from tapedeck.media.hls import HlsWriter
 from tapedeck.media.live import Lender, LiveStream, Tap, copy_packet
 from tapedeck.media.place import PartFile
 from tapedeck.media.segments import Muxer, SegmentArchive
@@ -268,13 +269,16 @@ class FilmWriters:
         threads: int = 1,
         head_align: int = 1,
         live_dir: Path | None = None,
+        hls_dir: Path | None = None,
     ) -> None:
         """Part files are named after their outputs, hidden and with `.part` behind. Errors as of `FilmWriter`.
 
-        `live_dir`: where the film goes as a live stream while somebody wants it (`media/spool.py`).
+        `live_dir`: where the film goes as a live stream while somebody wants it (`media/spool.py`). `hls_dir`: where
+        it goes as fragments for players (`media/hls.py`).
         """
         self._directory = directory
         self.live: LiveStream | None = None
+        self.hls: HlsWriter | None = None
         self._writers: list[tuple[str, FilmWriter]] = []
         try:
             for output in outputs:
@@ -291,6 +295,8 @@ class FilmWriters:
                 self._writers.append((output.file_name, writer))
             if live_dir is not None:
                 self.live = LiveStream(live_dir, outputs, self._writers[0][1].lend)
+            if hls_dir is not None and outputs[0].is_playable:
+                self.hls = HlsWriter(hls_dir, outputs[0], self._writers[0][1].lend)
         except BaseException:
             self.abort()
             raise
@@ -320,12 +326,16 @@ class FilmWriters:
             writer.flush()
         if self.live is not None:
             self.live.finish()
+        if self.hls is not None:
+            self.hls.finish()
         return tuple(writer.finish(self._directory / name) for name, writer in self._writers)
 
     def abort(self) -> None:
         """Give all up that are not finished."""
         if self.live is not None:
             self.live.abort()
+        if self.hls is not None:
+            self.hls.close()
         for _, writer in self._writers:
             writer.abort()
 

@@ -136,6 +136,11 @@ class Film:
         moment = self._moment(self._next)
         return 0 if moment is None else moment[0]
 
+    def capture_at(self, film_ns: int) -> int | None:
+        """Capture time of a moment of the film; None while unknown."""
+        cut = self._feed.film.cut_at_film(film_ns)
+        return None if cut is None else cut.to_capture(film_ns)
+
     @property
     def behind_ns(self) -> int:
         """How much of the film the log holds that is not made yet."""

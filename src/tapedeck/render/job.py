@@ -18,6 +18,7 @@ from tapedeck.core.errors import InvalidError, NotFoundError, UnavailableError
 from tapedeck.core.geometry import Size
 from tapedeck.core.layouts import Layout
 from tapedeck.core.output import QUALITIES, AudioOutput, Output, VideoOutput
+from tapedeck.core.times import to_ms
 from tapedeck.media.mux import FilmFile, FilmWriters
 from tapedeck.media.picture import Canvas
 from tapedeck.media.press import Press
@@ -82,6 +83,8 @@ class Job:
     "Whether the watermark of the recording is over the film."
     live_dir: Path | None = None
     "Of a live film: where it goes as a stream while somebody wants it."
+    hls_dir: Path | None = None
+    "Where the film goes as fragments for players, from its first second."
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> Job:
@@ -103,6 +106,7 @@ class Job:
                 seat=None if body.get("seat") is None else str(body["seat"]),
                 watermark=bool(body.get("watermark", True)),
                 live_dir=None if body.get("live_dir") is None else Path(body["live_dir"]),
+                hls_dir=None if body.get("hls_dir") is None else Path(body["hls_dir"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise InvalidError(f"The render job is malformed: {exc!r}.") from exc
@@ -204,6 +208,7 @@ class Take:
             threads=job.threads,
             head_align=job.head_align,
             live_dir=job.live_dir if job.live else None,
+            hls_dir=job.hls_dir,
         )
         canvas = job.canvas
         size = Size(2, 2) if canvas is None else Size(canvas.width, canvas.height)
@@ -221,6 +226,8 @@ class Take:
             only=None if job.excerpt.only is None else people_of(log, job.excerpt.only),
             decoders=decoders,
         )
+        if self._writers.hls is not None:
+            self._writers.hls.when = lambda film_ns: _utc_ms(log, self._film.capture_at(film_ns))
         self._moved = time.monotonic()
         self._known_ns = -1
         self._waited_ns = _NEVER_NS
@@ -275,6 +282,10 @@ class Take:
             self._press.close()
         self._film.close()
         self._writers.abort()
+
+
+def _utc_ms(log: LogReader, capture_ns: int | None) -> int | None:
+    return None if capture_ns is None else to_ms(log.meta.utc(capture_ns))
 
 
 def run(

@@ -45,13 +45,15 @@ class FilmWorker:
         captures_dir: Path,
         films_dir: Path,
         streams_dir: Path | None = None,
+        hls_dir: Path | None = None,
         concurrency: int,
         live: bool,
         prepare: Callable[[Recording], Awaitable[None]] | None = None,
         renders: Callable[..., render.RenderHost] = render.RenderHost,
         first_delay_s: float = _FIRST_DELAY_S,
     ) -> None:
-        """`streams_dir`: where live films go as streams while somebody wants them (`workers/streams.py`).
+        """`streams_dir`: where live films go as streams while somebody wants them (`workers/streams.py`); `hls_dir`:
+        where they go as fragments for players (`workers/playback.py`).
 
         `prepare` is awaited before a film with a watermark is begun (`workers/marks.py`); short, and never raises.
 
@@ -63,6 +65,7 @@ class FilmWorker:
         self._captures_dir = captures_dir
         self._films_dir = films_dir
         self._streams_dir = streams_dir
+        self._hls_dir = hls_dir
         self._live = live
         self._prepare = prepare
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -162,6 +165,8 @@ class FilmWorker:
         }
         if live and self._streams_dir is not None:
             body["live_dir"] = str(self._streams_dir / recording.id)
+        if live and self._hls_dir is not None:
+            body["hls_dir"] = str(self._hls_dir / recording.id)
         self._uploads.follow(recording)
         self._begin(f"{recording.id} {'live' if live else 'later'}", self._submit(recording, body, live))
 

@@ -1,0 +1,278 @@
+"""The film as fragments of 2 s while it is made, for players: what the film's encoders make, cut at their key frames.
+
+Directory of a recording, from the first second of its film on:
+
+    media           fragments, one behind the other
+    index           a line for each (`core/liveindex.py`), written when the fragment is there
+    init-{run}.mp4  the head of all fragments of one attempt of the render
+
+Another attempt, after a crash, makes the film from its beginning again; it says nothing until it comes to where the
+one before it ended, and goes on there. Owns that nothing that goes wrong here reaches the film. Nothing is encoded
+here, and nothing is fsynced: what is lost with the machine is in the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.stream import Stream
+
+from tapedeck.core.avc import to_lengths
+from tapedeck.core.fmp4 import FragmentTrack, Sample, TrackHead, fragment, init_segment
+from tapedeck.core.liveindex import Fragment, line_of, parse_lines
+from tapedeck.core.mp4film import heads_of, is_due
+from tapedeck.core.output import Output
+from tapedeck.media.live import Lender
+
+__all__ = ["HlsWriter"]
+
+log = logging.getLogger(__name__)
+
+_SECOND_NS = 1_000_000_000
+_MOST_BYTES = 64 << 20
+"""Media that waits for the other track; more is none that a player would take."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A picture or a packet of sound. Ticks of the film."""
+
+    dts: int
+    pts: int
+    duration: int
+    is_key: bool
+    data: bytes
+
+
+class HlsWriter:
+    """Beside the files of a film. Called by whoever writes them, in the same thread."""
+
+    def __init__(self, directory: Path, output: Output, lend: Callable[[Any], Lender | None]) -> None:
+        """`output`: one that `is_playable`; `lend` finds its encoders. Whatever goes wrong is logged."""
+        self.when: Callable[[int], int | None] = lambda _: None
+        "When a moment of the film was captured (UTC, ms); set by whoever knows."
+        self._directory = directory
+        self._taken: list[tuple[Lender, Callable[[av.Packet[Any]], None]]] = []
+        self._tracks: list[_Track] = []
+        self._run = 0
+        self._number = 0
+        self._until_ns = 0
+        "What there is from earlier attempts."
+        self._start_ns = 0
+        self._media: int | None = None
+        self._index: int | None = None
+        self._offset = 0
+        with self._harmless():
+            lenders = [lend(wanted) for wanted in (output.video, output.audio) if wanted is not None]
+            self._open([lender for lender in lenders if lender is not None])
+
+    def finish(self) -> None:
+        """The film has ended, and its encoders are flushed."""
+        with self._harmless():
+            if self._tracks and self._media is not None:
+                self._cut()
+                while self._tracks[0].cuts:
+                    self._write(self._tracks[0].cuts.popleft())
+                self._write(None)
+        self.close()
+
+    def close(self) -> None:
+        """Stop, with no end of the film."""
+        for lender, tap in self._taken:
+            lender.taps.remove(tap)
+        self._taken.clear()
+        for fd in (self._media, self._index):
+            if fd is not None:
+                os.close(fd)
+        self._media = self._index = None
+
+    def _open(self, lenders: Sequence[Lender]) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        heads = _heads([lender.template for lender in lenders])
+        self._media = os.open(self._directory / "media", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._index = os.open(self._directory / "index", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        found, used = parse_lines(
+            os.pread(self._index, os.fstat(self._index).st_size, 0), os.fstat(self._media).st_size
+        )
+        os.ftruncate(self._index, used)
+        os.lseek(self._index, used, os.SEEK_SET)
+        if found:
+            self._run, self._number, self._until_ns = found[-1].run + 1, len(found), found[-1].end_ns
+            self._offset = found[-1].offset + found[-1].size
+        os.ftruncate(self._media, self._offset)
+        part = self._directory / f"init-{self._run}.part"
+        part.write_bytes(init_segment(heads))
+        part.rename(self._directory / f"init-{self._run}.mp4")
+        for lender, head in zip(lenders, heads, strict=True):
+            track = _Track(head)
+            self._tracks.append(track)
+            self._take(lender, track)
+
+    def _take(self, lender: Lender, track: _Track) -> None:
+        def tap(packet: av.Packet[Any]) -> None:
+            with self._harmless():
+                track.put(packet)
+                self._cut()
+
+        lender.taps.append(tap)
+        self._taken.append((lender, tap))
+
+    def _cut(self) -> None:
+        """Write every fragment that is whole."""
+        lead = self._tracks[0]
+        for unit in lead.new_keys():
+            at_ns = lead.ns(unit.pts)
+            if is_due(at_ns - (lead.cuts[-1] if lead.cuts else self._start_ns)):
+                lead.cuts.append(at_ns)
+        while lead.cuts and all(track.reached_ns >= lead.cuts[0] for track in self._tracks):
+            self._write(lead.cuts.popleft())
+        if sum(track.size for track in self._tracks) > _MOST_BYTES:
+            raise OverflowError("a track of the film does not come")
+
+    def _write(self, end_ns: int | None) -> None:
+        """The fragment up to a moment, or up to the end."""
+        parts = [track.take(end_ns) for track in self._tracks]
+        if end_ns is None:
+            end_ns = self._tracks[0].ends_ns
+        start_ns, self._start_ns = self._start_ns, end_ns
+        if start_ns < self._until_ns or end_ns <= start_ns or not any(parts):
+            return  # an earlier attempt made it
+        late_ns = self._tracks[0].late_ns
+        tracks = [
+            FragmentTrack(number, part[0].dts + track.late(late_ns), [track.sample(unit) for unit in part])
+            for number, (track, part) in enumerate(zip(self._tracks, parts, strict=True), 1)
+            if part
+        ]
+        data = b"".join((fragment(self._number + 1, tracks), *(unit.data for part in parts for unit in part)))
+        self._number += 1
+        try:
+            self._append(data, Fragment(start_ns, end_ns, self._offset, len(data), self._run, self.when(start_ns)))
+        except OSError as exc:  # this one is lost to players, and to nobody else
+            log.warning("a fragment of a film could not be kept for players: %s", exc.strerror)
+
+    def _append(self, data: bytes, line: Fragment) -> None:
+        assert self._media is not None and self._index is not None
+        view, at = memoryview(data), line.offset
+        while view:
+            count = os.pwrite(self._media, view, at)
+            view, at = view[count:], at + count
+        os.write(self._index, line_of(line))
+        self._offset = at
+
+    @contextlib.contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """What goes wrong ends what players get, never the film."""
+        try:
+            yield
+        except Exception as exc:
+            log.warning("the fragments of a film were ended: %s: %s", type(exc).__name__, exc)
+            self.close()
+
+
+class _Track:
+    """Units of one track that are not in a fragment yet."""
+
+    def __init__(self, head: TrackHead) -> None:
+        self.head = head
+        self.cuts: deque[int] = deque()
+        "Of the track that leads: where fragments end that are not written."
+        self.size = 0
+        self.reached_ns = 0
+        "Before this everything is there."
+        self.ends_ns = 0
+        self._units: deque[_Unit] = deque()
+        self._fresh: list[_Unit] = []
+        self.late_ticks = 0
+        self._is_new = True
+
+    def ns(self, ticks: int) -> int:
+        """Film time."""
+        return ticks * _SECOND_NS // self.head.timescale
+
+    @property
+    def late_ns(self) -> int:
+        """How much later all is presented than in the film, so that decoding can begin at zero (`core/fmp4.py`)."""
+        return -(self.late_ticks * _SECOND_NS // -self.head.timescale)
+
+    def late(self, late_ns: int) -> int:
+        """How much later this track is decoded than it would be; of pictures `put` sees to it."""
+        return 0 if self.head.is_video else late_ns * self.head.timescale // _SECOND_NS
+
+    def sample(self, unit: _Unit) -> Sample:
+        """A unit in a fragment."""
+        offset = unit.pts + self.late_ticks - unit.dts if self.head.is_video else 0
+        return Sample(len(unit.data), unit.duration, offset, unit.is_key)
+
+    def put(self, packet: av.Packet[Any]) -> None:
+        """The next packet of the encoder."""
+        if packet.pts is None or packet.dts is None:
+            return
+        scale = Fraction(packet.time_base or 0) * self.head.timescale
+        pts, dts = round(packet.pts * scale), round(packet.dts * scale)
+        duration = round((packet.duration or 1) * scale)  # x264 tells none: a picture is one tick of its encoder
+        data = bytes(packet)
+        if self.head.is_video:
+            if self._is_new:
+                self.late_ticks = -min(dts, 0)  # where pictures are reordered, the first is decoded before zero
+            dts += self.late_ticks
+            data = to_lengths(data)
+        elif pts < 0:
+            return  # the encoder's priming
+        self._is_new = False
+        unit = _Unit(dts, pts, duration, packet.is_keyframe or not self.head.is_video, data)
+        self._units.append(unit)
+        self.size += len(data)
+        if unit.is_key:
+            self._fresh.append(unit)
+        # Of pictures nothing before a key frame comes after it: groups are closed.
+        self.reached_ns = self.ns(pts if self.head.is_video else pts + duration)
+        self.ends_ns = self.ns(dts + duration)
+
+    def new_keys(self) -> list[_Unit]:
+        """Units that a fragment may begin with, and that were not asked for before."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def take(self, end_ns: int | None) -> list[_Unit]:
+        """What comes before a moment, with the durations that its successors give it."""
+        found: list[_Unit] = []
+        while self._units and (end_ns is None or not self._is_behind(self._units[0], end_ns)):
+            found.append(self._units.popleft())
+        self.size -= sum(len(unit.data) for unit in found)
+        following = self._units[0].dts if self._units else None
+        for index, unit in enumerate(found):
+            upcoming = found[index + 1].dts if index + 1 < len(found) else following
+            if upcoming is not None and upcoming != unit.dts + unit.duration:
+                found[index] = _Unit(unit.dts, unit.pts, upcoming - unit.dts, unit.is_key, unit.data)
+        return found
+
+    def _is_behind(self, unit: _Unit, end_ns: int) -> bool:
+        """Whether a unit begins the next fragment."""
+        return (unit.is_key or not self.head.is_video) and self.ns(unit.pts) >= end_ns
+
+
+def _heads(templates: Sequence[Stream]) -> tuple[TrackHead, ...]:
+    """What a muxer of MP4 says of streams before there is any media."""
+    sink = io.BytesIO()
+    options = {"movflags": "empty_moov+default_base_moof"}
+    rate = next((int(one.average_rate) for one in templates if isinstance(one, av.VideoStream) and one.average_rate), 0)
+    if rate:
+        options["video_track_timescale"] = str(rate * 1000)
+    container = av.open(sink, "w", "mp4", container_options=options)
+    for template in templates:
+        container.add_stream_from_template(template)
+    container.start_encoding()
+    data = sink.getvalue()
+    with contextlib.suppress(Exception):
+        container.close()
+    return heads_of(data)

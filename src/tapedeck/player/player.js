@@ -1,0 +1,207 @@
+// Plays what lies beside this page (index.m3u8) with Media Source Extensions, while it is made and afterwards.
+// Where a browser has none (iPhones), its own HLS player takes the same address.
+"use strict";
+(() => {
+  const HOLD_S = 5; // behind the last segment: one that is being made, and one to have at hand
+  const AHEAD_S = 30; // loaded ahead of what is seen
+  const BEHIND_S = 60; // kept behind it
+  const POLL_MS = 1000;
+  const $ = (id) => document.getElementById(id);
+  const video = $("video");
+  const state = { segments: [], ended: false, offset: null, latency: null, error: null };
+  window.tapedeck = state; // for whoever measures
+
+  const say = (text) => { $("said").textContent = text; };
+  const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+  const event = (target, name) => new Promise((done) => target.addEventListener(name, done, { once: true }));
+
+  // Playlists
+
+  async function load(uri, kind, tag) {
+    const answer = await fetch(uri, { cache: "no-store", headers: tag ? { "If-None-Match": tag } : {} });
+    if (answer.status === 304) return { tag };
+    if (!answer.ok) throw Object.assign(new Error(`${answer.status}`), { status: answer.status });
+    return { body: await answer[kind](), tag: answer.headers.get("etag") };
+  }
+
+  function parse(text) {
+    const segments = [];
+    let start = 0, length = 0, init = null, at = null;
+    for (const line of text.split("\n")) {
+      const [, name, value] = /^#(EXT[^:]*):?(.*)$/.exec(line) || [];
+      if (name === "EXTINF") length = parseFloat(value);
+      else if (name === "EXT-X-MAP") init = /URI="([^"]*)"/.exec(value)[1];
+      else if (name === "EXT-X-PROGRAM-DATE-TIME") at = Date.parse(value);
+      else if (line && !line.startsWith("#")) {
+        segments.push({ uri: line.trim(), start, length, init, at });
+        start += length;
+        at = at === null ? null : at + 1000 * length;
+      }
+    }
+    return { segments, ended: /^#EXT-X-ENDLIST/m.test(text) };
+  }
+
+  // Boxes: where in the film a segment begins
+
+  function* boxes(view, from, to) {
+    for (let at = from; at + 8 <= to;) {
+      const size = view.getUint32(at);
+      if (size < 8) return;
+      yield { kind: String.fromCharCode(...new Uint8Array(view.buffer, view.byteOffset + at + 4, 4)), at: at + 8, end: at + size };
+      at += size;
+    }
+  }
+
+  function find(view, path, from = 0, to = view.byteLength) {
+    for (const box of boxes(view, from, to))
+      if (box.kind === path[0]) return path.length === 1 ? box : find(view, path.slice(1), box.at, box.end);
+    return null;
+  }
+
+  const scaleOf = (data) => {
+    const view = new DataView(data);
+    return view.getUint32(find(view, ["moov", "trak", "mdia", "mdhd"]).at + 12);
+  };
+  const timeOf = (data) => { // of the first sample: when it is decoded, and how much later it is shown
+    const view = new DataView(data);
+    const decoded = Number(view.getBigUint64(find(view, ["moof", "traf", "tfdt"]).at + 4));
+    return decoded + view.getInt32(find(view, ["moof", "traf", "trun"]).at + 24);
+  };
+
+  // Media
+
+  async function play() {
+    const main = (await begin("index.m3u8")).body;
+    const codecs = /CODECS="([^"]*)"/.exec(main)[1];
+    const uri = main.split("\n").find((line) => line && !line.startsWith("#")).trim();
+    const Source = window.ManagedMediaSource || window.MediaSource;
+    const source = new Source();
+    if (window.ManagedMediaSource) video.disableRemotePlayback = true;
+    video.src = URL.createObjectURL(source);
+    await event(source, "sourceopen");
+    const buffer = source.addSourceBuffer(`video/mp4; codecs="${codecs}"`);
+    const heads = new Map(); // by URI: the head, and its ticks per second
+    const loaded = new Set();
+    let tag = null, asked = 0, head = null;
+
+    const settle = async (change) => { change(); if (buffer.updating) await event(buffer, "updateend"); };
+    const length = () => { const last = state.segments.at(-1); return last ? last.start + last.length : 0; };
+    const has = (time) => {
+      for (let i = 0; i < buffer.buffered.length; i++)
+        if (buffer.buffered.start(i) - 0.1 <= time && time < buffer.buffered.end(i) - 0.05) return true;
+      return false;
+    };
+
+    async function reload() {
+      if (state.ended || performance.now() - asked < POLL_MS) return;
+      asked = performance.now();
+      const found = await load(uri, "text", tag);
+      tag = found.tag;
+      if (found.body !== undefined) Object.assign(state, parse(found.body));
+      $("live").hidden = state.ended;
+    }
+
+    async function append(segment) {
+      if (segment.init !== head || !heads.has(segment.init)) {
+        if (!heads.has(segment.init)) {
+          const data = (await load(segment.init, "arrayBuffer")).body;
+          heads.set(segment.init, { data, scale: scaleOf(data) });
+        }
+        await settle(() => buffer.appendBuffer(heads.get(segment.init).data));
+        head = segment.init;
+      }
+      const data = (await load(segment.uri, "arrayBuffer")).body;
+      if (state.offset === null) {
+        // A link may show a part of a film: its first segment is our zero.
+        state.offset = timeOf(data) / heads.get(segment.init).scale - segment.start;
+        buffer.timestampOffset = -state.offset;
+      }
+      await settle(() => buffer.appendBuffer(data));
+      loaded.add(segment.uri);
+    }
+
+    async function forget() {
+      const until = video.currentTime - BEHIND_S;
+      if (!buffer.buffered.length || buffer.buffered.start(0) >= until - 10) return;
+      await settle(() => buffer.remove(0, until));
+      for (const one of state.segments) if (one.start < until) loaded.delete(one.uri);
+    }
+
+    $("live").onclick = () => { video.currentTime = Math.max(length() - HOLD_S, 0); video.play(); };
+    $("start").onclick = () => { video.currentTime = 0; video.play(); };
+    let placed = false;
+    for (;;) {
+      try {
+        await reload();
+        if (!placed && state.segments.length) {
+          const wanted = /^#t=([0-9.]+)$/.exec(location.hash);
+          source.duration = length();
+          video.currentTime = wanted ? parseFloat(wanted[1]) : state.ended ? 0 : Math.max(length() - HOLD_S, 0);
+          placed = true;
+          video.play().catch(() => {}); // not without a click, says the browser
+        }
+        if (source.readyState === "open" && !buffer.updating && length() > source.duration) source.duration = length();
+        const now = video.currentTime;
+        const next = state.segments.find(
+          (one) => one.start + one.length > now + 0.2 && one.start < now + AHEAD_S && !(loaded.has(one.uri) && has(Math.max(one.start + 0.1, now))),
+        );
+        if (next)
+          await append(next).catch((error) => {
+            if (error.status !== 404) throw error;
+            asked = 0; // the stream has become a film meanwhile, or is gone: its playlist says which
+            throw new Error("a segment is gone");
+          });
+        else {
+          await forget();
+          const last = state.segments.at(-1);
+          if (state.ended && last && loaded.has(last.uri) && source.readyState === "open") source.endOfStream();
+          await wait(100);
+        }
+        // A hole (a part of the film that could not be kept): go on behind it.
+        if (!video.paused && !has(now)) {
+          for (let i = 0; i < buffer.buffered.length; i++) {
+            const at = buffer.buffered.start(i);
+            if (at > now && at - now < 4) { video.currentTime = at + 0.01; break; }
+          }
+        }
+        state.error = null;
+      } catch (error) {
+        if (error.status === 403 || error.status === 404) throw error;
+        state.error = String(error);
+        await wait(POLL_MS);
+      }
+      show(length());
+    }
+  }
+
+  function show(length) {
+    const now = video.currentTime;
+    const segment = state.segments.find((one) => one.start <= now && now < one.start + one.length);
+    state.latency = segment && segment.at !== null ? (Date.now() - segment.at) / 1000 - (now - segment.start) : null;
+    const isLive = !state.ended && length - now < HOLD_S + 6;
+    $("live").classList.toggle("on", isLive);
+    say(state.error ? "The server cannot be reached; trying again" : isLive ? "Live" : state.ended ? "Recording" : "Behind live");
+  }
+
+  async function begin(uri) {
+    for (;;) {
+      try {
+        return await load(uri, "text");
+      } catch (error) {
+        if (error.status === 403 || error.status === 404) throw error;
+        say("It has not begun yet");
+        await wait(POLL_MS);
+      }
+    }
+  }
+
+  if (window.MediaSource || window.ManagedMediaSource)
+    play().catch((error) => {
+      state.error = String(error);
+      say(error.status === 403 ? "This link has expired, or is not complete." : error.status === 404 ? "There is nothing to play any more." : `It cannot be played: ${error.message}`);
+    });
+  else {
+    video.src = "index.m3u8";
+    say("");
+  }
+})();

@@ -1,0 +1,394 @@
+"""Films as players load them over HLS: while they are made from the fragments on this machine, then from the film.
+
+A link is a path that carries its own signature, so that whatever a playlist names is found beside it and a player needs
+no header. Owns who may have a link, what one still opens, and when a stream becomes a film. Refuses to know HTTP and
+where fragments lie (`workers/playback.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from tapedeck.core.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
+from tapedeck.core.fmp4 import TrackHead, codec_of, init_segment
+from tapedeck.core.hls import Segment, Variant, main_playlist, media_playlist, target_seconds
+from tapedeck.core.ids import is_uuid
+from tapedeck.core.library import main_file
+from tapedeck.core.liveindex import Fragment, anchors_of, segments_of, time_of
+from tapedeck.core.mp4film import FilmTable, heads_of
+from tapedeck.core.output import outputs_of
+from tapedeck.core.recording import ACTIVE, FilmFile, Recording, RecordingKind, RecordingState
+from tapedeck.core.signing import expiry_seconds, sign_link, verify_link
+from tapedeck.core.times import from_ms, to_ms
+from tapedeck.db import playbacks as table
+from tapedeck.db.engine import Database
+from tapedeck.ports.clock import Clock
+from tapedeck.ports.storage import ObjectStore
+
+__all__ = ["LiveFilms", "Pass", "PlaybackLink", "PlaybackService", "Span"]
+
+LONGEST_LIFE = timedelta(days=7)
+_TARGET_S = 2
+_MOST_WEIGHT = 64 << 20
+"""Bytes of tables that are kept at hand."""
+_MOST_INDEX = 128 << 20
+_GROWING = ACTIVE | {RecordingState.CLOSING, RecordingState.RENDERING}
+_LEAST_BPS = 600_000
+_WAIT_S = 2
+_UNPLAYABLE = "Only MP4 films (H264), or sound alone in AAC, can be played over HLS; those with timed metadata cannot"
+_NOT_YET = "The stream has not begun yet: there is nothing to play"
+
+
+class LiveFilms(Protocol):
+    """What there is on this machine of films in the making."""
+
+    async def fragments(self, recording_id: str) -> Sequence[Fragment]:
+        """Those that can be read, in order; empty while there are none."""
+
+    async def head(self, recording_id: str, run: int) -> bytes:
+        """What is read before fragments of a run. NotFoundError."""
+
+    async def media(self, recording_id: str, fragment: Fragment) -> bytes:
+        """One fragment. NotFoundError when it is gone."""
+
+    async def drop(self, recording_id: str) -> None:
+        """Free them all."""
+
+    async def film(self, path: str, start: int, end: int) -> bytes:
+        """Bytes of a finished film that no store has yet. NotFoundError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The part of a recording that a link shows: what was captured `since <= t < until`; None: no limit."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+_ALL = Span()
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a link opens."""
+
+    recording_id: str
+    span: Span = _ALL
+    livestream_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackLink:
+    """Where a recording can be played."""
+
+    url: str
+    page_url: str
+    "The same in a page with a player."
+    expires_at: datetime
+    is_live: bool
+
+
+class PlaybackService:
+    """Use cases of playing."""
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        store: ObjectStore,
+        films: LiveFilms,
+        key: bytes,
+        public_url: str,
+        *,
+        is_live: bool,
+    ) -> None:
+        """`key` signs links; `is_live`: whether films are played while they are made."""
+        self._db = db
+        self._clock = clock
+        self._store = store
+        self._films = films
+        self._key = key
+        self._public_url = public_url.rstrip("/")
+        self._is_live = is_live
+        self._tables: OrderedDict[tuple[str, str], FilmTable] = OrderedDict()
+        self._reading: dict[tuple[str, str], asyncio.Task[FilmTable]] = {}
+        self.on_watched: Callable[[str, int], None] = lambda *_: None
+        "Hears how much of a livestream was loaded (ms)."
+
+    # Links
+
+    async def link(self, recording_id: str, life: timedelta) -> PlaybackLink:
+        """A link to a recording that the caller may see. NotFoundError; ConflictError: it cannot be played, and why."""
+        played = await self._played(recording_id)
+        if reason := self._why_not(played):
+            raise ConflictError(reason)
+        recording = played.recording
+        until = self._clock.now() + min(life, LONGEST_LIFE)
+        if recording.state is RecordingState.DONE and played.imported_at is None and recording.expires_at is not None:
+            until = min(until, recording.expires_at)
+        url = self.address("r", recording.id, until)
+        until = from_ms(expiry_seconds(until) * 1000)
+        return PlaybackLink(url, url.replace("index.m3u8", "watch"), until, recording.state in _GROWING)
+
+    def can_stream(self, recording: Recording) -> bool:
+        """Whether a recording can be played while it is made."""
+        return self._why_not(table.Played(recording, (), False, False, None)) is None and recording.state in ACTIVE
+
+    def address(self, kind: str, subject: str, until: datetime) -> str:
+        """The address of the main playlist of something (`r`: a recording, `l`: a livestream) until a moment."""
+        seconds = expiry_seconds(until)
+        signature = sign_link(self._key, f"{kind}/{subject}", "hls", seconds)
+        return f"{self._public_url}/hls/{kind}{subject}.{seconds}.{signature}/index.m3u8"
+
+    def check(self, link: str) -> tuple[str, str]:
+        """What a link names: its kind and id. DeniedError unless it is ours, untouched and alive."""
+        subject, _, rest = link.partition(".")
+        seconds, _, signature = rest.partition(".")
+        kind, subject = subject[:1], subject[1:]
+        genuine = len(link) < 256 and is_uuid(subject) and seconds.isascii() and seconds.isdecimal()
+        until = int(seconds[:12]) if genuine else 0
+        if not genuine or not verify_link(self._key, f"{kind}/{subject}", "hls", until, signature, self._clock.now()):
+            raise DeniedError("Forbidden: the link is not valid or has expired")
+        return kind, subject
+
+    async def enter(self, link: str) -> Pass:
+        """What a link to a recording opens. DeniedError, NotFoundError."""
+        kind, subject = self.check(link)
+        if kind != "r":
+            raise NotFoundError("There is no such link")
+        return Pass(subject)
+
+    # What players load. NotFoundError when there is nothing (any more), UnavailableError when there is nothing yet.
+
+    async def main(self, entry: Pass) -> str:
+        """The main playlist."""
+        source = await self._source(entry)
+        heads = await source.heads()
+        video = next((head for head in heads if head.is_video), None)
+        codecs = ",".join(codec_of(head.stsd) for head in heads)
+        size = (0, 0) if video is None else (video.width, video.height)
+        return main_playlist(Variant("media.m3u8", max(source.peak_bps(), _LEAST_BPS), codecs, *size))
+
+    async def media(self, entry: Pass) -> str:
+        """The media playlist."""
+        source = await self._source(entry)
+        segments = source.segments()
+        if not segments:
+            raise UnavailableError(_NOT_YET, retry_after_s=_WAIT_S)
+        kind = "EVENT" if isinstance(source, _Growing) else "VOD"
+        return media_playlist(segments, target_seconds(segments, _TARGET_S), kind=kind, is_ended=source.is_ended)
+
+    async def init(self, entry: Pass, run: int) -> bytes:
+        """What a player reads before segments."""
+        return await (await self._source(entry)).init(run)
+
+    async def segment(self, entry: Pass, number: int) -> bytes:
+        """One segment."""
+        source = await self._source(entry)
+        data, length_ns = await source.segment(number)
+        if entry.livestream_id is not None:
+            self.on_watched(entry.livestream_id, length_ns // 1_000_000)
+        return data
+
+    # The worker
+
+    async def finished(self, recording: Recording) -> None:
+        """The film is finished on this machine: what has to be known of its fragments is kept, and they are freed."""
+        fragments = await self._films.fragments(recording.id)
+        if fragments:
+            async with self._db.write() as session:
+                await table.keep_anchors(session, recording.id, anchors_of(fragments))
+        await self._films.drop(recording.id)
+
+    # Inside
+
+    async def _played(self, recording_id: str) -> table.Played:
+        async with self._db.read() as session:
+            played = await table.find_played(session, recording_id)
+        if played is None or played.is_deleted:
+            raise NotFoundError(f"Recording not found: {recording_id}")
+        return played
+
+    def _why_not(self, played: table.Played) -> str | None:
+        """Why a recording cannot be played; None when it can, or will."""
+        recording = played.recording
+        if recording.kind is not RecordingKind.COMPOSITE:
+            return "A recording of tracks cannot be played as one: it has no film"
+        if recording.state is RecordingState.FAILED:
+            return "The recording failed: there is nothing to play"
+        if recording.state in _GROWING:
+            if not self._is_live:
+                return "This server makes films after the meeting (RENDER_MODE): it can be played when it is UPLOADED"
+            if recording.options.provider != "local":
+                return "Another recorder makes this film: it can be played when it is UPLOADED"
+            if not outputs_of(recording.options, recording.file_name)[0].is_playable:
+                return _UNPLAYABLE
+            return None
+        if played.is_archived:
+            return "The recording is archived: restore it before it is played"
+        file = _playable(recording)
+        if file is None:
+            return _UNPLAYABLE
+        if recording.state is RecordingState.DONE:
+            if file.key is None:
+                return "The files of this recording are in a storage of your own"
+            if played.imported_at is None and recording.expires_at is not None:
+                if recording.expires_at <= self._clock.now():
+                    return "The files of this recording were deleted when their links ended"
+        return None
+
+    async def _source(self, entry: Pass) -> _Growing | _Finished:
+        played = await self._played(entry.recording_id)
+        if reason := self._why_not(played):
+            raise NotFoundError(reason)
+        recording = played.recording
+        file = _playable(recording)
+        if recording.state not in _GROWING and file is not None:
+            found = await self._table(recording, file)
+            return _Finished(found, played, entry.span, lambda start, end: self._read(file, start, end))
+        fragments = await self._films.fragments(recording.id)
+        if not fragments:
+            raise UnavailableError(_NOT_YET, retry_after_s=_WAIT_S)
+        return _Growing(self._films, recording.id, fragments, entry.span)
+
+    async def _table(self, recording: Recording, file: FilmFile) -> FilmTable:
+        """The index of a film, read once for all who play it."""
+        place = (recording.id, file.crc32c)
+        if (known := self._tables.get(place)) is not None:
+            self._tables.move_to_end(place)
+            return known
+        task = self._reading.get(place)
+        if task is None:
+            task = self._reading[place] = asyncio.create_task(self._load(file))
+            task.add_done_callback(lambda _: self._reading.pop(place, None))
+        found = await asyncio.shield(task)
+        self._tables[place] = found
+        while len(self._tables) > 1 and sum(one.weight for one in self._tables.values()) > _MOST_WEIGHT:
+            self._tables.popitem(last=False)
+        return found
+
+    async def _load(self, file: FilmFile) -> FilmTable:
+        at = 0
+        while at < file.size_bytes:
+            head = await self._read(file, at, min(at + 16, file.size_bytes))
+            size, kind = int.from_bytes(head[:4]), head[4:8]
+            size = int.from_bytes(head[8:16]) if size == 1 else size or file.size_bytes - at
+            if kind == b"moov" and size <= _MOST_INDEX:
+                moov = await self._read(file, at, at + size)
+                try:
+                    return await asyncio.to_thread(FilmTable, moov[8:])
+                except ValueError as exc:
+                    raise NotFoundError(f"This film cannot be played over HLS: {exc}") from exc
+            if size < 8:
+                break
+            at += size
+        raise NotFoundError("This film cannot be played over HLS: it has no index")
+
+    async def _read(self, file: FilmFile, start: int, end: int) -> bytes:
+        if file.key is not None:
+            return b"".join([chunk async for chunk in self._store.read(file.key, start, end)])
+        if file.local_path is not None:
+            return await self._films.film(file.local_path, start, end)
+        raise NotFoundError("The film is not here any more")
+
+
+class _Growing:
+    """A film in the making, as far as a link shows it."""
+
+    def __init__(self, films: LiveFilms, recording_id: str, fragments: Sequence[Fragment], span: Span) -> None:
+        self._films = films
+        self._recording_id = recording_id
+        self._all = fragments
+        since = None if span.since is None else to_ms(span.since)
+        until = None if span.until is None else to_ms(span.until)
+        shown = [
+            number
+            for number, one in enumerate(fragments)
+            if (since is None or one.at_ms is None or one.at_ms >= since)
+            and (until is None or one.at_ms is None or one.at_ms < until)
+        ]
+        self._first, self._end = (shown[0], shown[-1] + 1) if shown else (0, 0)
+        last = fragments[-1].at_ms
+        self.is_ended = until is not None and last is not None and last >= until
+
+    def segments(self) -> list[Segment]:
+        return segments_of(self._all[self._first : self._end], self._first)
+
+    def peak_bps(self) -> int:
+        return max(one.size * 8_000_000_000 // max(one.end_ns - one.start_ns, 1) for one in self._all)
+
+    async def heads(self) -> Sequence[TrackHead]:
+        return heads_of(await self.init(self._all[-1].run))
+
+    async def init(self, run: int) -> bytes:
+        return await self._films.head(self._recording_id, run)
+
+    async def segment(self, number: int) -> tuple[bytes, int]:
+        if not self._first <= number < self._end:
+            raise NotFoundError("There is no such segment")
+        one = self._all[number]
+        return await self._films.media(self._recording_id, one), one.end_ns - one.start_ns
+
+
+class _Finished:
+    """A finished film, as far as a link shows it."""
+
+    is_ended = True
+
+    def __init__(
+        self, film: FilmTable, played: table.Played, span: Span, read: Callable[[int, int], Awaitable[bytes]]
+    ) -> None:
+        self._film = film
+        self._anchors = played.anchors
+        self._read = read
+        shown = [number for number in range(film.count) if self._is_in(number, span)]
+        self._first, self._end = (shown[0], shown[-1] + 1) if shown else (0, 0)
+
+    def _is_in(self, number: int, span: Span) -> bool:
+        if span.since is None and span.until is None:
+            return True
+        at = time_of(self._anchors, self._film.times(number)[0])
+        if at is None:
+            return False  # nobody knows whether it was to be shown
+        return (span.since is None or at >= span.since) and (span.until is None or at < span.until)
+
+    def segments(self) -> list[Segment]:
+        found: list[Segment] = []
+        before: datetime | None = None
+        for number in range(self._first, self._end):
+            start_ns, end_ns = self._film.times(number)
+            at = time_of(self._anchors, start_ns)
+            follows = at is not None and before is not None and abs((at - before).total_seconds()) < 0.04
+            found.append(Segment(f"{number}.m4s", end_ns - start_ns, None if follows else at, "init-0.mp4"))
+            before = None if at is None else at + timedelta(microseconds=(end_ns - start_ns) / 1000)
+        return found
+
+    def peak_bps(self) -> int:
+        return self._film.peak_bps
+
+    async def heads(self) -> Sequence[TrackHead]:
+        return self._film.heads
+
+    async def init(self, run: int) -> bytes:
+        return init_segment(self._film.heads)  # one for all runs: a player may ask for what a live playlist named
+
+    async def segment(self, number: int) -> tuple[bytes, int]:
+        if not self._first <= number < self._end:
+            raise NotFoundError("There is no such segment")
+        piece = self._film.piece(number)
+        data = await self._read(piece.start, piece.end)
+        if len(data) < piece.end - piece.start:
+            raise UnavailableError("The film cannot be read now", retry_after_s=_WAIT_S)
+        return piece.build(data), piece.end_ns - piece.start_ns
+
+
+def _playable(recording: Recording) -> FilmFile | None:
+    """The file that is played: the film, or the sound where there is none."""
+    file = main_file(recording)
+    return file if file is not None and file.name.endswith((".mp4", ".m4a")) else None
