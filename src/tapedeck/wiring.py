@@ -20,6 +20,7 @@ from tapedeck.adapters.poster import HttpPoster
 from tapedeck.adapters.provider.cloudflare import CloudflareProviders
 from tapedeck.adapters.sealer import AesSealer
 from tapedeck.adapters.signer import RsaSigner, is_signed
+from tapedeck.adapters.srt import has_srt
 from tapedeck.api.app import create_app
 from tapedeck.config import Settings, load_settings
 from tapedeck.core.deadlines import Limits
@@ -249,7 +250,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     store = outlets.bucket
     former = [key.get_secret_value() for key in settings.secret_key_previous]
     is_live = settings.render_mode == "live"
-    vault = Vault(db, AesSealer([secret, *former]), settings.r2_endpoint, streams=is_live)
+    vault = Vault(db, AesSealer([secret, *former]), settings.r2_endpoint, streams=is_live, srt=has_srt())
     if former:
         await vault.renew()
     ledger = Ledger(db, clock)

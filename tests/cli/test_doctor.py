@@ -87,3 +87,14 @@ def test_a_path_is_printed_as_it_is(tmp_path: Path) -> None:
     code, text = said(tmp_path / "[bold]x[/]")
     assert code == 0
     assert "[bold]x[/]" in text
+
+
+@pytest.mark.parametrize(("there", "words"), [(True, "rtmps and srt"), (False, "install libsrt1.5-openssl")])
+def test_whether_there_is_srt_is_told_and_never_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, words: str
+) -> None:
+    monkeypatch.setattr("tapedeck.cli.doctor.has_srt", lambda: there)
+    found = next(
+        one for one in examine(data_dir=tmp_path, host="127.0.0.1", port=0, rtc_ports=None) if one.what == "srt"
+    )
+    assert found.ok and words in found.text

@@ -5,65 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.media.live import shooting
 from tests.pace import eventually
 from tests.rtmpserver import RtmpServer, rtmp_server
-from tests.service.world import World, make_world
+from tests.workers.studio import Studio, open_studio
 
 from tapedeck.core.recording import Recording
-from tapedeck.core.target import Target, TargetState
+from tapedeck.core.target import TargetState
 from tapedeck.service.recordings import Action
-from tapedeck.workers.streams import StreamWorker
 
 pytestmark = pytest.mark.timeout(300)
 
 T = TargetState
-
-
-class Studio:
-    """A running recording, whose film the test makes, and the worker that streams it."""
-
-    def __init__(self, world: World, root: Path, **settings: Any) -> None:
-        self.world, self.streams_dir = world, root / "streams"
-        self.worker = StreamWorker(
-            targets=world.targets,
-            ledger=world.ledger,
-            streams_dir=self.streams_dir,
-            delay_s=lambda failures: 0.2,
-            **{"allow_private": True} | settings,
-        )
-
-    async def capturing(self) -> Recording:
-        meeting = await self.world.meeting()
-        recording = await self.world.capturing(meeting, await self.world.live(meeting))
-        self.live_dir(recording).mkdir(parents=True, exist_ok=True)
-        return recording
-
-    def live_dir(self, recording: Recording) -> Path:
-        return self.streams_dir / recording.id
-
-    async def add(self, recording: Recording, url: str) -> str:
-        return (await self.world.targets.add(self.world.app, recording.id, url)).id
-
-    async def target(self, recording: Recording, target_id: str) -> Target:
-        found = await self.world.targets.list(self.world.app, recording.id)
-        return next(target for target in found if target.id == target_id)
-
-    async def until(self, recording: Recording, target_id: str, state: TargetState) -> Target:
-        async def holds() -> bool:
-            return (await self.target(recording, target_id)).state is state
-
-        await eventually(holds, 60)
-        return await self.target(recording, target_id)
-
-    async def act(self, recording: Recording, action: Action) -> None:
-        await self.world.recordings.control(self.world.app, self.world.backend, recording.id, action)
 
 
 async def until_recorded(server: RtmpServer, streams: int) -> None:
@@ -73,16 +29,6 @@ async def until_recorded(server: RtmpServer, streams: int) -> None:
         return len(server.recorded()) >= streams
 
     await eventually(holds, 60)
-
-
-@asynccontextmanager
-async def open_studio(root: Path, **settings: Any) -> AsyncIterator[Studio]:
-    async with make_world(root) as world:
-        studio = Studio(world, root, **settings)
-        try:
-            yield studio
-        finally:
-            await studio.worker.aclose()
 
 
 async def test_a_frozen_server_is_left_and_found_again_and_the_film_does_not_notice(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from tapedeck.adapters.srt import has_srt
 from tapedeck.core.errors import TapedeckError
 from tapedeck.media.codecs import missing_codecs
 
@@ -63,6 +64,7 @@ def examine(*, data_dir: Path, host: str, port: int, rtc_ports: tuple[int, int] 
         ("python", _python),
         ("codecs", _codecs),
         ("fonts", _fonts),
+        ("srt", _srt),
         ("data directory", lambda: _data_dir(data_dir)),
         ("free space", lambda: _space(data_dir)),
         ("disk sync", lambda: _fsync(data_dir)),
@@ -89,6 +91,12 @@ def _codecs() -> tuple[bool, str]:
     if missing:
         return False, f"PyAV lacks {', '.join(missing)}; install the wheel from PyPI (pip install --only-binary av av)"
     return True, "H264, VP8, Opus and AAC are there"
+
+
+def _srt() -> tuple[bool, str]:
+    if has_srt():
+        return True, "libsrt is there: recordings can be streamed over rtmp, rtmps and srt"
+    return True, "no libsrt: recordings can be streamed over rtmp and rtmps; install libsrt1.5-openssl for srt"
 
 
 def _fonts() -> tuple[bool, str]:

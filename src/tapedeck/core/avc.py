@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "decoder_config",
+    "from_lengths",
     "has_parameter_sets",
     "nal_units",
     "parameter_sets",
@@ -33,6 +34,19 @@ def nal_units(payload: bytes) -> list[bytes]:
 def to_lengths(payload: bytes) -> bytes:
     """A frame in Annex B with the length of each NAL unit in four bytes in front of it."""
     return b"".join(len(unit).to_bytes(4) + unit for unit in nal_units(payload))
+
+
+def from_lengths(payload: bytes) -> bytes:
+    """The other way round. ValueError when it breaks off."""
+    parts: list[bytes] = []
+    at = 0
+    while at < len(payload):
+        start = at + 4
+        at = start + int.from_bytes(payload[at:start])
+        parts += (b"\0\0\0\1", payload[start:at])
+    if at != len(payload):
+        raise ValueError("a NAL unit ends too early")
+    return b"".join(parts)
 
 
 def parameter_sets(payload: bytes) -> tuple[bytes, bytes] | None:

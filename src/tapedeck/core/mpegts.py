@@ -44,17 +44,15 @@ def adts(frame: bytes, sample_rate: int, channels: int) -> bytes:
 class TransportStream:
     """Makes packets, and counts them per PID from the first to the last segment."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_picture: bool = True, has_metadata: bool = True) -> None:
+        """The clock goes with the picture, and where there is none with the sound."""
         self._counts: dict[int, int] = {}
-        streams = b"".join(
-            _stream(kind, pid, more)
-            for kind, pid, more in (
-                (_H264, _PICTURE_PID, b""),
-                (_ADTS, _SOUND_PID, b""),
-                (_METADATA, _METADATA_PID, _DESCRIPTOR),
-            )
-        )
-        programme = (0xE000 | _PICTURE_PID).to_bytes(2) + (0xF000 | len(_POINTER)).to_bytes(2) + _POINTER + streams
+        self._has_picture = has_picture
+        pictures = _stream(_H264, _PICTURE_PID, b"") if has_picture else b""
+        metadata = _stream(_METADATA, _METADATA_PID, _DESCRIPTOR) if has_metadata else b""
+        clock, pointer = _PICTURE_PID if has_picture else _SOUND_PID, _POINTER if has_metadata else b""
+        programme = (0xE000 | clock).to_bytes(2) + (0xF000 | len(pointer)).to_bytes(2) + pointer
+        programme += pictures + _stream(_ADTS, _SOUND_PID, b"") + metadata
         self._pat = _section(0x00, b"\x00\x01" + (0xE000 | _PMT_PID).to_bytes(2))
         self._pmt = _section(0x02, programme)
 
@@ -66,13 +64,12 @@ class TransportStream:
         """An access unit in Annex B; it gets the delimiter that Annex B of a transport stream must have (2.14.1)."""
         if not payload.startswith(_DELIMITER[:5]):
             payload = _DELIMITER + payload
-        clock = max(dts - _PCR_LEAD, 0) & _TIMES
-        adaptation = bytes((0x50 if is_key else 0x10,)) + ((clock << 15) | (0x3F << 9)).to_bytes(6)
-        return self._packets(_PICTURE_PID, _pes(_PICTURE_ID, payload, pts, dts), adaptation)
+        return self._packets(_PICTURE_PID, _pes(_PICTURE_ID, payload, pts, dts), _clock(dts, is_key=is_key))
 
     def sound(self, frames: Iterable[bytes], pts: int) -> bytes:
         """Frames with ADTS headers, the first at `pts`. ValueError: more than one PES packet holds."""
-        return self._packets(_SOUND_PID, _pes(_SOUND_ID, b"".join(frames), pts))
+        clock = b"" if self._has_picture else _clock(pts, is_key=True)
+        return self._packets(_SOUND_PID, _pes(_SOUND_ID, b"".join(frames), pts), clock)
 
     def metadata(self, tag: bytes, pts: int) -> bytes:
         """One ID3 tag. ValueError: it is too long for a PES packet."""
@@ -98,6 +95,12 @@ class TransportStream:
             count, start = (count + 1) & 15, 0
         self._counts[pid] = count
         return b"".join(made)
+
+
+def _clock(dts: int, *, is_key: bool) -> bytes:
+    """The body of an adaptation field with the programme's clock (2.4.3.5)."""
+    clock = max(dts - _PCR_LEAD, 0) & _TIMES
+    return bytes((0x50 if is_key else 0x10,)) + ((clock << 15) | (0x3F << 9)).to_bytes(6)
 
 
 def _stuffed(field: bytes, missing: int) -> bytes:

@@ -15,14 +15,15 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from tapedeck.adapters.dial import Dialler
 from tapedeck.core.errors import TapedeckError
-from tapedeck.core.target import place_of
+from tapedeck.core.target import is_srt, place_of, srt_place_of
 from tapedeck.push.report import FailedError, Report
-from tapedeck.push.rtmp import RtmpPush
 
 __all__ = ["main"]
 
@@ -41,7 +42,7 @@ def main(source: TextIO | None = None, sink: TextIO | None = None) -> int:
     threading.Thread(target=_watch_parent, args=(source, stop), name="parent", daemon=True).start()
     report = Report(sink)
     dialler = Dialler(allow_private=bool(body["allow_private"]))
-    push = RtmpPush(place_of(body["url"]), Path(body["live_dir"]), dialler, float(body["stall_s"]), report)
+    push = _push_to(body["url"])(Path(body["live_dir"]), dialler, float(body["stall_s"]), report)
     try:
         if push.run(stop):
             report.say(event="ended")
@@ -51,6 +52,21 @@ def main(source: TextIO | None = None, sink: TextIO | None = None) -> int:
     except TapedeckError:
         report.say(event="failed", reason="the stream of the film was interrupted", final=False)
     return 1
+
+
+class _Push(Protocol):
+    def run(self, stop: threading.Event) -> bool:
+        """Send until the film ends (True), or `stop` is set (False). FailedError."""
+
+
+def _push_to(url: str) -> Callable[[Path, Dialler, float, Report], _Push]:
+    if is_srt(url):  # what one kind of server needs the other's process does not load
+        from tapedeck.push.srt import SrtPush
+
+        return partial(SrtPush, srt_place_of(url))
+    from tapedeck.push.rtmp import RtmpPush
+
+    return partial(RtmpPush, place_of(url))
 
 
 def _watch_parent(source: TextIO, stop: threading.Event) -> None:

@@ -48,7 +48,8 @@ class TargetService:
     async def add(self, app: App, recording_id: str, url: str) -> Target:
         """Stream a running recording to one more place. `url` was checked (`core.target.address_problem`).
 
-        NotFoundError; ConflictError: there is nothing to stream; LimitError: there are too many.
+        NotFoundError; ConflictError: there is nothing to stream; LimitError: there are too many; InvalidError: it is
+        one of SRT, and this server has none.
         """
         recording = await self._recording(app, recording_id)
         if recording.state not in ACTIVE:

@@ -21,7 +21,7 @@ from tapedeck.core.destination import (
 )
 from tapedeck.core.errors import FieldProblem, InvalidError, UnavailableError
 from tapedeck.core.recording import Recording
-from tapedeck.core.target import NO_STREAMS, Target, TargetState, shown_address
+from tapedeck.core.target import NO_SRT, NO_STREAMS, Target, TargetState, is_srt, shown_address
 from tapedeck.db import destinations as table
 from tapedeck.db import remote, rooms
 from tapedeck.db import targets as targets_table
@@ -45,11 +45,20 @@ class Renewed:
 
 class Vault:
     """Seals and opens. `r2_endpoint`: where R2 buckets are that come without an account. `streams`: films are made
-    while they are recorded; else there is nothing to stream, and no address is taken."""
+    while they are recorded; else there is nothing to stream, and no address is taken. `srt`: so can addresses be."""
 
-    def __init__(self, db: Database, sealer: Sealer, r2_endpoint: str | None = None, *, streams: bool = True) -> None:
+    def __init__(
+        self,
+        db: Database,
+        sealer: Sealer,
+        r2_endpoint: str | None = None,
+        *,
+        streams: bool = True,
+        srt: bool = True,
+    ) -> None:
         self._db = db
         self._streams = streams
+        self._srt = srt
         self._sealer = sealer
         self._r2_endpoint = r2_endpoint
 
@@ -68,11 +77,16 @@ class Vault:
                 text = f'"{field[1:].replace("/", ".")}" cannot be met: {NO_STREAMS}'
                 raise InvalidError(text, (FieldProblem(field, text),))
             url = stream["rtmp_url"]
-            sealed["live_streaming_config"] = {"rtmp_url": shown_address(url), SEALED: self.seal_address(url)}
+            field = f"{pointer}/live_streaming_config" if pointer else "/rtmp_out_config"
+            address = self.seal_address(url, f"{field}/rtmp_url")
+            sealed["live_streaming_config"] = {"rtmp_url": shown_address(url), SEALED: address}
         return sealed
 
-    def seal_address(self, url: str) -> str:
-        """An address to stream to, as it may be stored."""
+    def seal_address(self, url: str, pointer: str = "/url") -> str:
+        """An address to stream to, as it may be stored. InvalidError for SRT on a server that has none."""
+        if is_srt(url) and not self._srt:
+            text = f'"{pointer[1:].replace("/", ".")}" cannot be SRT: {NO_SRT}'
+            raise InvalidError(text, (FieldProblem(pointer, text),))
         return self._sealer.seal({"rtmp_url": url})
 
     def unseal_address(self, sealed: str) -> str:

@@ -46,7 +46,7 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, renders: RenderServic
         OURS,
         "Stream a running recording to one more place",
         Who.ADMIN,
-        about="`rtmp` or `rtmps`. The recording is not touched by whatever happens there.",
+        about="`rtmp`, `rtmps` or `srt`. The recording is not touched by whatever happens there.",
         data=StreamTarget,
         body=TargetBody,
         status=201,
