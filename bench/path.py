@@ -3,7 +3,7 @@
 Start: meetings with people in them, one after the other, in a real server. Timed from the moment the SDK's call returns
 until a reader of the media log's files sees a frame: of anybody, and a key frame of everybody.
 
-Stop: timed from the moment the SDK's call returns until the API says UPLOADED, for a recording of a minute and for one
+Stop: timed from the moment the SDK is called until the API says UPLOADED, for a recording of a minute and for one
 of an hour. Nobody waits an hour: the server is killed while it records, finds an hour of log when it comes back (made
 here, faster than real time), and its live render catches up before the stop. Pictures are noise, so that the films are
 as large as films get at their size; 5 of them a second, so that the hour is made in minutes.
@@ -50,7 +50,9 @@ MARK_START_MS, MARK_STOP_S = 300, 3.0
 class Place:
     """A server and its SDK."""
 
-    def __init__(self, server: Server, sdk: Any, http: aiohttp.ClientSession) -> None:
+    def __init__(self, server: Server, sdk: Any, http: aiohttp.ClientSession, size: tuple[int, int] = SIZE) -> None:
+        """`size`: of the films."""
+        self.size = size
         self.server, self.kit, self.http = server, sdk.realtime_kit, http
         self.ids = {"account_id": server.account_id, "app_id": server.app_id}
 
@@ -75,7 +77,7 @@ class Place:
             self.server.app_id,
             account_id=self.server.account_id,
             meeting_id=meeting_id,
-            video_config={"width": SIZE[0], "height": SIZE[1]},
+            video_config={"width": self.size[0], "height": self.size[1]},
         )
         return str(started.data.id)
 
@@ -231,7 +233,7 @@ async def caught_up(films: Path) -> None:
 
 
 async def stop_after(place: Place, seconds: int, pictures: Sequence[bytes]) -> tuple[float, float, float]:
-    """Seconds from the answered stop to UPLOADED; megabytes and seconds of the film."""
+    """Seconds from the call of the stop to UPLOADED; megabytes and seconds of the film."""
     clock = SharedClock()
     meeting_id, (first, later) = await place.meeting([stay(CAST[0], 0.1, 600.0), stay(CAST[1], 0.1, 600.0)], clock)
     playing = asyncio.create_task(first.run())
@@ -249,8 +251,8 @@ async def stop_after(place: Place, seconds: int, pictures: Sequence[bytes]) -> t
     await caught_up(place.server.data_dir / "films" / recording_id)
     playing = asyncio.create_task(later.run())
     await clock.until(clock.now_ns() + 4 * S)
-    await place.stop(recording_id)
     began = time.perf_counter()
+    await place.stop(recording_id)
     recording = await place.until(recording_id, "UPLOADED")
     took = time.perf_counter() - began
     playing.cancel()
@@ -281,7 +283,7 @@ async def measure(folder: Path) -> list[Row]:
         ),
         *(
             Row(
-                f"stop answered until UPLOADED, after {name}",
+                f"stop called until UPLOADED, after {name}",
                 f"{took:.2f} s",
                 "",
                 f"<= {MARK_STOP_S:.0f} s",

@@ -1,10 +1,16 @@
-"""Uploads against a local S3 server: from the end of a film to the store's confirmation, bytes read, speed and memory.
+"""Uploads to a local S3 server: from a stop, or the end of a film, to the store's confirmation; bytes, speed, memory.
 
-Films are made of real packets (720p30 of x264 and AAC, ten seconds encoded once and repeated) by the muxer that films
-are made with, much faster than real time; an upload follows them as it follows a live render. What such a hurry leaves
-unwritten on the disk is written before the clock starts, as it is long before the end of a real meeting. What a render
-has still to do after a stop is measured in `path.py`. The peer of the speed is boto3's own `upload_file`, of the same
-file, to the same server, in turns.
+A stop is that of `path.py`: a real server with its bucket in S3, from the call of the SDK until the API says UPLOADED,
+after a minute and after an hour of log that was made here and that its live render has caught up with. To render eight
+hours takes too long for a bench: for those, and for the bytes that are read, only the end of the film is measured, and
+what a stop takes before that is added from the minutes.
+
+Those films are made of real packets (720p30 of x264 and AAC, ten seconds encoded once and repeated) by the muxer that
+films are made with, much faster than real time; an upload follows them as it follows a live render. What such a hurry
+leaves unwritten on the disk is written before the clock starts, as it is long before the end of a real meeting.
+
+The peer of the speed is boto3's own `upload_file`, of the same file, to the same server, in turns; over plain HTTP and
+over TLS, where it sends no checksum at all, since Ceph refuses the form it would have there.
 """
 
 from __future__ import annotations
@@ -19,29 +25,40 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import av
 import boto3
 import google_crc32c
 import numpy as np
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from tests.servers.radosgw import ACCESS_KEY, SECRET, radosgw
 
+from bench.path import Place, noise, stop_after
 from bench.row import Row
 from tapedeck.adapters.egress import Guard
 from tapedeck.adapters.storage.s3 import S3Store
 from tapedeck.core.output import AudioOutput, VideoOutput
 from tapedeck.media.encode import PictureEncoder, SoundEncoder
 from tapedeck.media.place import PartFile
+from tapedeck.testing.recorder import make_sdk
+from tapedeck.testing.serve import running_server
 from tapedeck.workers.transfer import Film, Transfer
 
 MIB = 1 << 20
 BUCKET = "bench"
 UNIT_S = 10
+REAL = (("1 minute", 60, 5), ("1 hour", 3600, 1))
 LENGTHS = (("1 minute", 60, 5), ("1 hour", 3600, 3), ("8 hours", 8 * 3600, 2))
 MOST_FILM_BYTES = 26 << 30
 LARGE_MIB, TURNS = 160, 3
@@ -169,20 +186,50 @@ async def stop_once(store: S3Store, directory: Path, unit: Unit, seconds: int, k
     return Stop(took, disk / 1e6, read / 1e6, film.size_bytes)
 
 
-async def stops(store: S3Store, directory: Path) -> list[Row]:
-    """A row per length."""
-    unit, found = encode_unit(directory), []
+async def real_stops(url: str, directory: Path) -> tuple[list[Row], float]:
+    """From the call of a stop to UPLOADED, in rows; and seconds for a minute, as a rule."""
+    settings = {
+        "TAPEDECK_BUCKET_URL": f"s3://{BUCKET}/real?endpoint={url}",
+        "TAPEDECK_BUCKET_ACCESS_KEY": ACCESS_KEY,
+        "TAPEDECK_BUCKET_SECRET": SECRET,
+        "TAPEDECK_ALLOW_PRIVATE_URLS": "true",
+        "TAPEDECK_EMPTY_MEETING_TIMEOUT_S": "3600",
+        "TAPEDECK_LOG_LEVEL": "warning",
+    }
+    found: list[Row] = []
+    pictures = noise()
+    async with running_server(directory, settings) as server, make_sdk(server) as sdk, aiohttp.ClientSession() as http:
+        place = Place(server, sdk, http, (1280, 720))
+        await stop_after(place, 60, pictures)  # the first one imports, and opens connections
+        for name, seconds, turns in REAL:
+            runs = [await stop_after(place, seconds, pictures) for _ in range(turns)]
+            times = sorted(took for took, _, _ in runs)
+            if not found:
+                usual = statistics.median(times)
+            what = f"{name} of 720p film ({runs[0][1]:.0f} MB): a stop called to UPLOADED"
+            took = f"p50 {statistics.median(times):.2f} s, slowest of {turns} {times[-1]:.2f} s"
+            found.append(Row(what, took, "", f"p95 <= {MARK_STOP_S:.0f} s", times[-1] <= MARK_STOP_S))
+    return found, usual
+
+
+async def stops(store: S3Store, directory: Path, real_s: float) -> list[Row]:
+    """A row per length. `real_s`: what a stop after a minute takes in all."""
+    found: list[Row] = []
+    unit, before_s = encode_unit(directory), 0.0
     await stop_once(
         store, directory / "first", unit, 60, "film.mp4"
     )  # the server makes its pools, the client its tables
     for name, seconds, turns in LENGTHS:
         runs = [await stop_once(store, directory / f"{seconds}-{i}", unit, seconds, "film.mp4") for i in range(turns)]
         times = sorted(run.took_s for run in runs)
-        p95 = times[-1] if len(times) < 20 else statistics.quantiles(times, n=20)[-1]
+        p95 = times[-1]
+        if not found:
+            before_s = max(real_s - statistics.median(times), 0.0)
         disk, read, size = max(run.disk_mb for run in runs), max(run.read_mb for run in runs), runs[0].size_bytes
         what = f"{name} of 720p film ({size / 1e6:.0f} MB): its end to the store's confirmation"
         slowest = f"p50 {statistics.median(times):.2f} s, slowest of {turns} {p95:.2f} s"
-        found.append(Row(what, slowest, "", f"p95 <= {MARK_STOP_S:.0f} s", p95 <= MARK_STOP_S))
+        known = f"{p95 + before_s:.2f} s with what a stop takes before that"
+        found.append(Row(what, slowest, "", f"p95 <= {MARK_STOP_S:.0f} s", p95 + before_s <= MARK_STOP_S, known))
         mark = f"<= {MARK_READ_MB:.0f} MB"
         note = f"{read:.1f} MB with what is still in memory: the index, and of a short film its first 5 MiB"
         found.append(Row(f"{name}: read back from the disk", f"{disk:.1f} MB", "", mark, disk <= MARK_READ_MB, note))
@@ -214,7 +261,7 @@ def peak_memory() -> Iterator[list[float]]:
         result.append((peak[0] - base) / 1e6)
 
 
-async def speed(store: S3Store, raw: Any, bucket: str, directory: Path) -> list[Row]:
+async def speed(store: S3Store, raw: Any, directory: Path, over: str) -> list[Row]:
     """Ours against `upload_file`, in turns."""
     path, noise, crc = directory / "large.mp4", np.random.default_rng(2), 0
     with path.open("wb") as file:
@@ -232,7 +279,7 @@ async def speed(store: S3Store, raw: Any, bucket: str, directory: Path) -> list[
             await transfer.finish(film)
         took = time.perf_counter() - began
         began = time.perf_counter()
-        await asyncio.to_thread(raw.upload_file, str(path), bucket, "p", Config=config)
+        await asyncio.to_thread(raw.upload_file, str(path), BUCKET, "p", Config=config)
         peer = time.perf_counter() - began
         for key in ("o", "p"):
             await store.delete(key)
@@ -244,7 +291,7 @@ async def speed(store: S3Store, raw: Any, bucket: str, directory: Path) -> list[
     ratio = mine / theirs
     return [
         Row(
-            f"upload of {LARGE_MIB} MiB, journalled and proven",
+            f"upload of {LARGE_MIB} MiB over {over}, journalled and proven",
             f"{mine:.0f} MiB/s",
             f"boto3 {theirs:.0f} MiB/s",
             f">= {MARK_SPEED} x",
@@ -252,7 +299,7 @@ async def speed(store: S3Store, raw: Any, bucket: str, directory: Path) -> list[
             f"{ratio:.2f} x; both wait for the server",
         ),
         Row(
-            "memory that the upload takes, at most",
+            f"memory that the upload over {over} takes, at most",
             f"{most:.0f} MB",
             "",
             f"<= {MARK_MEMORY_MB:.0f} MB",
@@ -262,31 +309,77 @@ async def speed(store: S3Store, raw: Any, bucket: str, directory: Path) -> list[
     ]
 
 
+class TrustingStore(S3Store):
+    """Believes the certificate of the bench."""
+
+    def __init__(self, certificate: Path, **more: Any) -> None:
+        super().__init__(**more)
+        self._certificate = certificate
+
+    def _make(self) -> Any:
+        client = super()._make()
+        client._endpoint.http_session._verify = str(self._certificate)
+        return client
+
+
+def make_certificate(directory: Path) -> Path:
+    """A certificate of 127.0.0.1 with its key, signed by itself."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path = directory / "certificate.pem"
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(serialization.Encoding.PEM, *form)
+    )
+    return path
+
+
+def raw_client(url: str, certificate: Path) -> Any:
+    """boto3 as anybody would use it for this server."""
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET,
+        region_name="us-east-1",
+        verify=str(certificate),
+        config=Config(
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required" if url.startswith("https:") else "when_supported",
+        ),
+    )
+
+
 async def measure() -> list[Row]:
     """All rows."""
-    with tempfile.TemporaryDirectory(prefix="tapedeck-bench-") as name, radosgw(Path(name), 6 << 30) as server:
-        raw = boto3.client(
-            "s3",
-            endpoint_url=server.url,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET,
-            region_name="us-east-1",
-            config=Config(s3={"addressing_style": "path"}),
-        )
-        raw.create_bucket(Bucket=BUCKET)
-        store = S3Store(
-            bucket=BUCKET,
-            access_key=ACCESS_KEY,
-            secret=SECRET,
-            region="us-east-1",
-            endpoint=server.url,
-            guard=Guard(allow_private=True),
-        )
-        try:
-            return [*await stops(store, Path(name)), *await speed(store, raw, BUCKET, Path(name))]
-        finally:
-            await store.aclose()
-            raw.close()
+    with tempfile.TemporaryDirectory(prefix="tapedeck-bench-") as name:
+        directory = Path(name)
+        certificate = make_certificate(directory)
+        with radosgw(directory, 6 << 30, certificate) as server:
+            assert server.secure_url is not None
+            raw_client(server.url, certificate).create_bucket(Bucket=BUCKET)
+            found, real_s = await real_stops(server.url, directory / "house")
+            for url, over in ((server.url, "HTTP"), (server.secure_url, "TLS")):
+                keys = {"access_key": ACCESS_KEY, "secret": SECRET, "region": "us-east-1"}
+                guard = Guard(allow_private=True)
+                store = TrustingStore(certificate, bucket=BUCKET, endpoint=url, guard=guard, **keys)
+                raw = raw_client(url, certificate)
+                try:
+                    if over == "HTTP":
+                        found += await stops(store, directory, real_s)
+                    found += await speed(store, raw, directory, over)
+                finally:
+                    await store.aclose()
+                    raw.close()
+            return found
 
 
 def rows() -> list[Row]:

@@ -26,16 +26,19 @@ class Radosgw:
     """A running gateway."""
 
     url: str
+    secure_url: str | None = None
+    "The same over TLS, if it has a certificate."
 
 
 @contextmanager
-def radosgw(directory: Path, room: int = 1 << 30) -> Iterator[Radosgw]:
-    """The gateway with one user, for `room` bytes."""
-    monitor, gateway = free_port(), free_port()
+def radosgw(directory: Path, room: int = 1 << 30, certificate: Path | None = None) -> Iterator[Radosgw]:
+    """The gateway with one user, for `room` bytes. `certificate`: PEM with its key, of 127.0.0.1."""
+    monitor, gateway, secure = free_port(), free_port(), free_port()
+    tls = "" if certificate is None else f" ssl_endpoint=127.0.0.1:{secure} ssl_certificate={certificate}"
     for name in ("mon", "osd", "log"):
         (directory / name).mkdir()
     conf, fsid = directory / "ceph.conf", str(uuid4())
-    conf.write_text(_CONF.format(d=directory, fsid=fsid, monitor=monitor, gateway=gateway, room=room))
+    conf.write_text(_CONF.format(d=directory, fsid=fsid, monitor=monitor, gateway=gateway, tls=tls, room=room))
     log = directory / "radosgw.log"
 
     def do(*command: str | Path) -> None:
@@ -54,7 +57,7 @@ def radosgw(directory: Path, room: int = 1 << 30) -> Iterator[Radosgw]:
         do("radosgw-admin", "-c", conf, "user", "create", "--uid=films", "--display-name=films",
            f"--access-key={ACCESS_KEY}", f"--secret={SECRET}")  # fmt: skip
         stack.enter_context(running(["radosgw", "-n", "client.rgw.a", "-c", conf, "-f"], gateway, log))
-        yield Radosgw(f"http://127.0.0.1:{gateway}")
+        yield Radosgw(f"http://127.0.0.1:{gateway}", f"https://127.0.0.1:{secure}" if certificate else None)
 
 
 @contextmanager
@@ -113,7 +116,7 @@ public addr = 127.0.0.1
 osd objectstore = memstore
 memstore device bytes = {room}
 [client.rgw.a]
-rgw frontends = beast endpoint=127.0.0.1:{gateway}
+rgw frontends = beast endpoint=127.0.0.1:{gateway}{tls}
 rgw crypt require ssl = false
 rgw gc obj min wait = 1
 rgw gc processor period = 3
