@@ -23,10 +23,12 @@ _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\btdk_[A-Za-z0-9_-]{8,}"), "***token***"),
     (
         re.compile(
-            r"(?i)\b(token|secret|password|signature|sig|access_key|private_key|api_key)(\"?\s*[=:]\s*\"?)[^\s&\",}]+"
+            r"(?i)\b((?:\w*[-_])?(?:token|secret|password|signature|sig|access_key|private_key|api_key|accountkey))"
+            r"([\"']?\s*[=:]\s*[\"']?)[^\s&\"',;}]+"
         ),
         r"\1\2***",
     ),
+    (re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"), "***key***"),
 )
 _MAYBE_ADDRESS = re.compile(r"(?<![\w:.])[0-9A-Fa-f]*[:.][0-9A-Fa-f:.]*[0-9A-Fa-f](?!\w)")
 _TALKATIVE = (

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from azure.storage.blob.aio import BlobServiceClient
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.pace import eventually
-from tests.servers.azurite import azurite
+from tests.servers.azurite import ACCOUNT_KEY, azurite
 from tests.servers.proxy import Wire, open_wire
 from tests.servers.sshd import sshd
 from tests.workers.post import Post, open_post
@@ -24,6 +26,7 @@ from tapedeck.adapters.egress import Guard
 from tapedeck.adapters.storage.factory import Store, make_store
 from tapedeck.core.destination import DestinationKind
 from tapedeck.core.recording import Recording, RecordingState
+from tapedeck.logs import configure_logs
 from tapedeck.ports.storage import Part
 from tapedeck.workers.journal import Journal
 
@@ -55,6 +58,30 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple
         }
 
 
+@pytest.fixture
+def talkative() -> Iterator[None]:
+    """The log of a server that says everything."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    configure_logs("text", "debug")
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def _secrets(storage: dict[str, Any]) -> list[str]:
+    """Texts that nobody must see."""
+    match storage["type"]:
+        case "azure":
+            return [ACCOUNT_KEY, ACCOUNT_KEY[:20]]
+        case "gcs":
+            text = json.loads(storage["secret"])["private_key"]
+        case _:
+            text = storage["private_key"]
+    return [line for line in text.splitlines() if len(line) > 30 and "KEY" not in line]
+
+
 def _account() -> str:
     """Credentials of a service account."""
     key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
@@ -82,8 +109,13 @@ async def _up(store: Store, recording: Recording) -> int:
 
 @pytest.mark.parametrize("kind", ["azure", "gcs", "sftp"])
 async def test_a_film_that_is_cut_off_and_taken_over_arrives_once_and_whole(
-    kind: str, places: dict[str, tuple[int, dict[str, Any]]], tmp_path: Path
+    kind: str,
+    places: dict[str, tuple[int, dict[str, Any]]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    talkative: None,
 ) -> None:
+    """And what is said of it, also to the log, and kept has nothing of its secrets."""
     port, storage = places[kind]
     async with open_wire("127.0.0.1", port) as wire:
         first, second = _through(wire, storage, port), _through(wire, storage, port)
@@ -94,6 +126,10 @@ async def test_a_film_that_is_cut_off_and_taken_over_arrives_once_and_whole(
         finally:
             for store in (first, second, watcher):
                 await store.aclose()
+    texts = [capsys.readouterr().err, *(path.read_text("latin-1") for path in tmp_path.rglob("*.db*"))]
+    assert "upload.trouble" in texts[0] and len(texts) > 1
+    for secret in _secrets(storage):
+        assert not any(secret in text for text in texts)
 
 
 def _direct(kind: str, port: int) -> dict[str, Any]:
