@@ -53,6 +53,7 @@ from tapedeck.service.events import EventFeed
 from tapedeck.service.hosting import HostService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.library import LibraryService
+from tapedeck.service.livestreams import LivestreamService
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.playback import PlaybackService
 from tapedeck.service.presets import PresetService
@@ -176,6 +177,7 @@ async def serve(root: Path, fill: Callable[[Database, AccessService], Awaitable[
     recordings = RecordingService(db, clock, ledger, quick, store, vault)
     hosting = HostService(db, clock, quick, SessionService(db, ledger, recordings))
     meetings = MeetingService(db, clock, quick, hosting, vault)
+    playback = PlaybackService(db, clock, store, LocalFilms(root / "hls"), key, "http://127.0.0.1:1", is_live=True)
     archives = ArchiveService(db, clock, store, None)
     local = LocalFiles(root / "films", root / "captures")
     app = create_app(
@@ -195,9 +197,8 @@ async def serve(root: Path, fill: Callable[[Database, AccessService], Awaitable[
         remote_service=RemoteService(db, clock, ledger, vault, CloudflareProviders(), is_signed, "http://127.0.0.1:1"),
         targets_service=TargetService(db, clock, vault),
         timed_service=TimedService(db, clock, quick),
-        playback_service=PlaybackService(
-            db, clock, store, LocalFilms(root / "hls"), key, "http://127.0.0.1:1", is_live=True
-        ),
+        playback_service=playback,
+        livestreams_service=LivestreamService(db, clock, recordings, playback),
         webhooks_service=WebhookService(db, clock),
         deliveries_service=DeliveryService(db, clock, ledger, compose, sample),
         feed=EventFeed(db, ledger, compose),

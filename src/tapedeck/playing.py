@@ -8,7 +8,9 @@ from tapedeck.db.engine import Database
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.storage import ObjectStore
 from tapedeck.service.ledger import Ledger
+from tapedeck.service.livestreams import LivestreamService
 from tapedeck.service.playback import PlaybackService
+from tapedeck.service.recordings import RecordingService
 from tapedeck.workers.playback import LocalFilms, PlaybackKeeper
 
 __all__ = ["Playing"]
@@ -24,6 +26,7 @@ class Playing:
         clock: Clock,
         ledger: Ledger,
         store: ObjectStore,
+        recordings: RecordingService,
         secret: str,
         public_url: str,
     ) -> None:
@@ -31,4 +34,5 @@ class Playing:
         is_live = settings.render_mode == "live"
         key = derive_key(secret, "playback")
         self.service = PlaybackService(db, clock, store, films, key, public_url, is_live=is_live)
-        self.keeper = PlaybackKeeper(self.service, films, ledger)
+        self.livestreams = LivestreamService(db, clock, recordings, self.service)
+        self.keeper = PlaybackKeeper(self.service, films, ledger, self.livestreams.flush)

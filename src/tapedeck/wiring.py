@@ -299,7 +299,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         live=is_live,
         prepare=marks.ready,
     )
-    playing = Playing(settings, db, clock, ledger, store, secret, public_url)
+    playing = Playing(settings, db, clock, ledger, store, recordings, secret, public_url)
     targets = TargetService(db, clock, vault, live=is_live)
     streams = StreamWorker(
         targets=targets,
@@ -351,6 +351,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         targets_service=targets,
         timed_service=TimedService(db, clock, capture),
         playback_service=playing.service,
+        livestreams_service=playing.livestreams,
         webhooks_service=WebhookService(db, clock, settings.allow_private_urls),
         deliveries_service=deliveries,
         feed=feed,
@@ -383,6 +384,6 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         webhooks,
         poster,
         feed,
-        (again.run, LibraryKeeper(archives, retention, clock).run, far_films.run),
+        (playing.keeper.run, again.run, LibraryKeeper(archives, retention, clock).run, far_films.run),
         (marks.aclose, fetcher.aclose, again.aclose, archives.aclose, outlets.aclose, providers.aclose),
     )

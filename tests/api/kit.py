@@ -129,6 +129,7 @@ async def make_site(
             targets_service=world.targets,
             timed_service=TimedService(world.db, world.clock, world.capture),
             playback_service=world.playback,
+            livestreams_service=world.livestreams,
             webhooks_service=world.webhooks,
             deliveries_service=world.deliveries,
             feed=world.feed,

@@ -1,11 +1,10 @@
-"""Livestreams that are not there, and counts by day, through the official SDK."""
+"""Counts by day, through the official SDK."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
 
-import cloudflare
 import pytest
 from cloudflare import AsyncCloudflare
 from sqlalchemy import update
@@ -16,39 +15,6 @@ from tapedeck.db.models import RecordingRow
 
 def ids(site: Site) -> dict[str, Any]:
     return {"account_id": site.world.account_id, "app_id": site.world.app.id}
-
-
-async def test_starting_and_stopping_a_livestream_is_refused_in_words(client: AsyncCloudflare, live_site: Site) -> None:
-    meeting = await live_site.world.meeting()
-    live = client.realtime_kit.livestreams
-    for asking in (
-        live.start_livestreaming_a_meeting(meeting.id, **ids(live_site), name="n", video_config={"width": 1280}),
-        live.stop_livestreaming_a_meeting(meeting.id, **ids(live_site)),
-    ):
-        with pytest.raises(cloudflare.BadRequestError) as refused:
-            await asking
-        assert refused.value.body["error"]["message"] == "Livestreams are not available"  # type: ignore[index]
-    assert len(live_site.requests) == 2, "a refusal is not asked for again"
-
-
-async def test_reading_livestreams_finds_none(client: AsyncCloudflare, live_site: Site) -> None:
-    meeting = await live_site.world.meeting()
-    live, app = client.realtime_kit.livestreams, live_site.world.app.id
-    account = live_site.world.account_id
-    for asking in (
-        live.get_meeting_active_livestreams(meeting.id, **ids(live_site)),
-        live.get_livestream_session_for_livestream_id("x", **ids(live_site)),
-        live.get_livestream_session_details_for_session_id("x", **ids(live_site)),
-        live.get_active_livestreams_for_livestream_id("x", **ids(live_site)),
-    ):
-        with pytest.raises(cloudflare.NotFoundError):
-            await asking
-    listed = await live.get_all_livestreams(app, account_id=account, sort_order="DSC", per_page=5, status="LIVE")
-    assert listed.data is not None and listed.data.paging is not None and listed.data.paging.total_count == 0
-    total = await live.get_livestream_analytics_complete(app, account_id=account, start_time=1)
-    assert total.data is not None and total.data.count == 0
-    days = await live.get_livestream_analytics_daywise(app, account_id=account)
-    assert days.data == []
 
 
 async def test_recordings_and_sessions_are_counted_by_day(client: AsyncCloudflare, live_site: Site) -> None:

@@ -44,6 +44,7 @@ from tapedeck.service.hosting import HostService
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.library import LibraryService
 from tapedeck.service.lifecycle import LifecycleService
+from tapedeck.service.livestreams import LivestreamService
 from tapedeck.service.meetings import MeetingService, MeetingValues, ParticipantValues
 from tapedeck.service.playback import PlaybackService
 from tapedeck.service.presets import PresetService
@@ -157,6 +158,7 @@ class World:
     targets: TargetService
     films: LocalFilms
     playback: PlaybackService
+    livestreams: LivestreamService
     sessions: SessionService
     lifecycle: LifecycleService
     webhooks: WebhookService
@@ -285,6 +287,7 @@ async def make_world(
     archives = ArchiveService(db, clock, store, archive)
     local = LocalFiles(root / "films", root / "captures")
     films = LocalFilms(root / "hls")
+    playback = PlaybackService(db, clock, store, films, derive_key(SECRET, "playback"), public_url, is_live=True)
     meetings = MeetingService(db, clock, capture, hosting, vault)
     providers = CloudflareProviders(allow_private=True, answer_s=5)
     remote = RemoteService(db, clock, ledger, vault, providers, is_signed, public_url)
@@ -311,7 +314,8 @@ async def make_world(
             recordings=recordings,
             targets=TargetService(db, clock, vault),
             films=films,
-            playback=PlaybackService(db, clock, store, films, derive_key(SECRET, "playback"), public_url, is_live=True),
+            playback=playback,
+            livestreams=LivestreamService(db, clock, recordings, playback),
             renders=RenderService(db, clock, store, lambda session: (root / "captures" / session).is_dir()),
             library=LibraryService(db, clock, recordings, store, remote=remote),
             remote=remote,

@@ -35,6 +35,7 @@ from tapedeck.service.deliveries import DeliveryService
 from tapedeck.service.events import EventFeed
 from tapedeck.service.hosting import HostService
 from tapedeck.service.library import LibraryService
+from tapedeck.service.livestreams import LivestreamService
 from tapedeck.service.meetings import MeetingService
 from tapedeck.service.playback import PlaybackService
 from tapedeck.service.presets import PresetService
@@ -70,6 +71,7 @@ def create_app(
     targets_service: TargetService,
     timed_service: TimedService,
     playback_service: PlaybackService,
+    livestreams_service: LivestreamService,
     analytics_service: AnalyticsService,
     library_service: LibraryService,
     rooms_service: RoomService,
@@ -119,8 +121,8 @@ def create_app(
     sessions.add_routes(routes, _APP, gate, attendance_service)
     sessions.add_active_routes(routes, _APP, gate, attendance_service, hosting_service)
     recordings.add_routes(routes, _APP, gate, recordings_service, track_video=track_video)
-    livestreams.add_livestream_routes(routes, _APP, gate, meetings_service)
-    livestreams.add_analytics_routes(routes, _APP, gate, analytics_service)
+    livestreams.add_livestream_routes(routes, _APP, gate, livestreams_service)
+    livestreams.add_analytics_routes(routes, _APP, gate, analytics_service, livestreams_service)
     webhooks.add_routes(routes, _APP, gate, webhooks_service)
     webhooks.add_key_route(routes, signer)
     configs.add_routes(routes, _OURS, gate, configs_service)

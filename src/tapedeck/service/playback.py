@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from tapedeck.core.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
-from tapedeck.core.fmp4 import TrackHead, codec_of, init_segment
-from tapedeck.core.hls import Segment, Variant, main_playlist, media_playlist, target_seconds
+from tapedeck.core.fmp4 import codec_of
+from tapedeck.core.hls import Variant, main_playlist, media_playlist, target_seconds
 from tapedeck.core.ids import is_uuid
 from tapedeck.core.library import main_file
-from tapedeck.core.liveindex import Fragment, anchors_of, segments_of, time_of
-from tapedeck.core.mp4film import FilmTable, heads_of
+from tapedeck.core.liveindex import anchors_of
+from tapedeck.core.mp4film import FilmTable
 from tapedeck.core.output import outputs_of
 from tapedeck.core.recording import ACTIVE, FilmFile, Recording, RecordingKind, RecordingState
 from tapedeck.core.signing import expiry_seconds, sign_link, verify_link
-from tapedeck.core.times import from_ms, to_ms
+from tapedeck.core.times import from_ms
 from tapedeck.db import playbacks as table
 from tapedeck.db.engine import Database
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.storage import ObjectStore
+from tapedeck.service.watching import WAIT_S, Finished, Growing, LiveFilms, Span
 
 __all__ = ["LiveFilms", "Pass", "PlaybackLink", "PlaybackService", "Span"]
 
@@ -39,36 +39,8 @@ _MOST_WEIGHT = 64 << 20
 _MOST_INDEX = 128 << 20
 _GROWING = ACTIVE | {RecordingState.CLOSING, RecordingState.RENDERING}
 _LEAST_BPS = 600_000
-_WAIT_S = 2
 _UNPLAYABLE = "Only MP4 films (H264), or sound alone in AAC, can be played over HLS; those with timed metadata cannot"
 _NOT_YET = "The stream has not begun yet: there is nothing to play"
-
-
-class LiveFilms(Protocol):
-    """What there is on this machine of films in the making."""
-
-    async def fragments(self, recording_id: str) -> Sequence[Fragment]:
-        """Those that can be read, in order; empty while there are none."""
-
-    async def head(self, recording_id: str, run: int) -> bytes:
-        """What is read before fragments of a run. NotFoundError."""
-
-    async def media(self, recording_id: str, fragment: Fragment) -> bytes:
-        """One fragment. NotFoundError when it is gone."""
-
-    async def drop(self, recording_id: str) -> None:
-        """Free them all."""
-
-    async def film(self, path: str, start: int, end: int) -> bytes:
-        """Bytes of a finished film that no store has yet. NotFoundError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The part of a recording that a link shows: what was captured `since <= t < until`; None: no limit."""
-
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 _ALL = Span()
@@ -115,11 +87,13 @@ class PlaybackService:
         self._films = films
         self._key = key
         self._public_url = public_url.rstrip("/")
-        self._is_live = is_live
+        self.is_live = is_live
         self._tables: OrderedDict[tuple[str, str], FilmTable] = OrderedDict()
         self._reading: dict[tuple[str, str], asyncio.Task[FilmTable]] = {}
         self.on_watched: Callable[[str, int], None] = lambda *_: None
         "Hears how much of a livestream was loaded (ms)."
+        self.livestream: Callable[[str], Awaitable[Pass]] | None = None
+        "Finds what the link to a livestream opens. NotFoundError."
 
     # Links
 
@@ -158,10 +132,10 @@ class PlaybackService:
         return kind, subject
 
     async def enter(self, link: str) -> Pass:
-        """What a link to a recording opens. DeniedError, NotFoundError."""
+        """What a link opens. DeniedError, NotFoundError."""
         kind, subject = self.check(link)
-        if kind != "r":
-            raise NotFoundError("There is no such link")
+        if kind == "l" and self.livestream is not None:
+            return await self.livestream(subject)
         return Pass(subject)
 
     # What players load. NotFoundError when there is nothing (any more), UnavailableError when there is nothing yet.
@@ -179,9 +153,11 @@ class PlaybackService:
         """The media playlist."""
         source = await self._source(entry)
         segments = source.segments()
+        if not segments and source.is_ended:
+            raise NotFoundError("The stream ended before there was anything to play")
         if not segments:
-            raise UnavailableError(_NOT_YET, retry_after_s=_WAIT_S)
-        kind = "EVENT" if isinstance(source, _Growing) else "VOD"
+            raise UnavailableError(_NOT_YET, retry_after_s=WAIT_S)
+        kind = "EVENT" if isinstance(source, Growing) else "VOD"
         return media_playlist(segments, target_seconds(segments, _TARGET_S), kind=kind, is_ended=source.is_ended)
 
     async def init(self, entry: Pass, run: int) -> bytes:
@@ -223,7 +199,7 @@ class PlaybackService:
         if recording.state is RecordingState.FAILED:
             return "The recording failed: there is nothing to play"
         if recording.state in _GROWING:
-            if not self._is_live:
+            if not self.is_live:
                 return "This server makes films after the meeting (RENDER_MODE): it can be played when it is UPLOADED"
             if recording.options.provider != "local":
                 return "Another recorder makes this film: it can be played when it is UPLOADED"
@@ -243,7 +219,7 @@ class PlaybackService:
                     return "The files of this recording were deleted when their links ended"
         return None
 
-    async def _source(self, entry: Pass) -> _Growing | _Finished:
+    async def _source(self, entry: Pass) -> Growing | Finished:
         played = await self._played(entry.recording_id)
         if reason := self._why_not(played):
             raise NotFoundError(reason)
@@ -251,11 +227,11 @@ class PlaybackService:
         file = _playable(recording)
         if recording.state not in _GROWING and file is not None:
             found = await self._table(recording, file)
-            return _Finished(found, played, entry.span, lambda start, end: self._read(file, start, end))
+            return Finished(found, played.anchors, entry.span, lambda start, end: self._read(file, start, end))
         fragments = await self._films.fragments(recording.id)
         if not fragments:
-            raise UnavailableError(_NOT_YET, retry_after_s=_WAIT_S)
-        return _Growing(self._films, recording.id, fragments, entry.span)
+            raise UnavailableError(_NOT_YET, retry_after_s=WAIT_S)
+        return Growing(self._films, recording.id, fragments, entry.span)
 
     async def _table(self, recording: Recording, file: FilmFile) -> FilmTable:
         """The index of a film, read once for all who play it."""
@@ -296,96 +272,6 @@ class PlaybackService:
         if file.local_path is not None:
             return await self._films.film(file.local_path, start, end)
         raise NotFoundError("The film is not here any more")
-
-
-class _Growing:
-    """A film in the making, as far as a link shows it."""
-
-    def __init__(self, films: LiveFilms, recording_id: str, fragments: Sequence[Fragment], span: Span) -> None:
-        self._films = films
-        self._recording_id = recording_id
-        self._all = fragments
-        since = None if span.since is None else to_ms(span.since)
-        until = None if span.until is None else to_ms(span.until)
-        shown = [
-            number
-            for number, one in enumerate(fragments)
-            if (since is None or one.at_ms is None or one.at_ms >= since)
-            and (until is None or one.at_ms is None or one.at_ms < until)
-        ]
-        self._first, self._end = (shown[0], shown[-1] + 1) if shown else (0, 0)
-        last = fragments[-1].at_ms
-        self.is_ended = until is not None and last is not None and last >= until
-
-    def segments(self) -> list[Segment]:
-        return segments_of(self._all[self._first : self._end], self._first)
-
-    def peak_bps(self) -> int:
-        return max(one.size * 8_000_000_000 // max(one.end_ns - one.start_ns, 1) for one in self._all)
-
-    async def heads(self) -> Sequence[TrackHead]:
-        return heads_of(await self.init(self._all[-1].run))
-
-    async def init(self, run: int) -> bytes:
-        return await self._films.head(self._recording_id, run)
-
-    async def segment(self, number: int) -> tuple[bytes, int]:
-        if not self._first <= number < self._end:
-            raise NotFoundError("There is no such segment")
-        one = self._all[number]
-        return await self._films.media(self._recording_id, one), one.end_ns - one.start_ns
-
-
-class _Finished:
-    """A finished film, as far as a link shows it."""
-
-    is_ended = True
-
-    def __init__(
-        self, film: FilmTable, played: table.Played, span: Span, read: Callable[[int, int], Awaitable[bytes]]
-    ) -> None:
-        self._film = film
-        self._anchors = played.anchors
-        self._read = read
-        shown = [number for number in range(film.count) if self._is_in(number, span)]
-        self._first, self._end = (shown[0], shown[-1] + 1) if shown else (0, 0)
-
-    def _is_in(self, number: int, span: Span) -> bool:
-        if span.since is None and span.until is None:
-            return True
-        at = time_of(self._anchors, self._film.times(number)[0])
-        if at is None:
-            return False  # nobody knows whether it was to be shown
-        return (span.since is None or at >= span.since) and (span.until is None or at < span.until)
-
-    def segments(self) -> list[Segment]:
-        found: list[Segment] = []
-        before: datetime | None = None
-        for number in range(self._first, self._end):
-            start_ns, end_ns = self._film.times(number)
-            at = time_of(self._anchors, start_ns)
-            follows = at is not None and before is not None and abs((at - before).total_seconds()) < 0.04
-            found.append(Segment(f"{number}.m4s", end_ns - start_ns, None if follows else at, "init-0.mp4"))
-            before = None if at is None else at + timedelta(microseconds=(end_ns - start_ns) / 1000)
-        return found
-
-    def peak_bps(self) -> int:
-        return self._film.peak_bps
-
-    async def heads(self) -> Sequence[TrackHead]:
-        return self._film.heads
-
-    async def init(self, run: int) -> bytes:
-        return init_segment(self._film.heads)  # one for all runs: a player may ask for what a live playlist named
-
-    async def segment(self, number: int) -> tuple[bytes, int]:
-        if not self._first <= number < self._end:
-            raise NotFoundError("There is no such segment")
-        piece = self._film.piece(number)
-        data = await self._read(piece.start, piece.end)
-        if len(data) < piece.end - piece.start:
-            raise UnavailableError("The film cannot be read now", retry_after_s=_WAIT_S)
-        return piece.build(data), piece.end_ns - piece.start_ns
 
 
 def _playable(recording: Recording) -> FilmFile | None:

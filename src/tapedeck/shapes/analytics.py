@@ -1,38 +1,17 @@
-"""Analytics and (no) livestreams of the RealtimeKit face. Pure; minutes, where the core counts milliseconds."""
+"""Analytics of the RealtimeKit face. Pure; minutes, where the core counts milliseconds."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from tapedeck.core.analytics import Report
-from tapedeck.shapes.answers import Paging
 
-__all__ = ["Analytics", "LivestreamDay", "LivestreamSum", "NoLivestreams", "daywise"]
+__all__ = ["Analytics", "daywise"]
 
 _MINUTE_MS = 60_000
-
-
-class NoLivestreams(TypedDict):
-    """A list of livestreams, which is empty: its paging lies inside."""
-
-    paging: Paging
-
-
-class LivestreamSum(TypedDict):
-    """Livestreams of a time, summed up."""
-
-    count: Literal[0]
-    total_ingest_seconds: Literal[0]
-    total_viewer_seconds: Literal[0]
-
-
-class LivestreamDay(LivestreamSum):
-    """Livestreams of a day."""
-
-    date: Annotated[str, Field(json_schema_extra={"format": "date"})]
 
 
 Day = Annotated[str, Field(json_schema_extra={"format": "date"}, examples=["2026-03-02"])]

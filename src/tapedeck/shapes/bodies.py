@@ -390,5 +390,5 @@ class _LivestreamVideo(Body):
 class LivestreamBody(Body):
     """POST livestreams of a meeting."""
 
-    name: str | None = None
+    name: Annotated[str, Field(max_length=256)] | None = None
     video_config: _LivestreamVideo | None = None

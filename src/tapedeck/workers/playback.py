@@ -9,7 +9,7 @@ import asyncio
 import os
 import shutil
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -25,6 +25,7 @@ __all__ = ["LocalFilms", "PlaybackKeeper"]
 
 log = structlog.get_logger(__name__)
 
+_FLUSH_EVERY_S = 10.0
 _MOST_KNOWN = 256
 """Recordings whose index is kept at hand."""
 
@@ -95,7 +96,15 @@ class LocalFilms:
 class PlaybackKeeper:
     """Tells the service that films are finished, and frees what nobody will finish."""
 
-    def __init__(self, service: PlaybackService, films: LocalFilms, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        service: PlaybackService,
+        films: LocalFilms,
+        ledger: Ledger,
+        flush: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`flush` notes what was watched since; it is called now and then."""
+        self._flush = flush
         self._service = service
         self._films = films
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,8 +117,22 @@ class PlaybackKeeper:
             await self._finish(recording)
         await self._films.sweep(frozenset(r.id for state, some in found if state not in FINAL for r in some))
 
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await asyncio.sleep(_FLUSH_EVERY_S)
+            await self._note()
+
+    async def _note(self) -> None:
+        try:
+            if self._flush is not None:
+                await self._flush()
+        except Exception:
+            log.exception("playback.not_noted")
+
     async def aclose(self) -> None:
         """Let what was begun end."""
+        await self._note()
         self._unsubscribe()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
