@@ -9,6 +9,7 @@ window.publish = async (mime) => {
   const video = { width: 640, height: 360, frameRate: 30 };
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video });
   const pc = window.pc = new RTCPeerConnection();
+  window.channel = pc.createDataChannel('messages');
   for (const track of stream.getTracks()) {
     const transceiver = pc.addTransceiver(track, { direction: 'sendonly', streams: [stream] });
     if (track.kind === 'video') {

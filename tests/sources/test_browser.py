@@ -69,6 +69,12 @@ async def test_chromium_publishes_and_every_frame_decodes(codec: Codec) -> None:
         asked_at = len(video.frames)
         await place.until(lambda: any(frame.is_key for frame in video.frames[asked_at:]))
         await page.evaluate("restart()")
+        await page.evaluate(
+            "channel.send('text ü'); channel.send(new Uint8Array([1, 2])); channel.send('x'.repeat(32768))"
+        )
+        await place.until(lambda: len(place.peer.messages) == 3)
+        assert place.peer.messages == ["text ü".encode(), b"\1\2", b"x" * 32_768]
+        assert await page.evaluate("pc.sctp.maxMessageSize") == 32_768
         restarted_at = len(video.frames)
         await place.until(lambda: len(video.frames) >= restarted_at + 60 and len(audio.frames) > 100)
         stats = await page.evaluate("sent()")

@@ -51,6 +51,8 @@ class Act(StrEnum):
     "Go on with RTP timestamps a minute later on all tracks, as a sender whose clock was reset."
     NEW_SSRC = "new ssrc"
     "Go on with other SSRCs, sequence numbers and timestamps."
+    SAY = "say"
+    "Send `Cue.text` on the data channel."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Cue:
     act: Act
     size: tuple[int, int] = (1280, 720)
     "For RESIZE."
+    text: str = ""
+    "For SAY."
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,8 @@ class _Publication:
         hooks = (person.link(), person.link()) if person.link else (None, None)
         self._publisher = Publisher(wallclock_ns=clock.wallclock_ns, send_hook=hooks[0], receive_hook=hooks[1])
         self.tracks = [self._track(stream) for stream in streams]
+        if source == "camera" and any(cue.act is Act.SAY for cue in person.cues):
+            self._publisher.add_messages()
         self._session: str | None = None
 
     def _track(self, stream: _Stream) -> OutgoingTrack:
@@ -158,6 +164,9 @@ class _Publication:
     @property
     def is_up(self) -> bool:
         return self._publisher.connected
+
+    def say(self, text: str) -> None:
+        self._publisher.say(text)
 
     async def open(self) -> None:
         answer, self._session = await self._door.enter(await self._publisher.offer(), self._source)
@@ -193,6 +202,8 @@ class Performer:
             camera = SyntheticCamera(person.screen, width=1280, height=720, fps=15, codec=person.codec)
             self._screen = _Stream(camera)
         self._open: dict[str, _Publication] = {}
+        self.said: list[tuple[int, str]] = []
+        "When each message was sent, on the shared clock."
         self._wake = asyncio.Event()
 
     def _camera_of(self, size: tuple[int, int]) -> SyntheticCamera:
@@ -287,6 +298,9 @@ class Performer:
                 self._microphone.play(now_ns, on=cue.act is Act.UNMUTE)
             case Act.CAMERA_OFF | Act.CAMERA_ON:
                 self._camera.play(now_ns, on=cue.act is Act.CAMERA_ON)
+            case Act.SAY:
+                self._open["camera"].say(cue.text)
+                self.said.append((now_ns, cue.text))
             case Act.RESIZE:
                 self._camera.source = self._camera_of(cue.size)
             case Act.JUMP | Act.NEW_SSRC:
