@@ -92,7 +92,7 @@ def test_a_film_and_the_sound_beside_it_are_encoded_once_where_they_are_the_same
 
 
 def test_every_file_has_a_type() -> None:
-    names = [f"a.{end}" for end in ("mp4", "webm", "m4a", "mp3", "ogg", "MP4", "xyz", "")]
+    names = [f"a.{end}" for end in ("mp4", "webm", "m4a", "mp3", "ogg", "MP4", "tar", "xyz", "")]
     assert [content_type(name) for name in names] == [
         "video/mp4",
         "video/webm",
@@ -100,6 +100,7 @@ def test_every_file_has_a_type() -> None:
         "audio/mpeg",
         "audio/ogg",
         "video/mp4",
+        "application/x-tar",
         "application/octet-stream",
         "application/octet-stream",
     ]

@@ -38,6 +38,7 @@ def test_methods_that_are_overridden_have_the_same_parameters() -> None:
         (tap.IceConnection.check_incoming, Connection.check_incoming),
         (tap.DtlsTransport._setup_srtp, RTCDtlsTransport._setup_srtp),
         (tap.DtlsTransport.stop, RTCDtlsTransport.stop),
+        (messages.Messages._send_chunk, RTCSctpTransport._send_chunk),
         (messages.Messages._handle_data, RTCSctpTransport._handle_data),
         (messages.Messages._data_channel_receive, RTCSctpTransport._data_channel_receive),
     ):

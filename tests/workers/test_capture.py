@@ -14,7 +14,14 @@ from tests.workers.house import House, open_house
 
 from tapedeck.core.errors import ConflictError, NotFoundError, UnavailableError
 from tapedeck.core.recording import Recording, RecordingState
-from tapedeck.core.timeline import Outage, RecordingPaused, RecordingStarted, RecordingStopped, TimelineEvent
+from tapedeck.core.timeline import (
+    Outage,
+    RecordingPaused,
+    RecordingStarted,
+    RecordingStopped,
+    TimedText,
+    TimelineEvent,
+)
 from tapedeck.db import presence
 from tapedeck.medialog.reader import LogReader
 from tapedeck.ports.control import CaptureEvents
@@ -200,6 +207,35 @@ async def test_whoever_comes_back_after_a_restart_continues_the_same_session(tmp
         Outage,
         RecordingStopped,
     ]
+
+
+@pytest.mark.parametrize("is_waiting", [False, True])
+async def test_timed_metadata_is_taken_after_a_restart_as_before(tmp_path: Path, is_waiting: bool) -> None:
+    """Whether media came before the process died, or only after."""
+    timed = {"interactive_config": {"type": "ID3"}}
+    async with open_house(tmp_path) as house:
+        meeting = await house.meeting()
+        recording = (await house.recordings.start(house.app, house.backend, meeting.id, timed)).recording
+        with pytest.raises(UnavailableError):
+            await house.host.say(meeting.id, recording.id, "nobody is there")
+        if not is_waiting:
+            peer = await house.join(meeting)
+            peer.send()
+            await house.until(recording, R.CAPTURING)
+            assert await house.host.say(meeting.id, recording.id, "before")
+    async with open_house(tmp_path) as later:
+        if not is_waiting:
+            assert not await later.host.say(meeting.id, recording.id, "nobody is back")
+        peer = await later.join(meeting)
+        peer.send()
+        found = await later.until(recording, R.CAPTURING)
+        assert await later.host.say(meeting.id, recording.id, "after")
+        peer.sink.message('{"type":"ID3Data","payload":"of a person"}', later.now_ns())
+        await later.act(recording, Action.STOP)
+        peer.leave()
+        await later.until(recording, R.RENDERING)
+    said = [event.text for event in events_of(tmp_path, found.session_id) if isinstance(event, TimedText)]
+    assert said == ([] if is_waiting else ["before"]) + ["after", "of a person"]
 
 
 async def test_media_that_the_records_had_not_heard_of_is_found_in_its_log(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities, RTCSctpTransport
 from aiortc import rtcsctptransport as _sctp
@@ -48,14 +49,12 @@ class Messages(RTCSctpTransport):
 
     async def begin(self, port: int) -> None:
         """Connect with the peer's `port`; returns at once. A link that is gone is no error."""
-        with contextlib.suppress(ConnectionError):
-            await self.start(RTCSctpCapabilities(maxMessageSize=MESSAGE_LIMIT), port)
+        await self.start(RTCSctpCapabilities(maxMessageSize=MESSAGE_LIMIT), port)
 
     async def finish(self) -> None:
         """End the association. Nothing comes any more."""
         self._is_over = True
-        with contextlib.suppress(ConnectionError):
-            await self.stop()
+        await self.stop()
         self._inbound_streams.clear()
         self._sack_misordered.clear()
 
@@ -65,13 +64,15 @@ class Messages(RTCSctpTransport):
 
     # of aiortc
 
+    async def _send_chunk(self, chunk: Any) -> None:
+        with contextlib.suppress(ConnectionError):  # the link is going; aiortc's timers have nobody to tell
+            await super()._send_chunk(chunk)
+
     async def _handle_data(self, data: bytes) -> None:
         if self._is_over:
             return
         try:
             await super()._handle_data(data)
-        except ConnectionError:
-            return
         except Exception as exc:  # the peer's doing: aiortc stops with assertions, and would end the DTLS with it
             self._on_fault(exc)
         if self._is_too_much():
