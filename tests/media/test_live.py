@@ -18,12 +18,13 @@ from tapedeck.media.spool import SpoolReader, SpoolWriter
 
 
 def writers_of(folder: Path, codec: str | None) -> FilmWriters:
-    video = None if codec is None else VideoOutput(320, 180, codec=codec)
-    audio = {"h264": "aac", "vp8": "vorbis", None: "mp3"}[codec]
-    name = {"h264": "a.mp4", "vp8": "a.webm", None: "a.mp3"}[codec]
+    timed = codec == "timed"
+    video = None if codec is None else VideoOutput(320, 180, codec="h264" if timed else codec)
+    audio = {"h264": "aac", "timed": "aac", "vp8": "vorbis", None: "mp3"}[codec]
+    name = {"h264": "a.mp4", "timed": "a.tar", "vp8": "a.webm", None: "a.mp3"}[codec]
     live_dir = folder / "live"
     live_dir.mkdir()
-    writers = FilmWriters(folder, [Output(name, video, AudioOutput.of(audio))], live_dir=live_dir)
+    writers = FilmWriters(folder, [Output(name, video, AudioOutput.of(audio), timed)], live_dir=live_dir)
     assert writers.live is not None
     writers.live.is_current = True
     return writers
@@ -42,7 +43,7 @@ def played(tags: list[Tag]) -> dict[str, list[float]]:
     return found
 
 
-@pytest.mark.parametrize("codec", ["h264", "vp8", None])
+@pytest.mark.parametrize("codec", ["h264", "timed", "vp8", None])
 def test_a_stream_begins_while_the_film_is_made_and_is_the_film_from_there_on(
     tmp_path: Path, codec: str | None
 ) -> None:

@@ -114,6 +114,7 @@ async def test_sctp_keeps_its_memory_where_we_look() -> None:
     assert sctp._advertised_rwnd == 1 << 20 and sctp._inbound_streams_max == 65_535
     assert sctp._inbound_streams == {} and sctp._sack_misordered == set() and sctp._data_channels == {}
     assert rtcsctptransport.InboundStream().reassembly == []
+    assert not sctp._data_channel_queue and not sctp._outbound_queue and not sctp._sent_queue
     source = inspect.getsource(RTCSctpTransport)
     for needed in (
         "chunk.advertised_rwnd = self._advertised_rwnd",

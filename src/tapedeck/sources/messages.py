@@ -62,6 +62,11 @@ class Messages(RTCSctpTransport):
         """A channel of ours, to send on."""
         return RTCDataChannel(self, RTCDataChannelParameters(label=label))
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the peer has taken all that was sent."""
+        return not (self._data_channel_queue or self._outbound_queue or self._sent_queue)
+
     # of aiortc
 
     async def _send_chunk(self, chunk: Any) -> None:

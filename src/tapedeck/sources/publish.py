@@ -41,6 +41,7 @@ DatagramHook = Callable[[bytes, Callable[[bytes], None]], None]
 """Gets each SRTP or SRTCP datagram and the function that passes it on: may pass it late, twice or never."""
 
 _REPORT_INTERVAL_S = 1.0
+_LOOK_S = 0.01
 _NTP_OFFSET_NS = 2_208_988_800_000_000_000
 _NAMES = {Codec.OPUS: "opus", Codec.VP8: "VP8", Codec.H264: "H264"}
 
@@ -237,12 +238,14 @@ class Publisher:
         """Media can be sent."""
         return self._dtls.reader is not None and not (self._closed or self._over.is_set())
 
-    def say(self, message: str | bytes) -> None:
-        """Send a message on the data channel, as soon as it is open."""
-        if self._channel.readyState == "open":
-            self._channel.send(message)
-        else:
-            self._channel.on("open", lambda: self._channel.send(message))
+    async def say(self, message: str | bytes) -> None:
+        """Send a message on the data channel, and return when the other side has taken it."""
+        assert self._messages is not None
+        while self.connected and self._channel.readyState == "connecting":  # noqa: ASYNC110 (nobody says when)
+            await asyncio.sleep(_LOOK_S)
+        self._channel.send(message)
+        while self.connected and not self._messages.is_idle:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)
 
     async def restart_ice(self, patch: Callable[[str], Awaitable[str]], *, timeout_s: float = 10.0) -> None:
         """Move to new ICE credentials and sockets (RFC 9725 4.3.3); `patch` sends the fragment and returns the body

@@ -51,8 +51,6 @@ class Act(StrEnum):
     "Go on with RTP timestamps a minute later on all tracks, as a sender whose clock was reset."
     NEW_SSRC = "new ssrc"
     "Go on with other SSRCs, sequence numbers and timestamps."
-    SAY = "say"
-    "Send `Cue.text` on the data channel."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +61,6 @@ class Cue:
     act: Act
     size: tuple[int, int] = (1280, 720)
     "For RESIZE."
-    text: str = ""
-    "For SAY."
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +75,8 @@ class Person:
     size: tuple[int, int] = (640, 360)
     fps: int = 30
     dtx: bool = False
+    messages: bool = False
+    "Offers a data channel, to `Performer.say` something."
     link: Callable[[], DatagramHook] | None = None
     "Makes what stands between sender and network, asked once for each direction of each connection."
 
@@ -144,7 +142,7 @@ class _Publication:
         hooks = (person.link(), person.link()) if person.link else (None, None)
         self._publisher = Publisher(wallclock_ns=clock.wallclock_ns, send_hook=hooks[0], receive_hook=hooks[1])
         self.tracks = [self._track(stream) for stream in streams]
-        if source == "camera" and any(cue.act is Act.SAY for cue in person.cues):
+        if source == "camera" and person.messages:
             self._publisher.add_messages()
         self._session: str | None = None
 
@@ -165,8 +163,8 @@ class _Publication:
     def is_up(self) -> bool:
         return self._publisher.connected
 
-    def say(self, text: str) -> None:
-        self._publisher.say(text)
+    async def say(self, message: str | bytes) -> None:
+        await self._publisher.say(message)
 
     async def open(self) -> None:
         answer, self._session = await self._door.enter(await self._publisher.offer(), self._source)
@@ -202,8 +200,6 @@ class Performer:
             camera = SyntheticCamera(person.screen, width=1280, height=720, fps=15, codec=person.codec)
             self._screen = _Stream(camera)
         self._open: dict[str, _Publication] = {}
-        self.said: list[tuple[int, str]] = []
-        "When each message was sent, on the shared clock."
         self._wake = asyncio.Event()
 
     def _camera_of(self, size: tuple[int, int]) -> SyntheticCamera:
@@ -227,6 +223,14 @@ class Performer:
         if self._screen is None or self.person.screen is None:
             return (one,)
         return one, Attendance(self.person.screen, camera=self._screen.sent)
+
+    async def say(self, message: str | bytes) -> int:
+        """Send a message on the data channel, and return when it has arrived; when it was sent, on the shared clock."""
+        while "camera" not in self._open:
+            await self._clock.until(self._clock.now_ns() + _S // 20)
+        sent_ns = self._clock.now_ns()
+        await self._open["camera"].say(message)
+        return sent_ns
 
     async def run(self) -> None:
         """Play until the last cue, then leave if still there. UnavailableError when the meeting lets nobody in."""
@@ -298,9 +302,6 @@ class Performer:
                 self._microphone.play(now_ns, on=cue.act is Act.UNMUTE)
             case Act.CAMERA_OFF | Act.CAMERA_ON:
                 self._camera.play(now_ns, on=cue.act is Act.CAMERA_ON)
-            case Act.SAY:
-                self._open["camera"].say(cue.text)
-                self.said.append((now_ns, cue.text))
             case Act.RESIZE:
                 self._camera.source = self._camera_of(cue.size)
             case Act.JUMP | Act.NEW_SSRC:
