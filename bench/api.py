@@ -86,7 +86,13 @@ class _Quick:
     """A capture and a WHIP endpoint that do nothing: the time of the API alone is measured."""
 
     async def start(
-        self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None, *, timed: bool = False
+        self,
+        meeting_id: str,
+        recording_id: str,
+        tracks: TrackChoice | None = None,
+        *,
+        timed: bool = False,
+        page: bool = False,
     ) -> None: ...
 
     async def pause(self, meeting_id: str, recording_id: str) -> None: ...

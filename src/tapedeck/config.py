@@ -99,7 +99,13 @@ class Settings(BaseSettings):
     rate_limits: bool = False
     "Count the calls of each token, and answer 429 to too many: RealtimeKit's published numbers."
     allow_private_urls: bool = False
-    "Webhooks and images of watermarks may be on private and loopback addresses."
+    "Webhooks, recorded web pages and images of watermarks may be on private and loopback addresses."
+    browser: str = ""
+    "The Chromium that records web pages: a path or a name; default the first that is found."
+    browser_sandbox: Literal["on", "off"] = "on"
+    "Off only where a container or virtual machine around the server takes the place of Chromium's own sandbox."
+    browser_memory_mb: Annotated[int, Field(ge=256, le=65_536)] = 2048
+    "How much the browser of one recording may take, in MiB; one that takes more is ended."
     webhook_recording_statuses: Annotated[tuple[str, ...], NoDecode] = RECORDING_STATUSES
     "Which statuses of recordings webhooks are told of, comma separated."
     webhook_timeout_s: Annotated[float, Field(gt=0, le=60)] = 3.0

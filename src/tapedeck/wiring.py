@@ -22,6 +22,7 @@ from tapedeck.adapters.sealer import AesSealer
 from tapedeck.adapters.signer import RsaSigner, is_signed
 from tapedeck.adapters.srt import has_srt
 from tapedeck.api.app import create_app
+from tapedeck.browsing import Browsing, tell_browser
 from tapedeck.config import Settings, load_settings
 from tapedeck.core.deadlines import Limits
 from tapedeck.core.delivery import Patience
@@ -69,6 +70,7 @@ from tapedeck.workers.deliver import DeliveryWorker
 from tapedeck.workers.expire import FileKeeper
 from tapedeck.workers.films import FilmWorker
 from tapedeck.workers.marks import MarkKeeper
+from tapedeck.workers.pages import PageWorker
 from tapedeck.workers.remote import RemoteWorker
 from tapedeck.workers.rerender import RerenderWorker
 from tapedeck.workers.streams import StreamWorker
@@ -85,6 +87,7 @@ __all__ = [
     "open_remote",
     "owned_data_dir",
     "probe_storage",
+    "tell_browser",
 ]
 
 log = structlog.get_logger(__name__)
@@ -142,6 +145,7 @@ class Node:
     films: FilmWorker
     streams: StreamWorker
     playing: Playing
+    pages: PageWorker
     uploads: UploadWorker
     keeper: LogKeeper
     expiry: FileKeeper
@@ -163,6 +167,7 @@ class Node:
         self.films.recover(recovery, await self.uploads.unfinished())
         await self.streams.recover(recovery)
         await self.playing.keeper.recover(recovery)
+        await self.pages.recover(recovery)
         self._tasks += [
             asyncio.create_task(self.host.run(), name="capture"),
             asyncio.create_task(run_deadlines(self.lifecycle, self.clock), name="deadlines"),
@@ -205,6 +210,7 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.pages.aclose()
         await self.whip.aclose()
         await self.films.aclose(0)
         await self.streams.aclose()
@@ -250,7 +256,9 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     store = outlets.bucket
     former = [key.get_secret_value() for key in settings.secret_key_previous]
     is_live = settings.render_mode == "live"
-    vault = Vault(db, AesSealer([secret, *former]), settings.r2_endpoint, streams=is_live, srt=has_srt())
+    browsing, keys = Browsing(settings), AesSealer([secret, *former])
+    opens = browsing.page_problem
+    vault = Vault(db, keys, settings.r2_endpoint, streams=is_live, srt=has_srt(), page_problem=opens)
     if former:
         await vault.renew()
     ledger = Ledger(db, clock)
@@ -276,6 +284,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     whip = WhipServer(capture, PeerSettings(network=network))
     capture.bind(events=sessions, meetings=meetings, publishers=whip)
 
+    pages = browsing.worker(db=db, clock=clock, access=access, ledger=ledger, lifecycle=lifecycle, whip=whip)
     patience = Patience(unreachable_s=settings.upload_patience_s, refused_s=settings.upload_refused_s)
     uploads = UploadWorker(
         service=UploadService(db, clock, ledger, lifecycle),
@@ -377,6 +386,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         films,
         streams,
         playing,
+        pages,
         uploads,
         keeper,
         FileKeeper(ExpiryService(db), store, clock),

@@ -190,7 +190,11 @@ async def test_list_items_have_the_meeting_but_no_reasons(site: Site) -> None:
         ({"rtmp_out_config": {"rtmp_url": "srt://example.org/x"}}, "/rtmp_out_config/rtmp_url"),
         ({"rtmp_out_config": {"rtmp_url": "rtmp://example.org"}}, "/rtmp_out_config/rtmp_url"),
         ({"rtmp_out_config": {}}, "/rtmp_out_config/rtmp_url"),
-        ({"url": "https://example.org"}, "/url"),
+        ({"url": "https://example.org"}, "/url"),  # this server has no browser
+        ({"url": "ftp://example.org"}, "/url"),
+        ({"url": "https://user:secret@example.org"}, "/url"),
+        ({"url": "https://example.org/" + "x" * 2048}, "/url"),
+        ({"url": 5}, "/url"),
         ({"storage_config": {"type": "disk"}}, "/storage_config/type"),
         ({"storage_config": []}, "/storage_config"),
         ({"realtimekit_bucket_config": {}}, "/realtimekit_bucket_config/enabled"),

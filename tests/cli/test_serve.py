@@ -206,7 +206,25 @@ async def test_a_second_signal_ends_the_wait_for_stops_that_do_not_come() -> Non
     stuck: Any = Hanging()
     none: Any = None
     node = wiring.Node(
-        none, "", none, none, stuck, none, none, stuck, none, none, none, none, none, none, none, none, none, stuck
+        none,
+        "",
+        none,
+        none,
+        stuck,
+        none,
+        none,
+        stuck,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        stuck,
     )
     draining = asyncio.create_task(node.drain(60))
     await begun.wait()
@@ -234,7 +252,7 @@ async def test_a_stop_that_fails_does_not_keep_films_from_being_finished() -> No
     part: Any = Part()
     none: Any = None
     await wiring.Node(
-        none, "", none, none, part, none, none, part, part, none, none, none, none, none, none, none, none, part
+        none, "", none, none, part, none, none, part, part, none, none, none, none, none, none, none, none, none, part
     ).drain(60)
     assert done == ["drained", "closed", "closed", "quiet"]
 

@@ -99,7 +99,13 @@ class NotingCapture:
         self.calls.append((word, meeting_id, other))
 
     async def start(
-        self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None, *, timed: bool = False
+        self,
+        meeting_id: str,
+        recording_id: str,
+        tracks: TrackChoice | None = None,
+        *,
+        timed: bool = False,
+        page: bool = False,
     ) -> None:
         self.tracks[recording_id] = tracks
         if timed:

@@ -76,6 +76,7 @@ class House:
 
     root: Path
     db: Database
+    access: AccessService
     clock: StillClock
     now_ns: Monotonic
     host: CaptureHost
@@ -144,7 +145,9 @@ class House:
 
 @asynccontextmanager
 async def open_house(
-    root: Path, events: Callable[[SessionService], CaptureEvents] = lambda sessions: sessions
+    root: Path,
+    events: Callable[[SessionService], CaptureEvents] = lambda sessions: sessions,
+    page_problem: Callable[[str], str | None] = lambda _: "no browser here",
 ) -> AsyncIterator[House]:
     """A node on `root`, recovered and running; `events` may come between capture and the service."""
     db = Database(f"sqlite:///{root}/tapedeck.db")
@@ -156,14 +159,28 @@ async def open_house(
     backend, app = await access.enter("a-token-of-the-tests", "acme", "campus")
     ledger = Ledger(db, clock)
     store = LocalStore(root / "bucket", "http://test", b"key" * 11)
-    vault = Vault(db, AesSealer(["a secret for the tests"]))
+    vault = Vault(db, AesSealer(["a secret for the tests"]), page_problem=page_problem)
     recordings = RecordingService(db, clock, ledger, host, store, vault)
     sessions = SessionService(db, ledger, recordings)
     hosting = HostService(db, clock, host, sessions)
     meetings = MeetingService(db, clock, host, hosting, vault)
     lifecycle = LifecycleService(db, clock, ledger, recordings)
     house = House(
-        root, db, clock, now_ns, host, ledger, meetings, hosting, recordings, sessions, lifecycle, store, app, backend
+        root,
+        db,
+        access,
+        clock,
+        now_ns,
+        host,
+        ledger,
+        meetings,
+        hosting,
+        recordings,
+        sessions,
+        lifecycle,
+        store,
+        app,
+        backend,
     )
     ledger.subscribe(lambda *_: house._changed.set())
     host.bind(events=events(sessions), meetings=meetings, publishers=house)

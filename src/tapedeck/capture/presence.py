@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tapedeck.capture.log import Log
-from tapedeck.capture.take import FLOWING_NS
+from tapedeck.capture.take import FLOWING_NS, Take
 from tapedeck.capture.track import PeerRecorder, TrackRecorder
 from tapedeck.core.frames import TrackInfo
 from tapedeck.core.timeline import (
@@ -45,11 +45,12 @@ class Presence:
         """All open tracks."""
         return [track for peer in self.peers.values() for track in peer.tracks]
 
-    def is_flowing(self, at_ns: int) -> bool:
-        """Whether media comes."""
+    def is_flowing(self, at_ns: int, take: Take) -> bool:
+        """Whether media comes that a recording wants."""
         return any(
             t.flow.last_ns is not None and not t.flow.muted and at_ns - t.flow.last_arrival_ns < FLOWING_NS
             for t in self.tracks
+            if take.wants(t.peer.info, t.info)
         )
 
     def complete_until(self, now_ns: int) -> int:

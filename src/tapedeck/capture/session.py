@@ -100,7 +100,7 @@ class CaptureSession:
 
     @property
     def has_log(self) -> bool:
-        """Whether a log was opened, and may hold something."""
+        """Whether a log was opened."""
         return self._log is not None
 
     @property
@@ -124,11 +124,19 @@ class CaptureSession:
         self.tell(recorder, joined(recorder, self.not_before(at)))
         return recorder
 
-    def start(self, recording_id: str, now_ns: int, tracks: TrackChoice | None = None, *, timed: bool = False) -> None:
+    def start(
+        self,
+        recording_id: str,
+        now_ns: int,
+        tracks: TrackChoice | None = None,
+        *,
+        timed: bool = False,
+        page: bool = False,
+    ) -> None:
         """Record from now on; the film starts now if media flows, else with the first media. Again is no error.
 
-        With `tracks` only those are kept, and the recording starts now, whoever sends: nobody of them may ever come.
-        `timed`: what is said to it is kept too.
+        With `tracks` only those are kept, and the recording starts now, whoever sends: nobody of them may ever come;
+        with `page` only its own web page. `timed`: what is said to it is kept too.
         `on_capturing` tells when the first media is stored. InvalidError: the session's id cannot name a log.
         """
         if recording_id in self._takes:
@@ -136,8 +144,8 @@ class CaptureSession:
         at = now_ns - self.zero_ns
         if self._log is None:
             self._log = self._open_log()
-        take = Take(recording_id, tracks, timed=timed)
-        take.run(at, flowing=tracks is not None or self._presence.is_flowing(at))
+        take = Take(recording_id, tracks, timed=timed, page=page)
+        take.run(at, flowing=tracks is not None or self._presence.is_flowing(at, take))
         self._takes[recording_id] = take
         self.is_beginning = True
         self._command(at)
@@ -165,7 +173,7 @@ class CaptureSession:
         if take is None or take.is_running:
             return
         at = now_ns - self.zero_ns
-        take.run(at, flowing=self._presence.is_flowing(at))
+        take.run(at, flowing=self._presence.is_flowing(at, take))
         self._command(at)
         if take.started_ns is not None:
             self._write(RecordingResumed(at, recording_id))
@@ -279,8 +287,8 @@ class CaptureSession:
             track.keeps = keeps
         return keeps
 
-    def begin(self, at_ns: int) -> None:
-        """A frame captured at `at_ns` is about to be kept: recordings and cuts that wait for it begin."""
+    def begin(self, at_ns: int, track: TrackRecorder) -> None:
+        """A frame of a track, captured at `at_ns`, is about to be kept: what waits for it begins."""
         if self._outage_from_ns is not None:
             back = max(at_ns, self._outage_from_ns + 1, self._least_ns)
             self._write(Outage(back, self._outage_from_ns))
@@ -288,7 +296,7 @@ class CaptureSession:
             self._outage_from_ns = None
             self._describe(back)
         for take in self._takes.values():
-            if take.started_ns is None and take.covers(at_ns):
+            if take.started_ns is None and take.covers(at_ns) and take.wants(track.peer.info, track.info):
                 self._begin(take, at_ns)
         self.is_beginning = any(take.started_ns is None for take in self._takes.values())
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tapedeck.core.frames import TrackInfo
+from tapedeck.core.page import is_page, page_participant
 from tapedeck.core.timed import CLOSE
 from tapedeck.core.timeline import (
     RecordingPaused,
@@ -39,11 +40,15 @@ class _Stretch:
 class Take:
     """A recording as its session sees it. Times are on the capture clock."""
 
-    def __init__(self, recording_id: str, tracks: TrackChoice | None = None, *, timed: bool = False) -> None:
-        """`tracks` None: everything of everybody. `timed`: timed metadata belongs to it."""
+    def __init__(
+        self, recording_id: str, tracks: TrackChoice | None = None, *, timed: bool = False, page: bool = False
+    ) -> None:
+        """`tracks` None: everything of everybody. `timed`: timed metadata belongs to it. `page`: nothing does but its
+        own web page."""
         self.recording_id = recording_id
         self.tracks = tracks
         self.timed = timed
+        self.page = page
         self.is_closed = False
         "Nothing is said to it any more."
         self.started_ns: int | None = None
@@ -62,13 +67,15 @@ class Take:
 
     def wants_person(self, participant_id: str, custom_id: str) -> bool:
         """Whether anything of somebody may be known to the log for its sake."""
+        if self.page or is_page(participant_id):
+            return self.page and participant_id == page_participant(self.recording_id)
         return self.tracks is None or self.tracks.name_of(participant_id, custom_id) is not None
 
     def wants(self, peer: PeerInfo, track: TrackInfo) -> bool:
         """Whether media of a peer's track is to be kept for it, at the times that it covers."""
-        if self.tracks is None:
-            return True
-        return self.tracks.layer_of(track.kind) is not None and self.wants_person(peer.participant_id, peer.custom_id)
+        if self.tracks is not None and self.tracks.layer_of(track.kind) is None:
+            return False
+        return self.wants_person(peer.participant_id, peer.custom_id)
 
     def run(self, at_ns: int, *, flowing: bool) -> None:
         """Started or resumed."""
@@ -96,7 +103,8 @@ class Take:
         first = self._stretches[index]
         prompt = first.flowing and at_ns - first.start_ns < FLOWING_NS
         self.started_ns = max(least_ns, first.start_ns if prompt else at_ns)
-        events: list[TimelineEvent] = [RecordingStarted(self.started_ns, self.recording_id, self.tracks, self.timed)]
+        started = RecordingStarted(self.started_ns, self.recording_id, self.tracks, self.timed, self.page)
+        events: list[TimelineEvent] = [started]
         for stretch in self._stretches[index:]:
             if stretch is not first:
                 events.append(RecordingResumed(max(least_ns, stretch.start_ns), self.recording_id))
@@ -109,7 +117,7 @@ class Take:
     @classmethod
     def begun(cls, start: RecordingStarted, resumed_ns: int | None, *, is_closed: bool = False) -> Take:
         """A recording that an earlier process began; it runs on from `resumed_ns`, or is paused."""
-        take = cls(start.recording_id, start.tracks, timed=start.timed)
+        take = cls(start.recording_id, start.tracks, timed=start.timed, page=start.page)
         take.started_ns = start.at_ns
         take.is_closed = is_closed
         if resumed_ns is not None:

@@ -172,7 +172,7 @@ class TrackRecorder:
         """Store a frame. One that comes after a progress arrived after it: so render places it behind."""
         session = self._session
         if session.is_beginning:
-            session.begin(at)
+            session.begin(at, self)
         flags = frame.flags
         if self._skipped or self._key_due_ns is not None:
             flags = self._look_at_key(flags, arrival)

@@ -38,13 +38,25 @@ class Finding:
     text: str
 
 
-def doctor(console: Console, *, data_dir: Path, host: str, port: int, rtc_ports: tuple[int, int] | None) -> int:
-    """Print the findings; 0 when all is well, 1 otherwise."""
+def doctor(
+    console: Console,
+    *,
+    data_dir: Path,
+    host: str,
+    port: int,
+    rtc_ports: tuple[int, int] | None,
+    browser: Callable[[], tuple[bool, str]] | None = None,
+) -> int:
+    """Print the findings; 0 when all is well, 1 otherwise. `browser`: whether web pages can be recorded."""
     bad = 0
     for finding in examine(data_dir=data_dir, host=host, port=port, rtc_ports=rtc_ports):
         bad += not finding.ok
         mark = "[green]ok  [/]" if finding.ok else "[red]bad [/]"
         console.print(f"{mark} {finding.what}: {escape(finding.text)}", highlight=False, soft_wrap=True)
+    if browser is not None:
+        ok, text = browser()
+        mark = "[green]ok  [/]" if ok else "[yellow]note[/]"
+        console.print(f"{mark} browser: {escape(text)}", highlight=False, soft_wrap=True)
     return 1 if bad else 0
 
 

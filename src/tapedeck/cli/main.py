@@ -287,6 +287,7 @@ def doctor(
         host=settings.host,
         port=settings.port,
         rtc_ports=settings.rtc_port_range,
+        browser=lambda: wiring.tell_browser(settings),
     )
     raise typer.Exit(code)
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["WATERMARK", "Caution"]
+__all__ = ["PAGE", "WATERMARK", "Caution"]
 
 WATERMARK = "watermark"
 """Code: the film has no watermark, though one was asked for."""
+
+
+PAGE = "page"
+"""Code: the web page that was recorded broke off; the film ends there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ class Screen:
     """A shared screen."""
 
     participant_id: str
-    name: str
+    name: str | None
+    "Of who shares it; None: it is a picture of its own, without any label."
     track_id: str
 
 
@@ -117,7 +118,9 @@ def _person(person: Person) -> Tile:
     )
 
 
-def _screen_label(name: str) -> str:
+def _screen_label(name: str | None) -> str:
+    if name is None:
+        return ""
     return f"{name}'s screen" if name else "Screen"
 
 

@@ -28,6 +28,8 @@ class Limits:
     "For somebody to be in the room."
     invoked_timeout_s: float = 120.0
     "For media of those who are."
+    page_timeout_s: float = 600.0
+    "For a web page to begin."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,10 @@ def deadline_of(recording: Recording, presence: Presence | None, limits: Limits)
 
     if recording.started_at is not None and recording.state in LIVE:
         add(recording.started_at + timedelta(seconds=recording.options.max_seconds), StopCause.MAX_SECONDS)
+    if recording.options.page is not None:  # who is there is for the page to say; whoever opens it ends it long before
+        if recording.state not in LIVE:
+            add(recording.invoked_at + timedelta(seconds=limits.page_timeout_s), StopCause.FAULT)
+        return min(found, key=lambda d: d.at, default=None)
     empty_since = recording.invoked_at if presence is None else presence.empty_since
     if empty_since is not None:
         at = max(empty_since, recording.invoked_at) + timedelta(seconds=limits.empty_timeout_s)

@@ -44,6 +44,7 @@ def resolve_options(*levels: Mapping[str, Any] | None, lenient: bool = False) ->
         video_export=video.get("export_file", True),
         audio=None if sound is None else _audio(sound, codec),
         watermark=_watermark(video.get("watermark")),
+        page=pick("url", None),
         fps=encoding.get("frame_rate", _DEFAULT.fps),
         quality=encoding.get("quality", _DEFAULT.quality),
         encoder=encoding.get("encoder", _DEFAULT.encoder),

@@ -19,6 +19,7 @@ from tapedeck.core.frames import Kind, Origin, TrackInfo
 from tapedeck.core.geometry import Size
 from tapedeck.core.layouts import MAX_TILES, Layout, seats
 from tapedeck.core.look import clean
+from tapedeck.core.page import is_page
 from tapedeck.core.speaker import SpeakerDetector
 from tapedeck.core.timeline import (
     AudioLevel,
@@ -188,12 +189,15 @@ class Director:
             if info.kind is not Kind.VIDEO:
                 heard.add(info.participant_id)
             elif info.origin is Origin.SCREEN:
-                screens.append(Screen(info.participant_id, clean(body.name), track_id))
+                name = None if is_page(info.participant_id) else clean(body.name)
+                screens.append(Screen(info.participant_id, name, track_id))
             else:
                 cameras[info.participant_id] = track_id
         people = []
         for body in self._people.values():
-            if not body.peers or (all(o is Origin.SCREEN for o in body.peers.values()) and self._shares(body, screens)):
+            if not body.peers or is_page(body.participant_id):
+                continue
+            if all(o is Origin.SCREEN for o in body.peers.values()) and self._shares(body, screens):
                 continue
             key = body.participant_id
             speaking = self._speakers.is_speaking(key)

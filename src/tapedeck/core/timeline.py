@@ -134,6 +134,8 @@ class RecordingStarted:
     "Whose tracks it keeps, and which; None: all that is sent."
     timed: bool = False
     "Whether timed metadata belongs to it."
+    page: bool = False
+    "It keeps a web page (`core/page.py`), and nothing of the people."
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,8 +241,7 @@ def to_dict(event: TimelineEvent) -> dict[str, Any]:
         return {"e": _NAMES[cls], "at_ns": event.at_ns, **asdict(event.track), "codec": event.track.codec.name}
     if isinstance(event, RecordingStarted):
         body: dict[str, Any] = {"e": _NAMES[cls], "at_ns": event.at_ns, "recording_id": event.recording_id}
-        if event.timed:
-            body["timed"] = True
+        body |= {name: True for name in ("timed", "page") if getattr(event, name)}
         return body if event.tracks is None else body | {"tracks": asdict(event.tracks)}
     return {"e": _NAMES[cls], **{name: getattr(event, name) for name in _FIELDS[cls]}}
 

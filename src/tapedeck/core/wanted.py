@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-__all__ = ["AudioExport", "RecordingOptions", "TrackChoice", "TrackLayer", "Watermark"]
+__all__ = ["PAGE_PREFIX", "AudioExport", "RecordingOptions", "TrackChoice", "TrackLayer", "Watermark"]
+
+PAGE_PREFIX = "page:"
+"""What the id begins with as which a web page is in a log (`core/page.py`): no participant has such an id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class TrackChoice:
 
     def name_of(self, participant_id: str, custom_id: str) -> str | None:
         """What a participant is called in file names: the value they were chosen by; None: they are not chosen."""
+        if participant_id.startswith(PAGE_PREFIX):
+            return None
         if self.user_ids is None:
             return participant_id
         for user_id in self.user_ids:
@@ -102,6 +107,8 @@ class RecordingOptions:
     "Who encodes H264: `x264`, or hardware (`nvenc`, `vaapi`, `qsv`, `videotoolbox`) where there is any."
     timed: bool = False
     "Whether timed metadata belongs to the film, which is a tar of HLS segments then: H264 only (`core/timed.py`)."
+    page: str | None = None
+    "The address of a web page that is recorded in place of the meeting's people; None for these."
     provider: str = "local"
     "Who records: `local`, this server, or another recorder (`core/remote.py`)."
 

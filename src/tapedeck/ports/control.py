@@ -16,11 +16,18 @@ class CaptureControl(Protocol):
     """Commands for the capture of one meeting. All are idempotent; unknown ids are ignored."""
 
     async def start(
-        self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None, *, timed: bool = False
+        self,
+        meeting_id: str,
+        recording_id: str,
+        tracks: TrackChoice | None = None,
+        *,
+        timed: bool = False,
+        page: bool = False,
     ) -> None:
         """Record the meeting as soon as it has media; `CaptureEvents.on_capturing` tells when.
 
-        With `tracks` only those are kept, from now on; NotFoundError when the meeting has no live session then.
+        With `tracks` only those are kept, from now on; NotFoundError when the meeting has no live session then;
+        with `page` only the recording's web page is, as soon as it sends.
         `timed`: what is said to it or to the meeting is kept too.
         """
 

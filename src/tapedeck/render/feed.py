@@ -8,12 +8,13 @@ is why a live film and a later one of the same log are the same. Refuses to deco
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.film import FilmClock
 from tapedeck.core.frames import EncodedFrame, TrackInfo
+from tapedeck.core.page import is_page, page_participant
 from tapedeck.core.sync import PeerClock
 from tapedeck.core.timed import CLOSE
 from tapedeck.core.timeline import (
@@ -162,6 +163,8 @@ class LogFeed:
         self._choice = choice
         self._whole = recording_id is None or part is not None
         self._only = only
+        self._is_page = False
+        "The recording is of a web page."
         self._hidden: set[str] = set()
         "Tracks of everybody else."
         self._timeline = log.timeline()
@@ -174,6 +177,7 @@ class LogFeed:
         if self._whole:
             while events := self._scout.poll(_EVENTS):
                 self.film.feed(events)
+                self._find_start(events)
             self.film.cut_off()
             self._start_ns = self.film.cuts[0].start_ns if self.film.cuts else 0
 
@@ -241,18 +245,32 @@ class LogFeed:
 
     def _is_shown(self, event: TimelineEvent) -> bool:
         """Whether an event is of somebody who is shown, or of nobody."""
-        if self._only is None:
-            return True
         if isinstance(event, TrackOpened):
-            if event.track.participant_id in self._only:
+            if self._is_of_film(event.track.participant_id):
                 return True
             self._hidden.add(event.track.track_id)
             return False
         if isinstance(event, ParticipantJoined | ParticipantLeft | NameChanged):
-            return event.participant_id in self._only
+            return self._is_of_film(event.participant_id)
         if isinstance(event, TimedText):
-            return not event.participant_id or event.participant_id in self._only or event.text == CLOSE
+            only = self._only
+            return only is None or event.participant_id in ("", *only) or event.text == CLOSE
         return getattr(event, "track_id", None) not in self._hidden
+
+    def _is_of_film(self, participant_id: str) -> bool:
+        """Whether somebody is shown: the people, or the recording's own web page alone."""
+        if self._recording_id is not None and (self._is_page or is_page(participant_id)):
+            return self._is_page and participant_id == page_participant(self._recording_id)
+        only = self._only
+        return only is None or participant_id in only
+
+    def _find_start(self, events: Sequence[TimelineEvent]) -> RecordingStarted | None:
+        """The event with which the film begins, if it is among these."""
+        for event in events:
+            if isinstance(event, RecordingStarted) and event.recording_id == self._recording_id:
+                self._is_page = event.page
+                return event
+        return None
 
     def _settle(self) -> None:
         ready_ns = self.ready_until_ns
@@ -265,9 +283,9 @@ class LogFeed:
             events = self._scout.poll(_EVENTS)
             if not events:
                 return None
-            starts = [e for e in events if isinstance(e, RecordingStarted) and e.recording_id == self._recording_id]
-            if starts:
-                self._start_ns = starts[0].at_ns
+            start = self._find_start(events)
+            if start is not None:
+                self._start_ns = start.at_ns
                 self._scout.close()
         if not self._pending:
             self._pending.extend(self._timeline.poll(_EVENTS))

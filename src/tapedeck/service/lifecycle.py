@@ -121,6 +121,10 @@ class LifecycleService:
         async with self._db.write() as session:
             await table.add_caution(session, recording_id, caution)
 
+    async def end(self, recording_id: str) -> Recording:
+        """What is recorded says that it is over. NotFoundError, WrongStateError."""
+        return await self._recordings.stop(recording_id, Stop(StopCause.EMPTY))
+
     async def interrupt(self, recording_id: str, at: datetime) -> Recording:
         """Capture broke at `at` and will not go on: the film ends there. NotFoundError, WrongStateError."""
         return await self._recordings.stop(recording_id, Stop(StopCause.FAULT, at=whole_ms(at)))

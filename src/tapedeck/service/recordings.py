@@ -57,6 +57,7 @@ from tapedeck.service.vault import Vault
 __all__ = ["Action", "RecordingFilter", "RecordingService", "RecordingView"]
 
 _log = logging.getLogger(__name__)
+_FILM = RecordingKind.COMPOSITE
 
 
 class Action(StrEnum):
@@ -236,8 +237,9 @@ class RecordingService:
         """Tell capture to record. When it cannot, the recording fails and UnavailableError is raised."""
         async with self._lock(recording.id):
             try:
-                tracks, timed = recording.options.tracks, recording.options.timed
-                await self._control.start(recording.meeting_id, recording.id, tracks, timed=timed)
+                kept = recording.options
+                on = {"timed": kept.timed, "page": kept.page is not None}
+                await self._control.start(recording.meeting_id, recording.id, kept.tracks, **on)
             except Exception as exc:
                 _log.exception("capture did not start", extra={"action": "start_failed", "recording_id": recording.id})
                 await self._ledger.apply(recording.id, Fail(f"Capture could not be started: {exc}"))
@@ -294,9 +296,7 @@ class RecordingService:
             raise InvalidError(f"Meeting {meeting_id} is INACTIVE and cannot be recorded")
         return meeting
 
-    async def _running(
-        self, session: DbSession, meeting: Meeting, kind: RecordingKind = RecordingKind.COMPOSITE
-    ) -> bool:
+    async def _running(self, session: DbSession, meeting: Meeting, kind: RecordingKind = _FILM) -> bool:
         running = await table.of_meeting(session, meeting.app_id, meeting.id, ACTIVE)
         return any(r.kind is kind for r in running)
 

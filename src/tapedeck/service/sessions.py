@@ -13,6 +13,7 @@ from datetime import datetime
 
 from tapedeck.core.errors import ConflictError, NotFoundError, TapedeckError
 from tapedeck.core.meeting import MeetingStatus, Session, SessionEnd
+from tapedeck.core.page import is_page
 from tapedeck.core.recording import (
     ACTIVE,
     LIVE,
@@ -101,7 +102,7 @@ class SessionService:
             if participant is not None:
                 meeting = await rooms.find_meeting(session, participant.meeting_id)
                 preset = await rooms.find_preset(session, meeting.app_id, participant.preset_id) if meeting else None
-            hidden = preset is not None and preset.is_hidden
+            hidden = is_page(participant_id) or (preset is not None and preset.is_hidden)
             is_new = await presence.add_peer(session, peer_id, session_id, participant_id, name, hidden, at)
             if is_new and not hidden:
                 custom_id = None if participant is None else participant.custom_id

@@ -6,7 +6,7 @@ A level of wishes (`core.options`) that was sealed has its storage without secre
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -20,6 +20,7 @@ from tapedeck.core.destination import (
     split_storage,
 )
 from tapedeck.core.errors import FieldProblem, InvalidError, UnavailableError
+from tapedeck.core.page import NO_PAGES
 from tapedeck.core.recording import Recording
 from tapedeck.core.target import NO_SRT, NO_STREAMS, Target, TargetState, is_srt, shown_address
 from tapedeck.db import destinations as table
@@ -45,7 +46,8 @@ class Renewed:
 
 class Vault:
     """Seals and opens. `r2_endpoint`: where R2 buckets are that come without an account. `streams`: films are made
-    while they are recorded; else there is nothing to stream, and no address is taken. `srt`: so can addresses be."""
+    while they are recorded; else there is nothing to stream, and no address is taken. `srt`: so can addresses be.
+    `page_problem`: why the web page of an address cannot be recorded here, the end of a sentence; None if it may be."""
 
     def __init__(
         self,
@@ -55,19 +57,26 @@ class Vault:
         *,
         streams: bool = True,
         srt: bool = True,
+        page_problem: Callable[[str], str | None] = lambda _: NO_PAGES,
     ) -> None:
         self._db = db
         self._streams = streams
         self._srt = srt
+        self._page_problem = page_problem
         self._sealer = sealer
         self._r2_endpoint = r2_endpoint
 
     def seal(self, level: Mapping[str, Any], pointer: str = "") -> dict[str, Any]:
         """A level of wishes as it may be stored; `pointer` is its place in the body it came in.
 
-        InvalidError for an R2 bucket that nobody knows the place of, and for a stream on a server that has none.
+        InvalidError for an R2 bucket that nobody knows the place of, for a stream on a server that has none, and for a
+        web page that it cannot record.
         """
         sealed = dict(level)
+        page = level.get("url")
+        if page is not None and (problem := self._page_problem(page)) is not None:
+            text = f'"url" cannot be recorded: {problem}'
+            raise InvalidError(text, (FieldProblem(f"{pointer}/url", text),))
         if level.get("storage_config") is not None:
             sealed["storage_config"] = self.seal_storage(level["storage_config"], f"{pointer}/storage_config")
         stream = level.get("live_streaming_config")

@@ -27,7 +27,6 @@ __all__ = [
     "Body",
     "EditParticipantBody",
     "EditWebhookBody",
-    "Later",
     "LivestreamBody",
     "MeetingBody",
     "ParticipantBody",
@@ -110,11 +109,6 @@ def _reason(error: ErrorDetails) -> str:
             return error["msg"]
 
 
-def _later(value: Any) -> None:
-    if value is not None:
-        raise refuse(LATER)
-
-
 def _not_true(value: bool | None) -> bool | None:
     if value:
         raise refuse(LATER)
@@ -133,7 +127,7 @@ def _web_address(value: str) -> str:
     return value
 
 
-def _image_address(value: str) -> str:
+def _address_to_open(value: str) -> str:
     if problem := url_problem(value):
         raise refuse(problem)
     return value
@@ -143,7 +137,6 @@ _Whole = Annotated[int, BeforeValidator(whole)]
 _Side = Annotated[_Whole, Field(ge=1, le=1920)]
 _MarkSide = Annotated[_Whole, Field(ge=1, le=1_000_000)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
-Later = Annotated[None, BeforeValidator(_later)]
 _NotTrue = Annotated[bool | None, AfterValidator(_not_true)]
 _Picture = Annotated[str, Field(max_length=2048), AfterValidator(_web_address)]
 
@@ -154,7 +147,7 @@ class _MarkSize(Body):
 
 
 class _Watermark(Body):
-    url: Annotated[str, AfterValidator(_image_address)] | None = None
+    url: Annotated[str, AfterValidator(_address_to_open)] | None = None
     position: Literal["left top", "right top", "left bottom", "right bottom"] | None = None
     size: _MarkSize | None = None
 
@@ -216,12 +209,13 @@ class StartBody(_FilmConfig):
     allow_multiple_recordings: bool | None = None
     interactive_config: _InteractiveConfig | None = None
     rtmp_out_config: StreamConfig | None = None
-    url: Later = None
+    url: Annotated[str, AfterValidator(_address_to_open)] | None = None
 
     def config(self) -> dict[str, Any]:
         """What was given, as JSON values: a level of wishes for `core.options`."""
         timed = {} if self.interactive_config is None else {"interactive_config": {"type": "ID3"}}
-        return super().config() | stream_values(self.rtmp_out_config) | timed
+        page = {} if self.url is None else {"url": self.url}
+        return super().config() | stream_values(self.rtmp_out_config) | timed | page
 
 
 class ActionBody(Body):

@@ -80,8 +80,8 @@ class CaptureHost:
         "By meeting, while somebody holds or awaits it."
         self._closed_doors: Counter[str] = Counter()
         "Meetings whose session is being ended: nobody joins meanwhile."
-        self._waiting: dict[str, dict[str, tuple[TrackChoice | None, bool]]] = {}
-        "Recordings of meetings without a session, by meeting: whose tracks they keep, and whether timed metadata."
+        self._waiting: dict[str, dict[str, tuple[TrackChoice | None, bool, bool]]] = {}
+        "Recordings of meetings without a session, by meeting: whose tracks they keep, whether timed metadata, a page."
         self._ending: set[asyncio.Task[None]] = set()
         self._recovered = asyncio.Event()
 
@@ -133,9 +133,9 @@ class CaptureHost:
         return live
 
     def _start_waiting(self, meeting_id: str, live: _Live) -> None:
-        for recording_id, (tracks, timed) in sorted(self._waiting.pop(meeting_id, {}).items()):
+        for recording_id, (tracks, timed, page) in self._waiting.pop(meeting_id, {}).items():
             live.recordings.add(recording_id)
-            live.capture.start(recording_id, self._now_ns(), tracks, timed=timed)
+            live.capture.start(recording_id, self._now_ns(), tracks, timed=timed, page=page)
 
     def _add(self, meeting_id: str, capture: CaptureSession, keep_alive_s: float) -> _Live:
         live = self._live[meeting_id] = _Live(capture, keep_alive_s)
@@ -158,16 +158,22 @@ class CaptureHost:
     # CaptureControl
 
     async def start(
-        self, meeting_id: str, recording_id: str, tracks: TrackChoice | None = None, *, timed: bool = False
+        self,
+        meeting_id: str,
+        recording_id: str,
+        tracks: TrackChoice | None = None,
+        *,
+        timed: bool = False,
+        page: bool = False,
     ) -> None:
-        """Record the meeting as soon as it has media, or some tracks of its live session."""
+        """Record the meeting as soon as it has media, or some tracks of its live session, or a web page."""
         live = self._live.get(meeting_id)
         if live is None:
             if tracks is not None:
                 raise NotFoundError(f"No active session found for meeting_id {meeting_id}")
-            self._waiting.setdefault(meeting_id, {})[recording_id] = (None, timed)
+            self._waiting.setdefault(meeting_id, {})[recording_id] = (None, timed, page)
             return
-        live.capture.start(recording_id, self._now_ns(), tracks, timed=timed)
+        live.capture.start(recording_id, self._now_ns(), tracks, timed=timed, page=page)
         live.recordings.add(recording_id)
 
     async def pause(self, meeting_id: str, recording_id: str) -> None:
@@ -255,7 +261,8 @@ class CaptureHost:
             for recording in recovery.recordings[state]:
                 if not any(recording.id in starts for starts in begun.values()):
                     waiting = self._waiting.setdefault(recording.meeting_id, {})
-                    waiting[recording.id] = (recording.options.tracks, recording.options.timed)
+                    kept = recording.options
+                    waiting[recording.id] = (kept.tracks, kept.timed, kept.page is not None)
         running = {r.session_id for state in (*LIVE, RecordingState.CLOSING) for r in recovery.recordings[state]}
         for session in recovery.sessions:
             starts = begun.get(session.id, {})
@@ -307,7 +314,8 @@ class CaptureHost:
                 if recording.session_id == session.id and recording.id not in capture.recording_ids:
                     # its start had not reached the disk
                     kept = recording.options
-                    capture.start(recording.id, self._now_ns(), kept.tracks, timed=kept.timed)
+                    on = {"timed": kept.timed, "page": kept.page is not None}
+                    capture.start(recording.id, self._now_ns(), kept.tracks, **on)
                     if state is RecordingState.PAUSED:
                         await capture.pause(recording.id, self._now_ns())
         for recording_id in starts:

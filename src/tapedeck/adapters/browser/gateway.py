@@ -1,0 +1,182 @@
+"""The way out of a browser: a forward proxy on loopback that dials only what the guard allows.
+
+The browser resolves no name itself: it names a host to this proxy, which looks at the very address that is dialled
+(`adapters/egress.py`), so redirects, frames, scripts and sockets of a page are held to the same rule as its first
+address, whatever its name server answers the second time. Owns no cache and no TLS: an https connection is a tunnel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from tapedeck.adapters.egress import Guard, is_refusal
+
+__all__ = ["Gateway"]
+
+_HEAD_LIMIT = 64 << 10
+_HEAD_S = 30.0
+_CONNECT_S = 15.0
+_CONNECTIONS = 512
+_CHUNK = 64 << 10
+_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer"})
+"""Headers that are of one connection only (RFC 9110 7.6.1)."""
+
+
+class _Refused(Exception):
+    def __init__(self, status: str) -> None:
+        self.status = status
+
+
+class Gateway:
+    """One proxy. `open` it, `aclose` it."""
+
+    def __init__(self, guard: Guard, on_refused: Callable[[str], None] | None = None) -> None:
+        """`on_refused` is told the host of each connection that the guard refuses."""
+        self._guard = guard
+        self._on_refused = on_refused
+        self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> int:
+        """Listen on loopback; the port."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_HEAD_LIMIT)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def aclose(self) -> None:
+        """End all connections."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            if len(self._serving) <= _CONNECTIONS:
+                await self._serve(reader, writer)
+        except _Refused as exc:
+            with contextlib.suppress(OSError):
+                writer.write(f"HTTP/1.1 {exc.status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+                await writer.drain()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+            pass  # one of both has gone, or says what no HTTP client says
+        except asyncio.CancelledError:
+            pass  # the browser is ended
+        finally:
+            self._serving.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(_HEAD_S):
+            head = await reader.readuntil(b"\r\n\r\n")
+        method, target, *_ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+        if method == "CONNECT":
+            parts = urlsplit(f"//{target}")
+            far_reader, far_writer = await self._dial(parts.hostname or "", parts.port or 443)
+            try:
+                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                await _both_ways((reader, writer), (far_reader, far_writer))
+            finally:
+                far_writer.close()
+            return
+        parts = urlsplit(target)
+        if parts.scheme != "http" or not parts.hostname:
+            raise _Refused("400 Bad Request")
+        far_reader, far_writer = await self._dial(parts.hostname, parts.port or 80)
+        try:
+            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            far_writer.write(_rewritten(head, f"{method} {path} HTTP/1.1"))
+            await self._exchange(head, (reader, writer), (far_reader, far_writer))
+        finally:
+            far_writer.close()
+
+    async def _exchange(
+        self,
+        head: bytes,
+        near: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        far: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> None:
+        """One request and its answer: a second one on the same connection might be for somebody else."""
+        sending = asyncio.create_task(_send_body(near[0], far[1], head))
+        try:
+            while True:
+                answer = await far[0].readuntil(b"\r\n\r\n")
+                status = answer.split(b"\r\n", 1)[0].decode("latin-1")
+                is_interim = status.split(" ", 2)[1].startswith("1")
+                near[1].write(answer if is_interim else _rewritten(answer, status))
+                if not is_interim:
+                    break
+            await _copy(far[0], near[1])
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _dial(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                made = await self._guard.dial(host, port, _CONNECT_S)
+                return await asyncio.open_connection(sock=made, limit=_HEAD_LIMIT)
+        except TimeoutError as exc:
+            raise _Refused("504 Gateway Timeout") from exc
+        except OSError as exc:
+            if is_refusal(exc):
+                if self._on_refused is not None:
+                    self._on_refused(host)
+                raise _Refused("403 Forbidden") from exc
+            raise _Refused("502 Bad Gateway") from exc
+
+
+def _rewritten(head: bytes, first: str) -> bytes:
+    """A head with another first line, for one connection of its own."""
+    lines = [line for line in head.split(b"\r\n")[1:] if line]
+    kept = [line for line in lines if line.split(b":", 1)[0].strip().lower().decode("latin-1") not in _HOP]
+    return b"\r\n".join([first.encode("latin-1"), *kept, b"Connection: close", b"", b""])
+
+
+async def _send_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> None:
+    """What belongs to the request: as many bytes as it says, or chunks up to the last one (RFC 9112 6)."""
+    headers = {}
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        headers[name.strip().lower()] = value.strip()
+    if b"chunked" in headers.get(b"transfer-encoding", b"").lower():
+        size = 1
+        while size:
+            line = await reader.readuntil(b"\r\n")
+            size = int(line.split(b";")[0], 16)
+            writer.write(line + await reader.readexactly(size + 2))
+            await writer.drain()
+        return
+    left = int(headers.get(b"content-length", b"0"))
+    while left and (data := await reader.read(min(left, _CHUNK))):
+        left -= len(data)
+        writer.write(data)
+        await writer.drain()
+
+
+async def _both_ways(
+    near: tuple[asyncio.StreamReader, asyncio.StreamWriter], far: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+) -> None:
+    ways = [asyncio.create_task(_copy(near[0], far[1])), asyncio.create_task(_copy(far[0], near[1]))]
+    try:
+        await asyncio.gather(*ways)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(_CHUNK):
+        writer.write(data)
+        await writer.drain()
+    with contextlib.suppress(OSError):
+        if writer.can_write_eof():
+            writer.write_eof()

@@ -1,0 +1,142 @@
+"""The way out of a browser: what passes, what is refused, and that one connection serves one request."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from tapedeck.adapters.browser.gateway import Gateway
+from tapedeck.adapters.egress import Guard, LookUp
+
+
+@asynccontextmanager
+async def site() -> AsyncIterator[tuple[int, list[web.Request]]]:
+    """A server on loopback that says back what it was sent; its port and what it was asked."""
+    asked: list[web.Request] = []
+
+    async def echo(request: web.Request) -> web.Response:
+        asked.append(request)
+        body = await request.read()
+        return web.Response(body=body or b"hello", headers={"x-method": request.method})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", echo)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    listener = web.TCPSite(runner, "127.0.0.1", 0)
+    await listener.start()
+    try:
+        yield runner.addresses[0][1], asked
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def gateway(guard: Guard) -> AsyncIterator[tuple[str, list[str]]]:
+    """The address of a gateway, and the hosts that it refused."""
+    refused: list[str] = []
+    opened = Gateway(guard, refused.append)
+    port = await opened.open()
+    try:
+        yield f"http://127.0.0.1:{port}", refused
+    finally:
+        await opened.aclose()
+
+
+async def test_requests_pass_with_their_bodies() -> None:
+    async with site() as (port, asked), gateway(Guard(allow_private=True)) as (proxy, _):
+        async with aiohttp.ClientSession() as http:
+            async with http.get(f"http://127.0.0.1:{port}/a?b=c%20d", proxy=proxy) as answer:
+                assert (answer.status, await answer.read()) == (200, b"hello")
+            async with http.post(f"http://127.0.0.1:{port}/", data=b"x" * 300_000, proxy=proxy) as answer:
+                assert await answer.read() == b"x" * 300_000
+
+            async def pieces() -> AsyncIterator[bytes]:
+                for number in range(5):
+                    yield str(number).encode() * 1000
+
+            async with http.put(f"http://127.0.0.1:{port}/", data=pieces(), proxy=proxy) as answer:
+                assert len(await answer.read()) == 5000
+        assert asked[0].path_qs == "/a?b=c%20d"
+        assert "proxy-connection" not in asked[0].headers
+
+
+async def test_a_tunnel_carries_both_ways() -> None:
+    async with site() as (port, _), gateway(Guard(allow_private=True)) as (proxy, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(proxy.rsplit(":", 1)[1]))
+        writer.write(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.write(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).endswith(b"hello")
+        writer.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "10.0.0.1", "169.254.169.254", "2130706433"])
+async def test_private_addresses_are_refused_and_told(host: str) -> None:
+    async with gateway(Guard()) as (proxy, refused), aiohttp.ClientSession() as http:
+        async with http.get(f"http://{host}:80/", proxy=proxy) as answer:
+            assert answer.status == 403
+        assert refused == [host.strip("[]")]
+
+
+async def test_a_tunnel_to_a_private_address_is_refused() -> None:
+    async with site() as (port, asked), gateway(Guard()) as (proxy, refused):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(proxy.rsplit(":", 1)[1]))
+        writer.write(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n".encode())
+        assert (await reader.read()).startswith(b"HTTP/1.1 403")
+        writer.close()
+        assert refused == ["127.0.0.1"]
+        assert not asked
+
+
+async def test_a_name_that_turns_private_is_refused_at_the_address_that_is_dialled() -> None:
+    answers = iter(["127.0.0.1"])
+
+    def look_up(host: str, port: int, family: int) -> list[tuple[int, int, str]]:
+        assert host == "rebound.example"
+        return [(socket.AF_INET, 0, next(answers))]
+
+    checked: LookUp = look_up
+    async with site() as (port, asked), gateway(Guard(look_up=checked)) as (proxy, refused):
+        async with aiohttp.ClientSession() as http:
+            async with http.get(f"http://rebound.example:{port}/", proxy=proxy) as answer:
+                assert answer.status == 403
+        assert refused == ["rebound.example"]
+        assert not asked
+
+
+async def test_a_connection_serves_one_request_so_that_none_goes_to_the_wrong_server() -> None:
+    async with site() as (port, asked), gateway(Guard(allow_private=True)) as (proxy, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(proxy.rsplit(":", 1)[1]))
+        one = f"GET http://127.0.0.1:{port}/1 HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"
+        writer.write((one + one.replace("127.0.0.1", "other.example")).encode())
+        answer = await reader.read()
+        assert answer.count(b"HTTP/1.1") == 1
+        assert b"connection: close" in answer.lower()
+        assert len(asked) == 1
+        writer.close()
+
+
+@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"GET ftp://a/ HTTP/1.1\r\n\r\n", b"\x16\x03\r\n\r\n"])
+async def test_what_is_no_request_of_a_browser_ends_the_connection(said: bytes) -> None:
+    async with gateway(Guard(allow_private=True)) as (proxy, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(proxy.rsplit(":", 1)[1]))
+        writer.write(said)
+        assert b" 200 " not in await reader.read()
+        writer.close()
+
+
+async def test_a_server_that_is_not_there_is_a_bad_gateway() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        async with gateway(Guard(allow_private=True)) as (proxy, refused), aiohttp.ClientSession() as http:
+            async with http.get(f"http://127.0.0.1:{port}/", proxy=proxy) as answer:
+                assert answer.status == 502
+            assert not refused

@@ -1,0 +1,216 @@
+"""A real Chromium shows pages that behave, and pages that do not; nothing of it is left afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.pace import eventually
+from tests.pages.site import open_site
+
+from tapedeck.adapters.browser.browsers import Chromiums
+from tapedeck.adapters.browser.tab import ChromiumPage
+from tapedeck.adapters.egress import Guard
+from tapedeck.core.page import PageEvent, PageFact, PageLook
+from tapedeck.ports.browser import PageOrder
+from tapedeck.sources.synthetic import CAST
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+ADA = CAST[0]
+LIMIT_S = 60
+
+
+@asynccontextmanager
+async def opened(address: str, width: int = 320, height: int = 180, **options: Any) -> AsyncIterator[ChromiumPage]:
+    """A page, which leaves nothing behind."""
+    browsers = Chromiums(sandbox=False, **{"allow_private": True, **options})
+    page = await browsers.open(PageOrder(address, width, height, 30))
+    pids = page.chromium.processes()
+    assert len(pids) > 3
+    try:
+        yield page
+    finally:
+        await page.aclose()
+        assert not page.chromium.processes()
+        for pid in pids:
+            assert not is_alive(pid), f"process {pid} is left"
+        assert not page.chromium.profile.exists()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has asked how it ended does not (proc(5), stat: field 3)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+async def next_of(page: ChromiumPage, *facts: PageFact) -> PageEvent:
+    async with asyncio.timeout(LIMIT_S):
+        while (event := await page.next_event()).fact not in facts:
+            pass
+    return event
+
+
+async def title(page: ChromiumPage, wanted: str) -> str:
+    """The title of the page, once it begins with something."""
+    found = ""
+
+    async def holds() -> bool:
+        nonlocal found
+        found = str(await page.ask("document.title"))
+        return found.startswith(wanted)
+
+    await eventually(holds, LIMIT_S)
+    return found
+
+
+async def test_a_page_follows_the_contract_and_is_looked_at() -> None:
+    async with open_site() as site, opened(site.show(ADA)) as page:
+        assert (await next_of(page, PageFact.CONNECTED)).text == ""
+        assert (await next_of(page, PageFact.SAID)).text == '{"type":"StartRecording"}'
+        assert await page.look() == PageLook(trigger=True)
+        await page.ask("show.end()")
+        assert await page.look() == PageLook(trigger=True, is_ended=True)
+        await page.ask("show.stop()")
+        assert (await page.look()) == PageLook(trigger=False, is_ended=True)
+        assert await page.ask("[navigator.webdriver, innerWidth, innerHeight, devicePixelRatio, document.hidden]") == [
+            True,  # the recording SDK asks: without it, it only plays at recording
+            320,
+            180,
+            1,
+            False,
+        ]
+
+
+async def test_dialogs_are_dismissed_and_windows_closed() -> None:
+    async with open_site() as site:
+        address = site.show(ADA, acts={"alert": 0.1, "popup": 0.2}, to=f"{site.root}/popup")
+        async with opened(address) as page:
+            await title(page, "went on")
+
+            async def alone() -> bool:
+                return await page.windows() == 2
+
+            await eventually(alone, LIMIT_S)
+
+
+async def test_a_page_that_crashes_is_told_of() -> None:
+    async with open_site() as site, opened(site.show(ADA)) as page:
+        await next_of(page, PageFact.SAID)
+        await page.go("chrome://crash")
+        assert (await next_of(page, PageFact.BROKEN)).text == "The page crashed"
+
+
+async def test_a_page_that_hoards_memory_is_told_of() -> None:
+    async with open_site() as site:
+        async with opened(site.show(ADA, acts={"leak": 0.5}), memory_bytes=900 << 20) as page:
+            event = await next_of(page, PageFact.BROKEN)
+            assert "900 MiB" in event.text
+
+
+async def test_a_browser_that_is_killed_is_told_of() -> None:
+    async with open_site() as site, opened(site.show(ADA)) as page:
+        await next_of(page, PageFact.SAID)
+        os.kill(page.chromium.pid, signal.SIGKILL)
+        assert (await next_of(page, PageFact.BROKEN)).text == "Chromium ended unexpectedly"
+        assert await page.look() is None
+
+
+async def test_redirects_are_followed_and_another_document_is_told_of() -> None:
+    async with open_site() as site:
+        to = site.show(ADA, never=True, acts={"go": 1}, to=f"{site.root}/second")
+        async with opened(f"{site.root}/redirect?to={to.replace('&', '%26').replace('%', '%25')}") as page:
+            await next_of(page, PageFact.NAVIGATED)
+            assert [request.path for request in site.asked if "icon" not in request.path] == [
+                "/redirect",
+                "/show",
+                "/second",
+            ]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/x?status=503", "its server answered 503"),
+        ("/x?status=404", "its server answered 404"),
+    ],
+)
+async def test_a_page_that_is_an_error_is_none(path: str, reason: str) -> None:
+    async with open_site() as site, opened(site.root + path) as page:
+        assert reason in (await next_of(page, PageFact.BROKEN)).text
+
+
+async def test_a_name_that_nobody_knows_cannot_be_opened() -> None:
+    async with opened("https://nowhere.invalid/") as page:
+        assert "could not be opened" in (await next_of(page, PageFact.BROKEN)).text
+
+
+async def test_a_page_at_a_private_address_is_refused() -> None:
+    async with open_site() as site, opened(site.show(ADA), allow_private=False) as page:
+        assert "private address" in (await next_of(page, PageFact.BROKEN)).text
+        assert not site.asked
+
+
+class _OnePlace(Guard):
+    """Takes one port of loopback for a place of the public internet."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self._place = port
+
+    async def dial(self, host: str, port: int, timeout_s: float) -> socket.socket:
+        guard = Guard(allow_private=True) if port == self._place else Guard()
+        return await guard.dial(host, port, timeout_s)
+
+
+async def test_what_a_page_asks_for_is_held_to_the_same_rule() -> None:
+    """The page is let in; what it asks for is not: fetches, sockets, frames, redirects, connections of WebRTC."""
+    async with open_site() as site, open_site() as private:
+        asks = [f"{private.root}/a", f"http://localhost:{private.port}/b", f"{site.root}/redirect?to={private.root}/c"]
+        address = site.show(ADA, acts={"fetch": 0.2}, urls=asks)
+        async with opened(address, allow_private=False, guard=_OnePlace(site.port)) as page:
+            await title(page, "[[")
+            await page.ask(_SOCKET % private.port)
+            for where in ("window", "document.body.appendChild(document.createElement('iframe')).contentWindow"):
+                assert await page.ask(_RTC % where) == ["8.8.8.8"]
+            await page.ask(f"location.href = {private.root + '/d'!r}; 1")
+            assert "private address" in (await next_of(page, PageFact.BROKEN)).text
+        assert [request.path for request in private.asked] == []
+        assert "/redirect" in [request.path for request in site.asked]
+
+
+_SOCKET = """new Promise((done, failed) => {
+  const socket = new WebSocket("ws://127.0.0.1:%d/ws");
+  socket.onerror = () => done(1);
+  socket.onopen = () => failed(new Error("it is open"));
+})"""
+
+
+_RTC = """(async () => {
+  const {RTCPeerConnection} = %s;
+  const far = new RTCPeerConnection(), near = new RTCPeerConnection();
+  far.createDataChannel("x");
+  await far.setLocalDescription();
+  const line = (host) => `candidate:1 1 udp 2122260223 ${host} 9999 typ host`;
+  const hosts = ["10.0.0.1", "127.0.0.1", "192.168.1.1", "169.254.169.254", "fd00::1", "::1", "metadata.internal"];
+  const sdp = far.localDescription.sdp.split("\\r\\n").filter((one) => !one.startsWith("a=candidate:"));
+  sdp.splice(sdp.length - 1, 0, ...hosts.map((host) => `a=${line(host)}`));
+  await near.setRemoteDescription({type: "offer", sdp: sdp.join("\\r\\n")});
+  await near.setLocalDescription();
+  for (const host of [...hosts, "8.8.8.8"])
+    await near.addIceCandidate({candidate: line(host), sdpMid: "0", sdpMLineIndex: 0});
+  const config = new RTCPeerConnection({iceServers: [{urls: ["stun:10.0.0.1", "stun:[::1]:3478"]}]}).getConfiguration();
+  if (config.iceServers.length) throw new Error(JSON.stringify(config));
+  const found = near.remoteDescription.sdp.split("\\r\\n").filter((one) => one.startsWith("a=candidate:"));
+  return [...new Set(found.map((one) => one.split(" ")[4]))];
+})()"""
