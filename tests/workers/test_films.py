@@ -52,6 +52,7 @@ class Studio:
     def __init__(self, world: World, root: Path, script: str, prepare: Prepare | None = None) -> None:
         self.world = world
         self._prepare = prepare
+        self.patience = Patience(first_s=0.0)
         self.captures, self.films_dir = root / "captures", root / "films"
         self._changed = asyncio.Event()
         world.ledger.subscribe(lambda *_: self._changed.set())
@@ -72,7 +73,7 @@ class Studio:
             open_bucket=open_bucket,
             films_dir=self.films_dir,
             clock=world.clock,
-            patience=Patience(first_s=0.0),
+            patience=self.patience,
         )
         return FilmWorker(
             lifecycle=self.world.lifecycle,
@@ -201,6 +202,34 @@ async def test_a_bucket_that_refuses_is_asked_again(tmp_path: Path, monkeypatch:
         await studio.stop(recording)
         await studio.until(recording, R.DONE)
         assert not refusals
+
+
+async def test_recover_asks_a_bucket_again_that_would_have_been_asked_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_studio(tmp_path) as studio:
+        real, refusals, refused = studio.world.store.put_file, [UnavailableError("full")], asyncio.Event()
+
+        async def put(*args: Any) -> Any:
+            if refusals:
+                refused.set()
+                raise refusals.pop()
+            return await real(*args)
+
+        monkeypatch.setattr(studio.world.store, "put_file", put)
+        studio.patience = Patience(first_s=1000.0, longest_s=1000.0)
+        await studio.restart()
+        recording = await studio.capturing()
+        await studio.stop(recording)
+        await asyncio.wait_for(refused.wait(), 30)
+        uploading = await studio.until(recording, R.UPLOADING)
+
+        async def is_done() -> bool:
+            studio.films.again(uploading)  # as often as somebody is impatient
+            return (await studio.world.now_of(recording)).state is R.DONE
+
+        await eventually(is_done, 30)
+        assert studio.made(recording) == ["live"]
 
 
 async def test_a_film_that_vanished_before_the_bucket_had_it_is_made_again(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pace import eventually
+from tests.pace import beat, eventually
 
 from tapedeck.workers.render import FilmFile, RenderHost, RenderJob
 
@@ -185,6 +185,46 @@ async def test_a_film_that_never_succeeds_fails_with_the_last_words_of_its_child
     await renders.drain(5)
 
 
+async def test_who_asks_again_does_not_wait_for_the_next_attempt(tmp_path: Path) -> None:
+    """And has as many attempts before him as at first."""
+    outcome, tries = Outcome(), tmp_path / "tries"
+    script = "open(job['tries'], 'a').write('x'); sys.exit(3) if len(open(job['tries']).read()) < 4 else done()"
+    renders = host(outcome, script, delays=(1000.0,))
+    renders.submit(job(live=False, tries=str(tries)))
+    for made in (1, 2, 3):
+
+        async def is_waiting(made: int = made) -> bool:
+            return renders._running["r1"].is_waiting and len(tries.read_text()) == made
+
+        await eventually(is_waiting, 60)
+        renders.hurry("r1")
+    await asyncio.wait_for(outcome.heard.wait(), 60)
+    assert "r1" in outcome.done and not outcome.failed
+    renders.hurry("r1")
+    await renders.drain(5)
+
+
+async def test_attempts_on_a_closed_log_are_not_made_all_at_once(tmp_path: Path) -> None:
+    """What is full for five minutes costs no film, whether it was begun while the log grew or not."""
+    outcome, tries = Outcome(), tmp_path / "tries"
+    renders = host(outcome, "open(job['tries'], 'a').write('x'); sys.exit(3)", delays=(1000.0,) * 5)
+    renders.submit(job(live=True, tries=str(tries)))
+
+    async def waits_after(many: int) -> None:
+        async def holds() -> bool:
+            return renders._running["r1"].is_waiting and len(tries.read_text()) == many
+
+        await eventually(holds, 60)
+
+    await waits_after(1)
+    renders.submit(job(live=False))
+    await waits_after(2)
+    for _ in range(5):
+        await beat(0.01)
+    assert tries.read_text() == "xx" and not outcome.failed
+    await renders.drain(0)
+
+
 async def test_a_log_without_media_is_not_tried_again(tmp_path: Path) -> None:
     outcome = Outcome()
     tries = tmp_path / "tries"
@@ -210,7 +250,7 @@ async def test_no_more_children_than_allowed_run_at_once(tmp_path: Path) -> None
     outcome = Outcome()
     script = """
 import pathlib
-from tests.pace import eventually
+from tests.pace import beat, eventually
 place = pathlib.Path(job["place"])
 (place / str(os.getpid())).touch()
 say(event="progress", film_ns=len(list(place.iterdir())), behind_ns=0)

@@ -107,11 +107,17 @@ class FilmWorker:
                 self._uploads.cancel(left.recording)
 
     def again(self, recording: Recording) -> None:
-        """Go on with a film that somebody misses, unless that is being done: render it, or deliver what is rendered."""
+        """Go on with a film that somebody misses: render it, or deliver what is rendered.
+
+        What is being done goes on; what waits for its next attempt waits no longer.
+        """
         self._made_again.discard(recording.id)  # what was lost once may be made once more
         if recording.state is RecordingState.RENDERING:
             self._render(recording, live=False)
-        elif recording.state is RecordingState.UPLOADING and not self._uploads.is_needed(recording.id):
+            self._renders.hurry(recording.id)
+        elif recording.state is RecordingState.UPLOADING and self._uploads.is_needed(recording.id):
+            self._uploads.hurry(recording.id)
+        elif recording.state is RecordingState.UPLOADING:
             self._uploads.deliver(recording, recording.files)
 
     async def aclose(self, timeout_s: float) -> None:

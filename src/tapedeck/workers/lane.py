@@ -65,6 +65,8 @@ class Delivery:
     "Of the finished film; of tracks perhaps none at all. None while there is no film, and when there will be none."
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     "The film is finished, or will never be."
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    "Set when somebody asks for another attempt; those that wait later wait for the next of it."
     lost: str | None = None
     "Why there will be none any more, though there was one."
 
@@ -259,12 +261,10 @@ class Lane:
         await means.tell(recording_id, note)
         if self._delivery.ready.is_set():
             await means.on_trouble(self._delivery)
-            await means.pause(pause_s)
-            return
-        waits = {
-            asyncio.ensure_future(means.pause(pause_s)),
-            asyncio.ensure_future(self._delivery.ready.wait()),
-        }
+            ends = self._delivery.hurry
+        else:
+            ends = self._delivery.ready
+        waits = {asyncio.ensure_future(means.pause(pause_s)), asyncio.ensure_future(ends.wait())}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -9,7 +9,6 @@ of recordings beyond their id, and decides nothing about them.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -73,8 +72,15 @@ class _Running:
     process: asyncio.subprocess.Process | None = None
     is_waiting: bool = False
     "Between two attempts."
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    "Somebody asks for another attempt, and as many after it as at first."
     film_ns: int = 0
     behind_ns: int = 0
+
+    def is_to_begin_anew(self, followed: bool) -> bool:
+        """Whether the next attempt is the first again, made at once: an attempt that `followed` a log which is closed
+        by now says nothing about the others."""
+        return self.hurry.is_set() or (followed and self.log_closed.is_set())
 
 
 class RenderHost:
@@ -123,6 +129,11 @@ class RenderHost:
             run.log_closed.set()
         task.add_done_callback(lambda _: self._running.pop(job.recording_id, None))
 
+    def hurry(self, recording_id: str) -> None:
+        """Do not wait for the next attempt at a film, and begin to count anew; nothing if none is being made."""
+        if (run := self._running.get(recording_id)) is not None:
+            run.hurry.set()
+
     def progress(self, recording_id: str) -> tuple[int, int] | None:
         """(film made, distance behind the log), both in ns; None when nothing is being made."""
         running = self._running.get(recording_id)
@@ -145,39 +156,44 @@ class RenderHost:
 
     async def _run(self, job: RenderJob) -> None:
         run = self._running[job.recording_id]
-        reason = ""
-        for attempt in range(len(self._delays) + 1):
-            if attempt:
-                if self._draining:
-                    return  # the next start tries again
-                await self._pause(run, self._delays[attempt - 1], job.live)
+        reason, failures = "", 0
+        while True:
+            followed = not run.log_closed.is_set()
             try:
-                files = await self._attempt(run, replace(job, live=not run.log_closed.is_set()))
+                files = await self._attempt(run, replace(job, live=followed))
             except NothingToRenderError as exc:
                 reason = str(exc)
                 break
             except (MediaError, OSError) as exc:
                 reason = str(exc)
-                log.warning("render.failed", recording_id=job.recording_id, attempt=attempt + 1, reason=reason)
+                log.warning("render.failed", recording_id=job.recording_id, attempt=failures + 1, reason=reason)
             except Exception:
                 reason = "the film could not be made for a reason of our own"
-                log.exception("render.failed", recording_id=job.recording_id, attempt=attempt + 1)
+                log.exception("render.failed", recording_id=job.recording_id, attempt=failures + 1)
             else:
                 await self._on_done(job.recording_id, files)
                 return
+            if failures >= len(self._delays) and not run.is_to_begin_anew(followed):
+                break
+            if self._draining:
+                return  # the next start tries again
+            if not run.is_to_begin_anew(followed):
+                await self._pause(run, self._delays[failures])
+            failures = 0 if run.is_to_begin_anew(followed) else failures + 1
+            run.hurry.clear()
         await self._on_failed(job.recording_id, reason)
 
-    async def _pause(self, run: _Running, delay_s: float, was_live: bool) -> None:
+    async def _pause(self, run: _Running, delay_s: float) -> None:
         """Wait before another attempt; the first one on a closed log is made as soon as it is closed."""
         run.is_waiting = True
+        ends = [run.hurry] if run.log_closed.is_set() else [run.hurry, run.log_closed]
+        waits = [asyncio.create_task(end.wait()) for end in ends]
         try:
-            if was_live:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(run.log_closed.wait(), delay_s)
-            else:
-                await asyncio.sleep(delay_s)
+            await asyncio.wait(waits, timeout=delay_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             run.is_waiting = False
+            for wait in waits:
+                wait.cancel()
 
     async def _attempt(self, run: _Running, job: RenderJob) -> list[FilmFile]:
         """Make the film in a process that follows the same log, or in one of its own."""

@@ -112,6 +112,12 @@ class UploadWorker:
             delivery.lost = reason
             delivery.ready.set()
 
+    def hurry(self, recording_id: str) -> None:
+        """Do not wait for the next attempt at what is on its way."""
+        if (delivery := self._deliveries.get(recording_id)) is not None:
+            delivery.hurry.set()
+            delivery.hurry = asyncio.Event()
+
     def is_needed(self, recording_id: str) -> bool:
         """Whether the local files of a recording are."""
         return recording_id in self._deliveries
