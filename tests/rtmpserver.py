@@ -1,4 +1,4 @@
-"""A real RTMP server for tests: nginx with its RTMP module, which records what it receives."""
+"""A real RTMP server for tests: nginx with its RTMP module, which records what it receives; with TLS before it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ rtmp {{ server {{ listen 127.0.0.1:{port}; chunk_size 4096;
   application open {{ live on; record all; record_path {folder}/rec; record_suffix -%s.flv; record_unique on; }}
   application closed {{ live on; deny publish all; }} }} }}
 """
+_TLS = """
+stream {{ server {{ listen 127.0.0.1:{tls_port} ssl; ssl_certificate {pem}; ssl_certificate_key {pem};
+  proxy_pass 127.0.0.1:{port}; }} }}
+"""
 
 
 def free_port() -> int:
@@ -33,15 +37,24 @@ def free_port() -> int:
 class RtmpServer:
     """One process; `open` takes and records every stream, `closed` refuses them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, pem: Path | None = None) -> None:
+        """`pem`: a key and its certificate; then the server takes rtmps too."""
+        self.folder, self.port, self.tls_port = folder, free_port(), free_port()
         (folder / "rec").mkdir(parents=True)
-        (folder / "nginx.conf").write_text(_CONF.format(port=self.port, folder=folder))
+        conf = _CONF.format(port=self.port, folder=folder)
+        if pem is not None:
+            conf = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;" + conf
+            conf += _TLS.format(port=self.port, tls_port=self.tls_port, pem=pem)
+        (folder / "nginx.conf").write_text(conf)
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, app: str = "open", key: str = "s3cret-key") -> str:
         """Where to stream to."""
         return f"rtmp://127.0.0.1:{self.port}/{app}/{key}"
+
+    def tls_url(self, host: str = "localhost") -> str:
+        """Where to stream to with TLS."""
+        return f"rtmps://{host}:{self.tls_port}/open/s3cret-key"
 
     def start(self) -> None:
         """Run, and take connections when this returns."""
@@ -75,9 +88,9 @@ class RtmpServer:
 
 
 @contextlib.contextmanager
-def rtmp_server(folder: Path) -> Iterator[RtmpServer]:
+def rtmp_server(folder: Path, pem: Path | None = None) -> Iterator[RtmpServer]:
     """A running server."""
-    server = RtmpServer(folder)
+    server = RtmpServer(folder, pem)
     server.start()
     try:
         yield server
