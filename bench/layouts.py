@@ -21,7 +21,7 @@ from tapedeck.core.look import BACKGROUND, PLAIN_TILE
 from tapedeck.core.output import AudioOutput, VideoOutput
 from tapedeck.render.child import NICE
 
-SECONDS = {1: 24, 4: 12, 9: 8, 25: 8}
+SECONDS = {1: 48, 4: 16, 9: 8, 25: 8}
 """Length of the film by number of people: each takes some seconds of CPU; starting Python takes a third of one."""
 SINGLE_SECONDS = 8
 MARK_SINGLE = 1.3

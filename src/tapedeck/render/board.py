@@ -63,12 +63,20 @@ class Props:
         if key not in self.overlays:
             if len(self.overlays) >= _CACHE:
                 self.overlays.clear()
-            maker = canvas.overlay_maker(rect)
             label = self.text.label(name, rect.size, is_muted=tile.is_muted)
+            is_rounded = bool(self.radius) and corners
+            place, x, y = rect, 0, 0
             if label is not None:
-                margin = even(round(label_px(rect.size) * 0.5)) or 2
-                maker.image(label, margin, even(rect.height - label.height - margin))
-            if self.radius and corners:
+                x = even(round(label_px(rect.size) * 0.5)) or 2
+                y = even(rect.height - label.height - x)
+                if not is_rounded:  # nothing beyond the name is touched
+                    width, height = even(label.width + 1), even(label.height + 1)
+                    place = Rect(rect.x + x, rect.y + y, min(width, rect.width - x), min(height, rect.height - y))
+                    x = y = 0
+            maker = canvas.overlay_maker(place)
+            if label is not None:
+                maker.image(label, x, y)
+            if is_rounded:
                 maker.mask(rounded(rect.size, self.radius), canvas.part(rect))
             self.overlays[key] = maker.done()
         return self.overlays[key]
