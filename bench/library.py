@@ -85,6 +85,13 @@ def _list_rows(port: int, peer_port: int, key: str) -> list[Row]:
         ("by text", "?search=lecture%205003"),
         ("of one room", f"?room_id={room}"),
         ("by size", "?sort=-size_bytes"),
+        ("by length, of two states", "?sort=duration_seconds&status=ready,processing"),
+        ("by name", "?sort=name"),
+        ("100 by text and size", "?search=lecture&sort=-size_bytes&limit=100"),
+        (
+            "of a month",
+            f"?from={_T0 + timedelta(days=300):%Y-%m-%d}T00:00:00Z&to={_T0 + timedelta(days=330):%Y-%m-%d}T00:00:00Z",
+        ),
     ):
         path = f"/api/v1/recordings{query}"
         times, body = times_of(asker(port, path, {"x-api-key": key}))

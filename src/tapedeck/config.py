@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     bucket_secret: SecretStr | None = None
     "Of an s3:// bucket its secret access key, of a gs:// one the JSON of a service account's key."
 
+    bucket_provider: Literal["r2", "s3", "local"] = "r2"
+    "What the rooms API calls the built-in bucket, as `provider` of a download."
+
     fallback_bucket_url: str = ""
     "Another bucket, which takes what a customer's storage refuses for good; default none."
     fallback_access_key: SecretStr | None = None

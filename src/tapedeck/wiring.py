@@ -338,7 +338,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     remote = RemoteService(db, clock, ledger, vault, providers, is_signed, public_url)
     far_films = RemoteWorker(remote, settings.films_dir, clock, uploads=uploads)
     films.elsewhere = far_films.again
-    library = LibraryService(db, clock, recordings, store, remote=remote)
+    library = LibraryService(db, clock, recordings, store, remote=remote, store_name=settings.bucket_provider)
     library.archives = archives
     library.on_recover = films.again
     app = create_app(

@@ -85,8 +85,9 @@ class LibraryService:
         store: ObjectStore,
         link_life: timedelta = LINK_LIFE,
         remote: RemoteService | None = None,
+        store_name: str = "r2",
     ) -> None:
-        """`remote`: who knows of tenants whose rooms another recorder records."""
+        """`remote`: who knows of tenants whose rooms another recorder records. `store_name`: what `store` is called."""
         self._db = db
         self._clock = clock
         self._recordings = recordings
@@ -95,6 +96,7 @@ class LibraryService:
         self.archives: ArchiveService | None = None
         "Where archived recordings can be had from, once they are restored."
         self._remote = remote
+        self.store_name = store_name
         self.on_recover: Callable[[Recording], None] = lambda _: None
         "Hears of a recording whose film shall be gone on with, from wherever it stands."
 

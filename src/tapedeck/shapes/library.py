@@ -221,7 +221,7 @@ class DownloadLink(TypedDict):
     download_url: NotRequired[Link]
     duration: NotRequired[Whole | None]
     file_size: NotRequired[Whole]
-    provider: NotRequired[Literal["r2", "s3_glacier"]]
+    provider: NotRequired[Literal["r2", "s3", "local", "s3_glacier"]]
     message: NotRequired[str]
     files: NotRequired[list[DownloadFile]]
     poster_url: NotRequired[Link]

@@ -181,9 +181,16 @@ def recording_body(item: LibraryItem, stills: Mapping[str, str]) -> dict[str, An
 
 
 def download_body(
-    item: LibraryItem, files: Sequence[tuple[str, int, str]], stills: Mapping[str, str], message: str | None
+    item: LibraryItem,
+    files: Sequence[tuple[str, int, str]],
+    stills: Mapping[str, str],
+    message: str | None,
+    provider: str,
 ) -> dict[str, Any]:
-    """What can be had: name, size and link of each file, the one that is meant first; or `message`."""
+    """What can be had: name, size and link of each file, the one that is meant first; or `message`.
+
+    `provider`: what the bucket is called (spec OC-100).
+    """
     recording = item.recording
     body: dict[str, Any] = {"recording_id": rec_id(recording.id), "status": str(item.entry.status)}
     if not files:
@@ -192,7 +199,7 @@ def download_body(
         "download_url": files[0][2],
         "duration": recorded_seconds(recording),
         "file_size": files[0][1],
-        "provider": "r2" if item.entry.status is LibraryStatus.READY else "s3_glacier",
+        "provider": provider if item.entry.status is LibraryStatus.READY else "s3_glacier",
     }
     if len(files) > 1 or recording.options.tracks is not None:
         body["files"] = [{"name": name, "url": url} for name, _, url in files]

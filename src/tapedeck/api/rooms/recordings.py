@@ -108,7 +108,7 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, library: LibraryServi
     )
     async def download(rec_id: str, request: Request) -> Response:
         entry = await gate.enter_tenant(request)
-        return Reply(told_download(await library.download(entry.app, recording_of(rec_id))))
+        return Reply(told_download(await library.download(entry.app, recording_of(rec_id)), library.store_name))
 
     @routes.post(f"{one}/recover")
     @describe(
@@ -154,10 +154,10 @@ def recording_of(text: str) -> str:
     return uuid_of(text, "rec", "recording")
 
 
-def told_download(found: Download) -> dict[str, object]:
+def told_download(found: Download, provider: str) -> dict[str, object]:
     """What is said of what can be had."""
     files = [(named.name, named.file.size_bytes, named.url) for named in found.files]
-    return shapes.download_body(found.item, files, found.stills or {}, found.message)
+    return shapes.download_body(found.item, files, found.stills or {}, found.message, provider)
 
 
 def _heads(recording_id: str, meeting_id: str) -> dict[str, str]:
