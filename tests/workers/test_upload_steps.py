@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 from tests.pace import eventually
-from tests.workers.post import Post, open_post
+from tests.workers.post import ALIGN, Post, open_post
 from tests.workers.reels import MIB, Reel
 
 from tapedeck.core.destination import DestinationKind, DestinationState
+from tapedeck.core.errors import DestinationError
 from tapedeck.core.naming import object_key
 from tapedeck.core.recording import FilmFile, Recording, RecordingState
 from tapedeck.service.recordings import Action
@@ -206,6 +207,39 @@ async def test_parts_of_a_film_that_never_was_are_dropped_when_their_store_is_ba
         await post.over(recording)
         assert not await store.unfinished("") and not refusals
         assert (await post.places(recording))[K.EXTERNAL].error is None
+
+
+async def test_a_store_that_is_given_up_keeps_no_part_of_any_file_of_a_dead_process(tmp_path: Path) -> None:
+    async with open_post(tmp_path) as post:
+        store = post.stores[K.EXTERNAL]
+        recording = await post.recording(K.EXTERNAL)
+        names = (recording.file_name, f"{recording.file_name}.m4a")
+        reels = [Reel(post.films / recording.id, name, seed=1, head_align=ALIGN) for name in names]
+        for reel in reels:
+            reel.grow(24 * MIB)
+        post.worker.follow(recording)
+
+        async def are_up() -> bool:
+            return len(store.sent) == 6
+
+        await eventually(are_up)
+        await post.worker.aclose()
+        assert len(await store.unfinished("")) == 2
+        store.wrong = lambda: DestinationError("The storage refuses.")
+        post.worker = post._worker()
+        films = [reel.finish() for reel in reels]
+        files = [
+            FilmFile(kind, film.path.name, film.size_bytes, 1000, f"{film.crc32c:08x}", str(film.path))
+            for kind, film in zip(("video", "audio"), films, strict=True)
+        ]
+        await post.world.recordings.control(post.world.app, post.world.backend, recording.id, Action.STOP)
+        await post.world.recordings.settle()
+        rendered = await post.world.lifecycle.on_rendered(recording.id, files)
+        post.worker.deliver(rendered, rendered.files)
+        await post.over(recording)
+        place = (await post.places(recording))[K.EXTERNAL]
+        assert (place.state, place.error) == (S.FAILED, "The storage refuses.")
+        assert not await store.unfinished("")
 
 
 async def test_a_recording_that_never_began_asks_no_store(tmp_path: Path) -> None:

@@ -290,16 +290,22 @@ class Lane:
         await self._drop()
 
     async def _drop(self) -> None:
-        for transfer in self._transfers.values():
-            with suppress(Exception):
-                await transfer.abort()
+        with suppress(Exception):
+            await self._clear()
 
     async def _clear(self) -> None:
-        """There is no film: abort what this process, or one that died, had sent of it. Errors of the store."""
+        """Abort what this process, or one that died, had sent and not completed. Raises what the store last said."""
         recording, is_new = self._delivery.recording, not await asyncio.to_thread(self._delivery.directory.is_dir)
         names = [output.file_name for output in outputs_of(recording.options, recording.file_name)]
-        for name in self._transfers if is_new else {*self._transfers, *names}:
-            await self._transfer(await self._open(), name).abort()
+        names += [file.name for file in self._files()]
+        fault: Exception | None = None
+        for name in sorted(self._transfers if is_new else {*self._transfers, *names}):
+            try:
+                await self._transfer(await self._open(), name).abort()
+            except Exception as exc:
+                fault = exc
+        if fault is not None:
+            raise fault
 
     async def _dropped(self) -> None:
         self.destination = await self._means.service.dropped(self.destination)
