@@ -12,7 +12,8 @@ import httpx
 from tests.api.kit import Site
 from tests.media.test_hls import FILM, check_segments, index_of, shoot
 
-from tapedeck.core.recording import Recording
+from tapedeck.core.access import AppPrincipal, TokenScope
+from tapedeck.core.recording import FilmFile, Recording
 from tapedeck.core.times import to_ms
 from tapedeck.service.recordings import Action
 from tapedeck.workers.playback import PlaybackKeeper
@@ -106,8 +107,6 @@ async def test_one_link_plays_the_film_while_it_is_made_and_when_it_is_finished(
 
 
 async def test_film_that_no_store_has_yet_is_played_from_this_machine(site: Site, tmp_path: Path) -> None:
-    from tapedeck.core.recording import FilmFile
-
     world, recording = site.world, await running(site)
     content = await film(site, recording, tmp_path / "film")
     await stopped(site, recording)
@@ -215,8 +214,6 @@ async def test_what_was_deleted_or_purged_is_not_played(site: Site, tmp_path: Pa
     base = await path_of(site, recording)
     await listed(site, base)
     principal = world.backend
-    from tapedeck.core.access import AppPrincipal
-
     assert isinstance(principal, AppPrincipal)
     await world.library.delete(world.app, principal, recording.id)
     for uri in ("index.m3u8", "media.m3u8", "0.m4s", "init-0.mp4"):
@@ -231,3 +228,25 @@ async def test_recording_without_a_film_that_players_take_says_so(site: Site) ->
     recording = await site.world.now_of_id(started.json()["data"]["id"])
     answer = await link(site, recording)
     assert answer.status_code == 409 and "H264" in answer.text
+
+
+async def test_tenants_get_links_to_their_own_recordings(site: Site, tmp_path: Path) -> None:
+    world, recording = site.world, await running(site)
+    content = await film(site, recording, tmp_path / "film", seconds=3)
+    key, _ = await world.access.issue_token("acme", "campus", scope=TokenScope.ROOMS)
+    other = await world.access.create_app("acme", "Other")
+    foreign, _ = await world.access.issue_token("acme", other.id, scope=TokenScope.ROOMS)
+    place = f"/api/v1/recordings/rec_{recording.id}/play"
+
+    async def ask(token: str, query: str = "") -> httpx.Response:
+        return await site.http.get(place + query, headers={"x-api-key": token})
+
+    assert (await ask(foreign)).status_code == 404
+    told = (await ask(key)).json()["data"]
+    assert told["status"] == "live" and told["page_url"].endswith("/watch")
+    base = urlsplit(told["play_url"]).path.removesuffix("index.m3u8")
+    assert uris((await listed(site, base))[1]) == ["0.m4s", "1.m4s"]
+    await stopped(site, recording)
+    await world.finish(recording, content)
+    assert (await ask(key)).json()["data"]["status"] == "recorded"
+    assert (await ask(key, "?expires_in=1")).status_code == 400

@@ -136,7 +136,7 @@ def create_app(
     archive_routes.add_routes(routes, _ROOMS, gate, archive_service, retention_service)
     room_routes.add_routes(routes, _ROOMS, gate, access, rooms_service, library_service, public_url)
     bulk_routes.add_routes(routes, _ROOMS, gate, library_service)
-    library_routes.add_routes(routes, _ROOMS, gate, library_service)
+    library_routes.add_routes(routes, _ROOMS, gate, library_service, playback_service)
     hook_routes.add_routes(routes, remote_service)
     rtc.add_routes(routes, gate, meetings_service, whip, ice_servers)
     files.add_routes(routes, store, link_key, clock)

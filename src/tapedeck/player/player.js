@@ -2,13 +2,16 @@
 // Where a browser has none (iPhones), its own HLS player takes the same address.
 "use strict";
 (() => {
-  const HOLD_S = 5; // behind the last segment: one that is being made, and one to have at hand
+  const HOLD_S = 3.6; // from the end of a segment that was just listed: until the next one is, and a second to spare
+  const MOST_HOLD_S = 12;
+  const HURRY = 1.1;
   const AHEAD_S = 30; // loaded ahead of what is seen
   const BEHIND_S = 60; // kept behind it
-  const POLL_MS = 1000;
+  const POLL_MS = 500;
+  const RETRY_MS = 1000;
   const $ = (id) => document.getElementById(id);
   const video = $("video");
-  const state = { segments: [], ended: false, offset: null, latency: null, error: null };
+  const state = { segments: [], ended: false, offset: null, latency: null, edge: null, error: null };
   window.tapedeck = state; // for whoever measures
 
   const say = (text) => { $("said").textContent = text; };
@@ -83,6 +86,7 @@
     const heads = new Map(); // by URI: the head, and its ticks per second
     const loaded = new Set();
     let tag = null, asked = 0, head = null;
+    let hold = HOLD_S, follows = true, isOurs = false, isPlaced = false, hurries = 0;
 
     const settle = async (change) => { change(); if (buffer.updating) await event(buffer, "updateend"); };
     const length = () => { const last = state.segments.at(-1); return last ? last.start + last.length : 0; };
@@ -96,10 +100,43 @@
       if (state.ended || performance.now() - asked < POLL_MS) return;
       asked = performance.now();
       const found = await load(uri, "text", tag);
+      const before = length();
       tag = found.tag;
       if (found.body !== undefined) Object.assign(state, parse(found.body));
       $("live").hidden = state.ended;
+      if (state.ended) hurry(0);
+      else if (before && length() > before) follow();
     }
+
+    // At the edge: as near as the machines on the way allow. Whoever went back is left where they are.
+
+    function seek(time) {
+      isOurs = true;
+      video.currentTime = Math.max(time, 0);
+    }
+
+    function hurry(seconds) {
+      if (hurries || seconds > 0) video.playbackRate = seconds > 0 ? HURRY : 1;
+      hurries = seconds > 0 ? performance.now() + 1000 * seconds : 0;
+    }
+
+    function follow() {
+      const last = state.segments.at(-1);
+      state.edge = last.at === null ? null : (Date.now() - last.at) / 1000 - last.length;
+      if (!follows || !isPlaced) return;
+      const late = length() - video.currentTime - hold;
+      if (late > 4 || (late > 0.4 && !state.followed)) seek(length() - hold);
+      else hurry(late > 0.2 ? late / (HURRY - 1) : 0);
+      state.followed = true;
+    }
+
+    video.addEventListener("seeking", () => {
+      if (!isOurs && isPlaced) { follows = false; hurry(0); }
+      isOurs = false;
+    });
+    video.addEventListener("waiting", () => {
+      if (follows && isPlaced && !video.seeking) { hold = Math.min(hold + 1, MOST_HOLD_S); hurry(0); }
+    });
 
     async function append(segment) {
       if (segment.init !== head || !heads.has(segment.init)) {
@@ -127,20 +164,21 @@
       for (const one of state.segments) if (one.start < until) loaded.delete(one.uri);
     }
 
-    $("live").onclick = () => { video.currentTime = Math.max(length() - HOLD_S, 0); video.play(); };
-    $("start").onclick = () => { video.currentTime = 0; video.play(); };
-    let placed = false;
+    $("live").onclick = () => { follows = true; seek(length() - hold); video.play(); };
+    $("start").onclick = () => { follows = false; hurry(0); seek(0); video.play(); };
     for (;;) {
       try {
         await reload();
-        if (!placed && state.segments.length) {
+        if (!isPlaced && state.segments.length) {
           const wanted = /^#t=([0-9.]+)$/.exec(location.hash);
+          follows = !wanted && !state.ended;
           source.duration = length();
-          video.currentTime = wanted ? parseFloat(wanted[1]) : state.ended ? 0 : Math.max(length() - HOLD_S, 0);
-          placed = true;
+          seek(wanted ? parseFloat(wanted[1]) : state.ended ? 0 : length() - hold);
+          isPlaced = true;
           video.play().catch(() => {}); // not without a click, says the browser
         }
         if (source.readyState === "open" && !buffer.updating && length() > source.duration) source.duration = length();
+        if (hurries && performance.now() > hurries) hurry(0);
         const now = video.currentTime;
         const next = state.segments.find(
           (one) => one.start + one.length > now + 0.2 && one.start < now + AHEAD_S && !(loaded.has(one.uri) && has(Math.max(one.start + 0.1, now))),
@@ -161,14 +199,14 @@
         if (!video.paused && !has(now)) {
           for (let i = 0; i < buffer.buffered.length; i++) {
             const at = buffer.buffered.start(i);
-            if (at > now && at - now < 4) { video.currentTime = at + 0.01; break; }
+            if (at > now && at - now < 4) { isOurs = true; video.currentTime = at + 0.01; break; }
           }
         }
         state.error = null;
       } catch (error) {
         if (error.status === 403 || error.status === 404) throw error;
         state.error = String(error);
-        await wait(POLL_MS);
+        await wait(RETRY_MS);
       }
       show(length());
     }
@@ -178,7 +216,7 @@
     const now = video.currentTime;
     const segment = state.segments.find((one) => one.start <= now && now < one.start + one.length);
     state.latency = segment && segment.at !== null ? (Date.now() - segment.at) / 1000 - (now - segment.start) : null;
-    const isLive = !state.ended && length - now < HOLD_S + 6;
+    const isLive = !state.ended && length - now < MOST_HOLD_S;
     $("live").classList.toggle("on", isLive);
     say(state.error ? "The server cannot be reached; trying again" : isLive ? "Live" : state.ended ? "Recording" : "Behind live");
   }
@@ -190,7 +228,7 @@
       } catch (error) {
         if (error.status === 403 || error.status === 404) throw error;
         say("It has not begun yet");
-        await wait(POLL_MS);
+        await wait(RETRY_MS);
       }
     }
   }

@@ -21,6 +21,7 @@ __all__ = [
     "Person",
     "PersonToken",
     "PersonWithToken",
+    "PlayLink",
     "Recovered",
     "RemovedPerson",
     "Room",
@@ -227,6 +228,16 @@ class DownloadLink(TypedDict):
     poster_url: NotRequired[Link]
     thumbnails_url: NotRequired[Link]
     thumbnails_map_url: NotRequired[Link]
+
+
+class PlayLink(TypedDict):
+    """Where a recording can be played."""
+
+    id: RecId
+    status: Annotated[Literal["live", "recorded"], Field(description="`live` while its film is made.")]
+    play_url: Annotated[Link, Field(description="HLS, for any player.")]
+    page_url: Annotated[Link, Field(description="The same in a page with a player.")]
+    expires_at: Seconds
 
 
 class Recovered(TypedDict):

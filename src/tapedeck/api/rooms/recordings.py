@@ -10,12 +10,14 @@ from tapedeck.api.auth import Gate, TenantEntry
 from tapedeck.api.chapters import LIBRARY
 from tapedeck.api.describe import Param, Who, describe
 from tapedeck.api.http import Reply
+from tapedeck.api.lifetime import LIFE, life_of
 from tapedeck.api.rooms.queries import FILTERS, read_filter, read_page
 from tapedeck.api.rooms.rooms import page_of, read_optional
 from tapedeck.core.access import TokenScope
 from tapedeck.core.errors import DeniedError, InvalidError
 from tapedeck.core.library import status_of
 from tapedeck.service.library import Download, LibraryService
+from tapedeck.service.playback import PlaybackService
 from tapedeck.shapes import library as answers
 from tapedeck.shapes import rooms as shapes
 from tapedeck.shapes.bodies import parse
@@ -27,7 +29,7 @@ _DELETED = Param("include_deleted", "Even if it was deleted; for keys of adminis
 _RECOVERED = "Recovery initiated. Recording will be reprocessed."
 
 
-def add_routes(routes: APIRouter, prefix: str, gate: Gate, library: LibraryService) -> None:
+def add_routes(routes: APIRouter, prefix: str, gate: Gate, library: LibraryService, playback: PlaybackService) -> None:
     """Routes below `/api/v1`."""
     of_room = f"{prefix}/rooms/{{room_id}}/recordings"
     one = f"{prefix}/recordings/{{rec_id}}"
@@ -109,6 +111,25 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, library: LibraryServi
     async def download(rec_id: str, request: Request) -> Response:
         entry = await gate.enter_tenant(request)
         return Reply(told_download(await library.download(entry.app, recording_of(rec_id)), library.store_name))
+
+    @routes.get(f"{one}/play")
+    @describe(
+        LIBRARY,
+        "Get a link at which a recording can be played",
+        Who.TENANT,
+        data=answers.PlayLink,
+        query=(LIFE,),
+        fails={409: "It cannot be played; the message says why."},
+        about="Over HLS, while it is recorded, from its first second on, and afterwards.",
+    )
+    async def play(rec_id: str, request: Request) -> Response:
+        entry = await gate.enter_tenant(request)
+        item = await library.get(entry.app, recording_of(rec_id))
+        found = await playback.link(item.recording.id, life_of(request))
+        said = {"status": "live" if found.is_live else "recorded", "play_url": found.url, "page_url": found.page_url}
+        return Reply(
+            {"data": {"id": f"rec_{item.recording.id}"} | said | {"expires_at": format_seconds(found.expires_at)}}
+        )
 
     @routes.post(f"{one}/recover")
     @describe(
