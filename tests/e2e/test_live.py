@@ -19,9 +19,9 @@ from tests.e2e.kit import SMALL, House, Room, Take, judge, open_house
 from tests.e2e.test_crash import film_process
 from tests.pace import eventually
 from tests.rtmpserver import free_port, rtmp_server
+from tests.srtserver import srt_server
 
 from tapedeck.sources.synthetic import CAST
-from tapedeck.testing.expect import Bars
 from tapedeck.testing.people import Act, Cue, Person
 from tapedeck.testing.watch import Film, watch
 
@@ -71,10 +71,10 @@ async def ask(house: House, take: Take, method: str, path: str = "", **body: Any
         return answer.status, await answer.json()
 
 
-def film_of(flv: Path) -> Film:
-    """What an RTMP server received, looked at."""
-    mp4 = flv.with_suffix(".mp4")
-    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", flv, "-c", "copy", mp4], check=True)
+def film_of(received: Path) -> Film:
+    """What a server received, looked at."""
+    mp4 = received.with_suffix(".mp4")
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", received, "-c", "copy", mp4], check=True)
     return watch(mp4, [ADA, GRACE])
 
 
@@ -85,12 +85,17 @@ def assert_in_step(film: Film, least: int, until_ns: int = 3600 * S) -> None:
         beeps = [beep for beep in film.beeps[look.name] if beep.middle_ns < until_ns]
         apart = [min(abs(flash.middle_ns - beep.middle_ns) for flash in flashes) for beep in beeps[1:-1]]
         assert len(apart) >= least, f"{look.name} beeps {len(beeps)} times"
-        assert max(apart) <= 60 * MS, f"{look.name} is heard {max(apart) / MS:.0f} ms from where they are seen"
+        assert max(apart) <= 30 * MS, f"{look.name} is heard {max(apart) / MS:.0f} ms from where they are seen"
 
 
 async def test_a_meeting_is_streamed_and_nothing_that_a_target_does_reaches_its_film(tmp_path: Path) -> None:
     """A good server, one that is killed and comes back, and bad ones; a pause; a kill of the render. One film."""
-    with rtmp_server(tmp_path / "good") as good, rtmp_server(tmp_path / "mortal") as mortal, slamming_server() as slam:
+    with (
+        rtmp_server(tmp_path / "good") as good,
+        rtmp_server(tmp_path / "mortal") as mortal,
+        slamming_server() as slam,
+        srt_server(tmp_path / "srt") as srt,
+    ):
         async with open_house(tmp_path / "house", {"TAPEDECK_ALLOW_PRIVATE_URLS": "true"}) as house:
             room = await house.room(PEOPLE, "Streamed")
             playing = asyncio.create_task(room.play())
@@ -98,6 +103,7 @@ async def test_a_meeting_is_streamed_and_nothing_that_a_target_does_reaches_its_
             take = await room.start(**SMALL, rtmp_out_config={"rtmp_url": good.url()})
             await take.until("RECORDING")
             for url in (
+                srt.url(),
                 mortal.url(),
                 f"rtmp://127.0.0.1:{slam}/app/s3cret",
                 f"rtmp://127.0.0.1:{free_port()}/app/s3cret",
@@ -105,15 +111,10 @@ async def test_a_meeting_is_streamed_and_nothing_that_a_target_does_reaches_its_
             ):
                 status, body = await ask(house, take, "POST", url=url)
                 assert status == 201, body
-            status, body = await ask(house, take, "POST", url="srt://127.0.0.1:9000/x")
-            assert status == 422
-            assert "SRT" in json.dumps(body)
             await _play_it(house, room, take, good, mortal)
             people = await playing
             viewed = await take.film([person.look for person in PEOPLE], limit_s=90)
-            report = judge(
-                viewed, people, await take.recorded(), Bars(av_p95_ns=60 * MS, presence=0.95, way_ns=60 * MS)
-            )
+            report = judge(viewed, people, await take.recorded())
 
             async def all_ended() -> bool:
                 found = await targets_of(house, take)
@@ -129,7 +130,10 @@ async def test_a_meeting_is_streamed_and_nothing_that_a_target_does_reaches_its_
         seen_last = max(flash.middle_ns for flash in whole.flashes[ADA.name])
         assert seen_last > 18 * S, "the connection goes on after the death of the render"
         assert_in_step(film_of(late), 2)
-        assert_in_step(film_of(mortal.recorded()[0]), 1)
+        _, *after = mortal.recorded()
+        assert_in_step(film_of(after[0]), 2)
+        (received,) = srt.recorded()
+        assert_in_step(film_of(received), 4, until_ns=8 * S)
 
 
 async def _play_it(house: House, room: Room, take: Take, good: Any, mortal: Any) -> None:
@@ -143,7 +147,8 @@ async def _play_it(house: House, room: Room, take: Take, good: Any, mortal: Any)
 
     async def others_say_why() -> bool:
         found = await targets_of(house, take)
-        return all(t["status"] == "RETRYING" and t["reason"] for url, t in found.items() if f":{good.port}/" not in url)
+        bad = [t for url, t in found.items() if f":{good.port}/" not in url and not url.startswith("srt:")]
+        return all(t["status"] == "RETRYING" and t["reason"] for t in bad)
 
     await eventually(others_say_why, 60)
     found = await targets_of(house, take)
