@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import threading
 from collections.abc import Iterator
@@ -113,7 +114,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 def described() -> Any:
     """The description as schemathesis reads it, without what never ends."""
     load_all_checks()
-    schema = schemathesis.openapi.from_dict(description())
+    schema = schemathesis.openapi.from_dict(copy.deepcopy(description()))
     schema.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
     return schema.exclude(path_regex=ENDLESS)
 
