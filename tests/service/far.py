@@ -39,6 +39,8 @@ class Door:
     ranges: list[str] = field(default_factory=list)
     gone: str | None = None
     "What has this in its path is answered with 404."
+    refuses: dict[str, object] | None = None
+    "Body of the 422 that starts are answered with."
     cut: int | None = None
     "How many bytes of the next file pass before its connection breaks."
 
@@ -48,6 +50,9 @@ class Door:
         self.ranges += [value.decode() for name, value in scope["headers"] if name == b"range"]
         if self.gone is not None and self.gone in path:
             await JSONResponse({"success": False, "errors": []}, 404)(scope, receive, send)
+            return
+        if self.refuses is not None and scope["method"] == "POST" and path.endswith("/recordings?"):
+            await JSONResponse(self.refuses, 422)(scope, receive, send)
             return
         if self.before is not None:
             waits = self.before(path)

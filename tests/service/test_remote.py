@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete
+from tests.api.kit import make_site
 from tests.service.far import Far, Near, account_of, far_server, make_near
 from tests.service.world import START
 
@@ -199,3 +200,32 @@ async def test_what_runs_elsewhere_has_no_deadlines_here_and_outlives_this_serve
     await near.world.lifecycle.recover({})
     assert await near.world.lifecycle.shutdown() == []
     assert (await near.world.now_of(recording)).state is RecordingState.STARTING
+
+
+async def test_over_http_a_recorder_that_refuses_is_said_in_the_words_of_the_library(tmp_path: Path, far: Far) -> None:
+    """A void token is nobody's request that is wrong (500), options that it refuses are (400), silence is no error of
+    anybody (503); an unknown room there is as unknown here."""
+    async with make_site(tmp_path / "near") as site:
+        world = site.world
+        key, _ = await world.access.issue_token(world.account_id, world.app.id, "school", TokenScope.ROOMS)
+        room = await world.meeting()
+
+        async def start(account: RemoteAccount, **body: object) -> tuple[int, str, str]:
+            await world.remote.set_account(world.app, account)
+            path = f"/api/v1/rooms/room_{room.id}/recordings/start"
+            answer = await site.http.post(path, headers={"x-api-key": key}, json=body)
+            said = answer.json()
+            return answer.status_code, said.get("code", ""), said.get("error", "")
+
+        up = account_of(far)
+        status, code, said = await start(account_of(far, token="void"))
+        assert (status, code) == (500, "INTERNAL") and "status 401" in said
+        assert "eeting" not in said and "void" not in said
+        down = RemoteAccount("http://127.0.0.1:9/x", up.account_id, up.app_id, up.token)
+        status, code, _ = await start(down)
+        assert (status, code) == (503, "UNAVAILABLE")
+        far.door.refuses = {"success": False, "errors": [{"code": 422, "message": "max_seconds is too long for us"}]}
+        status, code, said = await start(up)
+        assert (status, code) == (400, "BAD_REQUEST") and "max_seconds is too long for us" in said
+        far.door.refuses = None
+        assert (await start(up))[0] == 200

@@ -236,6 +236,31 @@ async def test_a_purge_that_a_store_stops_is_ended_later(vault: Vaulted, monkeyp
     assert deeds[0].actor == ME, "who asked, though another process did it"
 
 
+@pytest.mark.parametrize("first", ["purge", "undelete"])
+async def test_of_a_purge_and_an_undelete_with_a_restore_behind_it_one_wins(vault: Vaulted, first: str) -> None:
+    """At the same time: it is gone for good, or it is there and can be restored; nothing is stuck in between."""
+    world = vault.world
+    recording = await vault.ready()
+    await vault.archives.archive(world.app, ME, recording.id)
+    await delete(vault, recording)
+
+    async def back() -> None:
+        await vault.retention.undelete(world.app, ME, recording.id)
+        await vault.archives.restore(world.app, ME, recording.id, Tier.STANDARD, 5)
+
+    both = [vault.retention.purge(world.app, ME, recording.id), back()]
+    results = await asyncio.gather(*(both if first == "purge" else both[::-1]), return_exceptions=True)
+    refused = [result for result in results if isinstance(result, BaseException)]
+    assert len(refused) == 1 and isinstance(refused[0], NotFoundError | InvalidError)
+    vault.anew()
+    await vault.keeper.round(world.clock.now())
+    place = await vault.place(recording)
+    if place.purged_at is None:
+        assert (place.state, len(vault.cold())) == (ArchiveState.RESTORED, 1)
+    else:
+        assert (place.state, place.purge_at, vault.cold()) == (None, None, [])
+
+
 async def test_purge_and_restore_have_one_winner(vault: Vaulted) -> None:
     """purge x restore: what is deleted cannot be restored, and what is purged cannot come back."""
     world = vault.world

@@ -78,6 +78,8 @@ def error_reply(error: TapedeckError, request: Request) -> Response:
         final = error.retry_after_s is None
         headers["retry-after"] = str(error.retry_after_s or 5)
     if is_rooms(request):
+        if status == 502:
+            status = 500  # the contract of the rooms API has no other for what is not the caller's fault
         return Reply(rooms.error_body(status, message), status, headers)
     if status == 401:
         headers["www-authenticate"] = "Bearer"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from cloudflare import AsyncCloudflare
 
 __all__ = ["CloudflareProvider", "CloudflareProviders"]
+
+_log = logging.getLogger(__name__)
 
 _OFFICIAL = "api.cloudflare.com"
 _OFFICIAL_KEY = "https://api.realtime.cloudflare.com/.well-known/webhooks.json"
@@ -79,7 +82,7 @@ class CloudflareProvider:
         return f"CloudflareProvider({self._account!r})"
 
     async def make_room(self, title: str | None) -> str:
-        with _told("make a meeting"):
+        with _told("make the room"):
             raw = await self._sdk().realtime_kit.meetings.with_raw_response.create(
                 self._account.app_id, title=title or _NAME, **self._ids
             )
@@ -157,7 +160,7 @@ class CloudflareProvider:
 
     async def watch(self, url: str, known: str | None) -> str:
         hooks = self._sdk().realtime_kit.webhooks.with_raw_response
-        with _told("register a webhook"):
+        with _told("tell what happens"):
             try:
                 raw = await hooks.get_webhooks(self._account.app_id, **self._ids)
                 there = _list(await raw.read())
@@ -248,10 +251,9 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except (cloudflare.APIStatusError, httpx.HTTPStatusError) as exc:
-        status = exc.response.status_code
-        raise _refusal(
-            status, f"The recorder of the room does not {what}: status {status}{_reason(exc.response)}"
-        ) from exc
+        status, reason = exc.response.status_code, _reason(exc.response)
+        _log.info("refused", extra={"action": "recorder_refused", "status": status, "reason": reason})
+        raise _refusal(status, f"The recorder of the room does not {what}: status {status}", reason) from exc
     except RefusedTargetError as exc:
         raise DestinationError(f"The recorder of the room cannot be asked: {exc}") from exc
     except UnreachableError as exc:
@@ -267,7 +269,10 @@ def _told(what: str) -> Iterator[None]:
         raise UnavailableError(text, retry_after_s=30) from exc
 
 
-def _refusal(status: int, text: str) -> Exception:
+def _refusal(status: int, text: str, reason: str) -> Exception:
+    """What is wrong with a request is told in the recorder's words, everything else in ours: they are another API's."""
+    if status in (400, 422):
+        return InvalidError(f"{text}{reason}")
     if status == 404:
         return _NothingThere(text)
     if status == 409:
