@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Awaitable
 from importlib import resources
 
 from fastapi import APIRouter
@@ -16,9 +17,11 @@ from starlette.responses import Response
 
 from tapedeck.api.chapters import PLAYING
 from tapedeck.api.describe import Param, Raw, Who, describe
+from tapedeck.api.errors import error_reply
 from tapedeck.api.files import range_of
 from tapedeck.core.errors import NotFoundError
 from tapedeck.service.playback import PlaybackService
+from tapedeck.service.watching import NotBegunError
 
 __all__ = ["add_routes"]
 
@@ -62,7 +65,7 @@ def add_routes(routes: APIRouter, playback: PlaybackService) -> None:
     @routes.api_route(f"{place}/index.m3u8", methods=["GET", "HEAD"])
     @describe(PLAYING, "The main playlist", Who.NOBODY, raw=_TEXT, fails=_SOON)
     async def main(link: str, request: Request) -> Response:
-        return _text(await playback.main(await playback.enter(link)), request)
+        return await _text(playback.main(await playback.enter(link)), request)
 
     @routes.api_route(f"{place}/media.m3u8", methods=["GET", "HEAD"])
     @describe(
@@ -75,17 +78,17 @@ def add_routes(routes: APIRouter, playback: PlaybackService) -> None:
         "`VOD` with `EXT-X-ENDLIST` when it is finished.",
     )
     async def media(link: str, request: Request) -> Response:
-        return _text(await playback.media(await playback.enter(link)), request)
+        return await _text(playback.media(await playback.enter(link)), request)
 
     @routes.api_route(f"{place}/init-{{run}}.mp4", methods=["GET", "HEAD"])
     @describe(PLAYING, "What is read before segments", Who.NOBODY, raw=_BYTES, query=_RANGE, fails=_RANGED)
     async def init(link: str, run: str, request: Request) -> Response:
-        return _bytes(await playback.init(await playback.enter(link), _number(run)), request)
+        return await _bytes(playback.init(await playback.enter(link), _number(run)), request)
 
     @routes.api_route(f"{place}/{{number}}.m4s", methods=["GET", "HEAD"])
     @describe(PLAYING, "A segment", Who.NOBODY, raw=_BYTES, query=_RANGE, fails=_RANGED)
     async def segment(link: str, number: str, request: Request) -> Response:
-        return _bytes(await playback.segment(await playback.enter(link), _number(number)), request)
+        return await _bytes(playback.segment(await playback.enter(link), _number(number)), request)
 
 
 def _add_static(routes: APIRouter, name: str, text: bytes) -> None:
@@ -101,9 +104,12 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _text(text: str, request: Request) -> Response:
+async def _text(text: Awaitable[str], request: Request) -> Response:
     """A playlist: asked for again and again, so one that did not change is not sent again."""
-    return _cached(text.encode(), _PLAYLIST, "private, no-cache", request)
+    try:
+        return _cached((await text).encode(), _PLAYLIST, "private, no-cache", request)
+    except NotBegunError as exc:
+        return error_reply(exc, request)  # answered here, and not noted as an error, once a second and player
 
 
 def _cached(data: bytes, media_type: str, cache: str, request: Request) -> Response:
@@ -114,8 +120,12 @@ def _cached(data: bytes, media_type: str, cache: str, request: Request) -> Respo
     return Response(data, headers=headers, media_type=media_type)
 
 
-def _bytes(data: bytes, request: Request) -> Response:
+async def _bytes(found: Awaitable[bytes], request: Request) -> Response:
     """A piece of media, or a range of it. What a segment holds never changes while its link lives."""
+    try:
+        data = await found
+    except NotBegunError as exc:
+        return error_reply(exc, request)
     etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
     headers = {
         "accept-ranges": "bytes",

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tapedeck.core.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
+from tapedeck.core.errors import ConflictError, DeniedError, NotFoundError
 from tapedeck.core.fmp4 import codec_of
 from tapedeck.core.hls import Variant, main_playlist, media_playlist, target_seconds
 from tapedeck.core.ids import is_uuid
@@ -28,7 +28,7 @@ from tapedeck.db import playbacks as table
 from tapedeck.db.engine import Database
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.storage import ObjectStore
-from tapedeck.service.watching import WAIT_S, Finished, Growing, LiveFilms, Span
+from tapedeck.service.watching import Finished, Growing, LiveFilms, NotBegunError, Span
 
 __all__ = ["LiveFilms", "Pass", "PlaybackLink", "PlaybackService", "Span"]
 
@@ -40,7 +40,6 @@ _MOST_INDEX = 128 << 20
 _GROWING = ACTIVE | {RecordingState.CLOSING, RecordingState.RENDERING}
 _LEAST_BPS = 600_000
 _UNPLAYABLE = "Only MP4 films (H264), or sound alone in AAC, can be played over HLS; those with timed metadata cannot"
-_NOT_YET = "The stream has not begun yet: there is nothing to play"
 
 
 _ALL = Span()
@@ -156,7 +155,7 @@ class PlaybackService:
         if not segments and source.is_ended:
             raise NotFoundError("The stream ended before there was anything to play")
         if not segments:
-            raise UnavailableError(_NOT_YET, retry_after_s=WAIT_S)
+            raise NotBegunError
         kind = "EVENT" if isinstance(source, Growing) else "VOD"
         return media_playlist(segments, target_seconds(segments, _TARGET_S), kind=kind, is_ended=source.is_ended)
 
@@ -230,7 +229,7 @@ class PlaybackService:
             return Finished(found, played.anchors, entry.span, lambda start, end: self._read(file, start, end))
         fragments = await self._films.fragments(recording.id)
         if not fragments:
-            raise UnavailableError(_NOT_YET, retry_after_s=WAIT_S)
+            raise NotBegunError
         return Growing(self._films, recording.id, fragments, entry.span)
 
     async def _table(self, recording: Recording, file: FilmFile) -> FilmTable:

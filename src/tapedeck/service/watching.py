@@ -18,10 +18,17 @@ from tapedeck.core.liveindex import Anchor, Fragment, segments_of, time_of
 from tapedeck.core.mp4film import FilmTable, heads_of
 from tapedeck.core.times import to_ms
 
-__all__ = ["WAIT_S", "Finished", "Growing", "LiveFilms", "Span"]
+__all__ = ["WAIT_S", "Finished", "Growing", "LiveFilms", "NotBegunError", "Span"]
 
 WAIT_S = 2
 """After which a player may ask again for what is not there yet."""
+
+
+class NotBegunError(UnavailableError):
+    """There is nothing to play yet, which is no fault: players ask until there is."""
+
+    def __init__(self) -> None:
+        super().__init__("The stream has not begun yet: there is nothing to play", retry_after_s=WAIT_S)
 
 
 class LiveFilms(Protocol):

@@ -1,0 +1,97 @@
+"""Fragments on disk: read as they grow, kept while a recording goes on, freed when its film is finished, or fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.service.world import World
+
+from tapedeck.core.errors import NotFoundError
+from tapedeck.core.liveindex import Fragment, line_of
+from tapedeck.core.recording import Fail, FilmFile, Recording
+from tapedeck.db import playbacks
+from tapedeck.service.recordings import Action
+from tapedeck.workers.playback import LocalFilms, PlaybackKeeper
+
+S = 1_000_000_000
+
+
+def fragment(number: int, run: int = 0, at_ms: int | None = 0) -> Fragment:
+    """The bytes of each are its number, four times."""
+    return Fragment(number * 2 * S, (number + 1) * 2 * S, number * 4, 4, run, at_ms)
+
+
+def write(directory: Path, *found: Fragment, torn: bytes = b"") -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "media").write_bytes(b"".join(bytes([number]) * 4 for number in range(len(found))))
+    (directory / "index").write_bytes(b"".join(line_of(one) for one in found) + torn)
+    (directory / "init-0.mp4").write_bytes(b"head")
+
+
+async def running(world: World) -> Recording:
+    meeting = await world.meeting()
+    return await world.capturing(meeting, await world.live(meeting))
+
+
+async def anchors(world: World, recording: Recording) -> object:
+    async with world.db.read() as session:
+        played = await playbacks.find_played(session, recording.id)
+    assert played is not None
+    return played.anchors
+
+
+async def test_fragments_are_read_as_they_come_and_not_before_they_are_whole(tmp_path: Path) -> None:
+    films, place = LocalFilms(tmp_path), tmp_path / "r"
+    assert await films.fragments("r") == []
+    write(place, fragment(0), torn=line_of(fragment(1))[:-3])
+    assert await films.fragments("r") == [fragment(0)]
+    write(place, fragment(0), fragment(1))
+    assert await films.fragments("r") == [fragment(0), fragment(1)]
+    assert await films.media("r", fragment(1)) == b"\x01" * 4
+    assert await films.head("r", 0) == b"head"
+    for missing in (films.head("r", 1), films.media("r", fragment(2)), films.media("x", fragment(0))):
+        with pytest.raises(NotFoundError):
+            await missing
+    write(place, fragment(0))  # another attempt cut off what it cannot trust
+    await films.fragments("r")
+    assert await films.fragments("r") == [fragment(0)]
+    await films.drop("r")
+    assert await films.fragments("r") == [] and not place.exists()
+
+
+async def test_finished_film_keeps_when_it_was_captured_and_frees_its_fragments(world: World) -> None:
+    keeper = PlaybackKeeper(world.playback, world.films, world.ledger)
+    recording = await running(world)
+    place = world.root / "hls" / recording.id
+    write(place, fragment(0, at_ms=1000), fragment(1, at_ms=3000), fragment(2, at_ms=65_000))
+    await world.recordings.control(world.app, world.backend, recording.id, Action.STOP)
+    await world.finish(recording)
+    await keeper.aclose()
+    assert not place.exists()
+    assert await anchors(world, recording) == [(0, 1000), (4 * S, 65_000)]
+
+
+async def test_failed_recording_frees_its_fragments(world: World) -> None:
+    keeper = PlaybackKeeper(world.playback, world.films, world.ledger)
+    recording = await running(world)
+    write(world.root / "hls" / recording.id, fragment(0))
+    await world.recordings.stop(recording.id, Fail("The log is gone."))
+    await keeper.aclose()
+    assert not (world.root / "hls" / recording.id).exists()
+
+
+async def test_start_keeps_what_goes_on_finishes_what_is_finished_and_sweeps_the_rest(world: World) -> None:
+    goes_on, finished = await running(world), await running(world)
+    for name in (goes_on.id, finished.id, "nobody"):
+        write(world.root / "hls" / name, fragment(0, at_ms=5000))
+    await world.recordings.control(world.app, world.backend, finished.id, Action.STOP)
+    await world.recordings.settle()
+    film = FilmFile("video", "film.mp4", 4, 4000, "00000000", local_path="/nowhere")
+    await world.lifecycle.on_rendered(finished.id, [film])
+    keeper = PlaybackKeeper(world.playback, world.films, world.ledger)
+    await keeper.recover(await world.lifecycle.recover({}))
+    await keeper.aclose()
+    assert [path.name for path in (world.root / "hls").iterdir()] == [goes_on.id]
+    assert await anchors(world, finished) == [(0, 5000)]
+    assert await world.films.fragments(goes_on.id) == [fragment(0, at_ms=5000)]
