@@ -1,8 +1,8 @@
 """A meeting of two people in a 720p film that is streamed to a real RTMP server while it is made.
 
 Latency: from the instant that a picture was taken (it says so itself) to its arrival at somebody who plays it from the
-RTMP server. Cost: one film, streamed and not streamed by turns; all user and system time of the process that makes it,
-and beside it that of the process that sends.
+RTMP server. Cost: one film, streamed and not streamed by turns; all user and system time of the process that makes it
+and of the process that sends. What HLS adds is in bench/hls.py; the mark is for both together.
 """
 
 from __future__ import annotations
@@ -167,11 +167,11 @@ def rows() -> list[Row]:
             f"median {p50:.2f} s, {len(late)} pictures",
         ),
         Row(
-            "the same: CPU that streaming adds to the film's process",
-            f"{more:+.1%}",
+            "the same: CPU that streaming costs, in the film's process and the sender's",
+            f"{more + sending:+.1%}",
             f"not streamed {statistics.median(found['without']):.2f} of a core",
             f"<= {MARK_COST:.0%}",
-            more <= MARK_COST,
-            f"median of {TURNS} turns of {TURN_S:.0f} s; the sender's own process {sending:.1%}",
+            more + sending <= MARK_COST,
+            f"film {more:+.1%}, sender {sending:.1%}: medians of {TURNS} turns of {TURN_S:.0f} s",
         ),
     ]

@@ -1,6 +1,6 @@
 """Sends a stream to an RTMP server: a connection to the very address that was checked, with TLS for rtmps.
 
-Ended when the server takes nothing for `stall_s`. It looks for more of the stream five times a second: what a look
+Ended when the server takes nothing for `stall_s`. It looks for more of the stream seven times a second: what a look
 finds goes out at once, and between two looks nothing is awake.
 """
 
@@ -29,7 +29,7 @@ _CONNECT_S = 10.0
 _SEND_BUFFER = 1 << 16
 """Little is on its way: a server that takes nothing is noticed soon."""
 _AHEAD = 1 << 17
-_BEAT_S = 0.2
+_BEAT_S = 0.15
 _SHAKE_S = 0.5
 """Until the server takes the stream: it is what it says that is waited for."""
 _FAREWELL_S = 2.0
