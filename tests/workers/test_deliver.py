@@ -186,6 +186,27 @@ async def test_disabled_and_unsubscribed_webhooks_hear_nothing(world: World) -> 
     assert endpoint.requests == []
 
 
+async def test_two_apps_hear_of_their_own_recordings_alone_with_links_to_their_own_files(world: World) -> None:
+    other = await world.access.create_app(world.account_id, "Other")
+    apps, told = {"a": world.app, "b": other}, {}
+    endpoint = Endpoint()
+    for name, app in apps.items():
+        await world.webhooks.create(app, "n", f"https://example.org/{name}", EVENTS, True)
+    async with sending(world, endpoint) as worker:
+        for name, app in apps.items():
+            world.app = app
+            meeting = await world.meeting()
+            recording = await world.capturing(meeting, await world.live(meeting))
+            await world.recordings.control(app, world.backend, recording.id, Action.STOP)
+            told[name] = (await world.finish(recording)).id
+        await rest(worker, world)
+    for name in apps:
+        bodies = [json.loads(body) for url, _, body in endpoint.requests if url.endswith(f"/{name}")]
+        assert {body["recording"]["id"] for body in bodies} == {told[name]}
+        links = [link for body in bodies if (link := body["recording"].get("downloadUrl"))]
+        assert links and all(told[name] in link for link in links)
+
+
 async def test_disabling_cancels_what_is_queued_and_deleting_too(world: World) -> None:
     webhook = await hook(world)
     endpoint = Endpoint(lambda url, number: 503)
