@@ -52,7 +52,7 @@ types: $(READY) ## mypy, strict
 	$(BIN)/mypy
 
 bench: $(READY) ## every mark beside its peer, measured in one run
-	@scripts/debian-packages ffmpeg wrk radosgw ceph-mon ceph-osd ceph-common
+	@scripts/debian-packages chromium ffmpeg xvfb wrk radosgw ceph-mon ceph-osd ceph-common
 	$(BIN)/python -m bench
 
 docs: $(READY) ## make docs/reference/api.md from the API's own description

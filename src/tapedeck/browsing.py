@@ -13,6 +13,7 @@ from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService
 from tapedeck.service.pages import PageService
 from tapedeck.sources.whip import WhipServer
+from tapedeck.workers.capture import CaptureHost
 from tapedeck.workers.pages import PageWorker
 
 __all__ = ["Browsing", "tell_browser"]
@@ -33,19 +34,20 @@ class Browsing:
 
     def worker(
         self,
-        *,
         db: Database,
         clock: SystemClock,
         access: AccessService,
         ledger: Ledger,
         lifecycle: LifecycleService,
         whip: WhipServer,
+        capture: CaptureHost,
     ) -> PageWorker:
         """What records pages."""
         return PageWorker(
             pages=PageService(db, clock, access),
             browsers=self._browsers,
             taker=whip,
+            hearer=capture,
             lifecycle=lifecycle,
             ledger=ledger,
             clock=clock,
@@ -66,4 +68,5 @@ def _browsers(settings: Settings) -> Chromiums:
         sandbox=settings.browser_sandbox == "on",
         memory_bytes=settings.browser_memory_mb << 20,
         allow_private=settings.allow_private_urls,
+        owner=str(settings.data_dir.resolve()),
     )

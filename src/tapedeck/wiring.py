@@ -284,7 +284,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     whip = WhipServer(capture, PeerSettings(network=network))
     capture.bind(events=sessions, meetings=meetings, publishers=whip)
 
-    pages = browsing.worker(db=db, clock=clock, access=access, ledger=ledger, lifecycle=lifecycle, whip=whip)
+    pages = browsing.worker(db, clock, access, ledger, lifecycle, whip, capture)
     patience = Patience(unreachable_s=settings.upload_patience_s, refused_s=settings.upload_refused_s)
     uploads = UploadWorker(
         service=UploadService(db, clock, ledger, lifecycle),

@@ -152,6 +152,14 @@ async def stopped_early(house: House, site: Site) -> Shown:
     return Shown(await take.until("ERRORED", limit_s=LIMIT_S))
 
 
+async def by_the_sdk(house: House, site: Site) -> Shown:
+    """An app made with the recording SDK; its only participant leaves."""
+    room = await house.room([], "SDK")
+    take = await room.start(**SMALL, url=site.show(ADA, "/sdk", leaves=5))
+    viewed = await take.film([ADA], limit_s=LIMIT_S)
+    return Shown(viewed.recording, viewed)
+
+
 async def play(folder: Path) -> dict[str, Any]:
     async with open_site() as site, open_house(folder, ENV) as house:
         seen = {"both": await beside_people(house, site)}
@@ -159,6 +167,7 @@ async def play(folder: Path) -> dict[str, Any]:
         seen |= await together(
             missing=fails(house, f"{site.root}/gone?status=404"),
             early=stopped_early(house, site),
+            sdk=by_the_sdk(house, site),
         )
         left = list(browsers_of(house.server.pid))
         await gone(left)
@@ -235,6 +244,15 @@ def test_a_page_is_given_a_token_and_the_configuration_and_is_no_participant(pla
     assert seen["participants"] == ["grace"]
     (session,) = [one for one in seen["sessions"].sessions if one.meeting_display_name == "Both"]
     assert session.live_participants == 1
+
+
+def test_an_app_of_the_recording_sdk_is_recorded_until_everybody_has_left(played: dict[str, Any]) -> None:
+    shown = of(played, "sdk")
+    assert shown.viewed is not None
+    assert shown.recording.stop_reason is not None
+    assert shown.recording.stop_reason.reason == "ALL_PEERS_LEFT"
+    assert shown.viewed.film.end_ns >= 3 * S
+    assert_shows(shown.viewed, ADA)
 
 
 def test_a_browser_that_is_killed_ends_the_film_and_loses_nothing_before(played: dict[str, Any]) -> None:

@@ -81,5 +81,5 @@ const acts = {
 addEventListener("load", () => {
   play();
   for (const [act, seconds] of Object.entries(plan.acts ?? {})) later(seconds, acts[act]);
-  if (!plan.never) record();
+  if (!plan.never && !plan.leaves) record();
 });

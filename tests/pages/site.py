@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,9 @@ __all__ = ["Site", "open_site"]
 
 _PAGE = """<!doctype html><meta charset=utf-8><title>show</title>
 <style>* {margin: 0} canvas {display: block}</style><canvas></canvas>"""
+
+_SDK = Path(__file__).parents[1] / "sdk/node_modules/@cloudflare/realtimekit-recording-sdk/dist/index.es.js"
+"""The recording SDK that applications use; `make test` installs it."""
 
 
 class Site:
@@ -38,7 +42,14 @@ class Site:
     async def _show(self, request: web.Request) -> web.Response:
         self.asked.append(request)
         script = Path(__file__).with_name("show.js").read_text("utf-8")
-        return web.Response(text=f"{_PAGE}<script>{script}</script>", content_type="text/html")
+        page = f"{_PAGE}<script>{script}</script>"
+        if request.path == "/sdk":
+            page += f"<script type=module>{Path(__file__).with_name('sdk.js').read_text('utf-8')}</script>"
+        return web.Response(text=page, content_type="text/html")
+
+    async def _sdk(self, request: web.Request) -> web.Response:
+        text = await asyncio.to_thread(_SDK.read_text, "utf-8")
+        return web.Response(text=text, content_type="text/javascript")
 
     async def _redirect(self, request: web.Request) -> web.Response:
         self.asked.append(request)
@@ -55,6 +66,8 @@ async def open_site() -> AsyncIterator[Site]:
     site = Site()
     app = web.Application()
     app.router.add_get("/show", site._show)
+    app.router.add_get("/sdk", site._show)
+    app.router.add_get("/sdk.js", site._sdk)
     app.router.add_get("/redirect", site._redirect)
     app.router.add_route("*", "/{path:.*}", site._other)
     runner = web.AppRunner(app)

@@ -15,6 +15,8 @@ from tapedeck.core.errors import UnavailableError
 from tapedeck.core.frames import Codec, Origin, TrackInfo
 from tapedeck.core.page import PageEvent, PageFact, PageLook, page_participant
 from tapedeck.core.recording import Recording, RecordingState, StopCause
+from tapedeck.core.timeline import TimedText
+from tapedeck.medialog.reader import LogReader
 from tapedeck.ports.browser import PageOrder
 from tapedeck.ports.sources import PeerInfo
 from tapedeck.ports.whip import WhipAnswer
@@ -96,6 +98,7 @@ class Stage:
             pages=PageService(house.db, house.clock, house.access),
             browsers=self,
             taker=self,
+            hearer=house.host,
             lifecycle=house.lifecycle,
             ledger=house.ledger,
             clock=house.clock,
@@ -103,9 +106,9 @@ class Stage:
             look_s=0.01,
         )
 
-    async def start(self) -> Recording:
+    async def start(self, **more: object) -> Recording:
         meeting = await self.house.meeting()
-        config = {"url": "https://apps.example/show"}
+        config = {"url": "https://apps.example/show", **more}
         view = await self.house.recordings.start(self.house.app, self.house.backend, meeting.id, config)
         return view.recording
 
@@ -116,9 +119,9 @@ class Stage:
         await eventually(there, 30)
         return self.pages[-1]
 
-    async def filmed(self) -> tuple[Recording, PlayedPage]:
+    async def filmed(self, **more: object) -> tuple[Recording, PlayedPage]:
         """A recording whose page is in the log."""
-        recording = await self.start()
+        recording = await self.start(**more)
         page = await self.opened()
         page.happens(*STARTS)
 
@@ -241,6 +244,23 @@ async def test_the_pages_of_a_server_that_ended_are_opened_again(tmp_path: Path)
             assert ended.stop_cause is StopCause.FAULT, "what was filmed before is not lost"
         finally:
             await worker.aclose()
+
+
+@pytest.mark.parametrize("timed", [True, False])
+async def test_what_is_said_in_the_meeting_reaches_a_timed_film_through_the_page(stage: Stage, timed: bool) -> None:
+    more = {"interactive_config": {"type": "ID3"}} if timed else {}
+    recording, page = await stage.filmed(**more)
+    page.happens(
+        PageEvent(PageFact.SAID, '{"type": "ID3Data", "payload": "a quiz", "timestamp": 1}'),
+        PageEvent(PageFact.SAID, '{"type": "chat", "payload": "not this"}'),
+        PageEvent(PageFact.SAID, "{"),
+        PageEvent(PageFact.ENDED),
+    )
+    ended = await stage.house.until(recording, RecordingState.RENDERING)
+    log = LogReader(stage.house.root / "captures" / str(ended.session_id))
+    with log.timeline() as timeline:
+        said = [event.text for event in timeline.poll() if isinstance(event, TimedText)]
+    assert said == (["a quiz"] if timed else [])
 
 
 async def test_people_beside_a_page_do_not_begin_its_film(stage: Stage) -> None:

@@ -8,6 +8,7 @@ recording is over, however that came about. To everything behind it the page is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,10 +18,11 @@ from uuid import uuid4
 import structlog
 
 from tapedeck.core.caution import PAGE, Caution
-from tapedeck.core.errors import NotFoundError, TapedeckError
+from tapedeck.core.errors import NotFoundError, TapedeckError, UnavailableError
 from tapedeck.core.frames import Origin
 from tapedeck.core.page import PageFact, PageLife, PageVerdict, page_participant
 from tapedeck.core.recording import ACTIVE, LIVE, Recording, RecordingChanged, RecordingState, WrongStateError
+from tapedeck.core.timed import Allowance, message_text
 from tapedeck.ports.browser import Browsers, OpenPage, PageOrder
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.sources import PeerInfo
@@ -29,7 +31,7 @@ from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService, Recovery
 from tapedeck.service.pages import PageService
 
-__all__ = ["PageWorker", "Taker"]
+__all__ = ["Hearer", "PageWorker", "Taker"]
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +45,13 @@ class Taker(Protocol):
 
     async def offer(self, peer: PeerInfo, sdp: str) -> WhipAnswer:
         """As `ports.whip.WhipServer`."""
+
+
+class Hearer(Protocol):
+    """Takes timed metadata: the capture."""
+
+    async def say(self, meeting_id: str, recording_id: str, text: str) -> bool:
+        """As `ports.control.CaptureControl`."""
 
 
 class _Over(Exception):
@@ -74,6 +83,7 @@ class PageWorker:
         pages: PageService,
         browsers: Browsers,
         taker: Taker,
+        hearer: Hearer,
         lifecycle: LifecycleService,
         ledger: Ledger,
         clock: Clock,
@@ -84,6 +94,7 @@ class PageWorker:
         self._pages = pages
         self._browsers = browsers
         self._taker = taker
+        self._hearer = hearer
         self._lifecycle = lifecycle
         self._clock = clock
         self._now = now
@@ -200,11 +211,24 @@ class PageWorker:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _listen(self, job: _Job, page: OpenPage, life: PageLife) -> NoReturn:
+        allowance = Allowance()
         while True:
             event = await page.next_event()
+            if event.fact is PageFact.SAID and job.recording.options.timed and allowance.take(self._now_ns()):
+                await self._hear(job.recording, event.text)
             if event.fact is not PageFact.SAID:
                 log.info("page.happened", recording_id=job.recording.id, fact=event.fact.value)
             await self._act(job, page, life, life.happened(event, self._now()))
+
+    async def _hear(self, recording: Recording, message: str) -> None:
+        """What the meeting's people say to the film reaches the recorder through the page's socket."""
+        text = message_text(message)
+        if text is not None:
+            with contextlib.suppress(UnavailableError):  # it is not captured (any more): passed over, as always
+                await self._hearer.say(recording.meeting_id, recording.id, text)
+
+    def _now_ns(self) -> int:
+        return round(self._now() * 1e9)
 
     async def _look(self, job: _Job, page: OpenPage, life: PageLife) -> NoReturn:
         while True:

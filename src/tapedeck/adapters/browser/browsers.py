@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import zlib
 
 from tapedeck.adapters.browser.chromium import Chromium, clear_profiles, find_chromium, sandbox_problem
 from tapedeck.adapters.browser.tab import ChromiumPage
@@ -27,8 +28,10 @@ class Chromiums:
         guard: Guard | None = None,
         kbps: int = 4000,
         codecs: tuple[str, ...] = ("H264", "VP8"),
+        owner: str = "",
     ) -> None:
-        """`path`: of the program; default the first that is known. `memory_bytes`: what one browser may take."""
+        """`path`: of the program; default the first that is known. `memory_bytes`: what one browser may take.
+        `owner`: whose browsers they are, so that `clear` leaves those of others alone."""
         self._path = path
         self._sandbox = sandbox
         self._memory_bytes = memory_bytes
@@ -36,7 +39,7 @@ class Chromiums:
         self._guard = guard or Guard(allow_private)
         self._kbps = kbps
         self._codecs = codecs
-        self._prefix = f"tapedeck-browser-{os.getuid()}-"
+        self._prefix = f"tapedeck-browser-{zlib.crc32(f'{os.getuid()} {owner}'.encode()):08x}-"
 
     def problem(self) -> str | None:
         """As `Browsers`."""

@@ -93,6 +93,7 @@ class ChromiumPage:
             "--allow-loopback-in-peer-connection",
             "--disable-blink-features=WebTransport",
             "--disable-features=WebRtcHideLocalIpsWithMdns,Translate,MediaRouter,OptimizationHints,"
+            "SpareRendererForSitePerProcess,WebUIOmniboxPopup,WebUIOmniboxAimPopup,AimEnabled,"
             "AutofillServerCommunication,InterestFeedContentSuggestions,CertificateTransparencyComponentUpdater",
         )
         await self.chromium.start(self._on_event, flags)
