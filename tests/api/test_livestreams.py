@@ -25,10 +25,12 @@ def ids(site: Site) -> dict[str, Any]:
     return {"account_id": site.world.account_id, "app_id": site.world.app.id}
 
 
-async def fragments(site: Site, recording: Recording, folder: Path, seconds: int, from_ms: int) -> bytes:
-    """A film whose first second was captured at `from_ms`, as far as it is made."""
+async def fragments(
+    site: Site, recording: Recording, folder: Path, seconds: int, from_ms: int, pause: tuple[int, int] = (0, 0)
+) -> bytes:
+    """A film that was captured from `from_ms` on, with a pause (after so many seconds of film, so long)."""
     folder.mkdir()
-    await asyncio.to_thread(shoot, folder, FILM, seconds, from_ms=from_ms)
+    await asyncio.to_thread(shoot, folder, FILM, seconds, from_ms=from_ms, pause=pause)
     place = site.world.root / "hls" / recording.id
     await asyncio.to_thread(shutil.copytree, folder / "hls", place)
     return (folder / "film.mp4").read_bytes()
@@ -114,6 +116,21 @@ async def test_livestream_of_a_recorded_meeting_shows_its_own_time_and_leaves_th
     assert found["session"]["viewer_seconds"] == 2
     world.clock.move(LINK_LIFE.total_seconds())
     assert (await shown(site, url))[0] == 403
+
+
+async def test_what_follows_a_pause_that_a_livestream_ended_in_is_not_shown(site: Site, tmp_path: Path) -> None:
+    world = site.world
+    meeting = await world.meeting()
+    recording = await world.capturing(meeting, await world.live(meeting))
+    began_ms = to_ms(world.clock.now())
+    made = (await site.ask("POST", f"meetings/{meeting.id}/livestreams", json={})).json()["data"]
+    world.clock.move(10)  # paused after 5 s, in the third segment; gone on with after 60
+    assert (await site.ask("POST", f"meetings/{meeting.id}/active-livestream/stop")).status_code == 200
+    content = await fragments(site, recording, tmp_path / "film", 10, began_ms, pause=(5, 60))
+    assert await shown(site, made["playback_url"]) == (200, ["0.m4s", "1.m4s"], True)
+    await world.recordings.control(world.app, world.backend, recording.id, Action.STOP)
+    await world.playback.finished(await world.finish(recording, content))
+    assert await shown(site, made["playback_url"]) == (200, ["0.m4s", "1.m4s"], True)
 
 
 async def test_another_size_or_codec_than_is_recorded_has_a_recording_of_its_own(site: Site) -> None:

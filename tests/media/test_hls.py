@@ -24,12 +24,21 @@ FILM = Output("film.mp4", VideoOutput(320, 180), AudioOutput())
 SOUND = Output("film.m4a", None, AudioOutput())
 
 
-def shoot(folder: Path, output: Output, seconds: int, *, die: bool = False, from_ms: int = 0) -> Path:
+def shoot(
+    folder: Path,
+    output: Output,
+    seconds: int,
+    *,
+    die: bool = False,
+    from_ms: int = 0,
+    pause: tuple[int, int] = (0, 0),
+) -> Path:
     """A film with its fragments; `die` leaves it unfinished, as a killed process does. Where the fragments are."""
     hls_dir = folder / "hls"
     writers = FilmWriters(folder, [output], hls_dir=hls_dir)
     assert writers.hls is not None
-    writers.hls.when = lambda film_ns: from_ms + film_ns // 1_000_000
+    after_s, lasts_s = pause
+    writers.hls.when = lambda film_ns: from_ms + film_ns // 1_000_000 + lasts_s * 1000 * (film_ns >= after_s * _S)
     for second in range(seconds):
         write_second(writers, second, video=output.video is not None, noisy=second % 3 == 1)
     if die:

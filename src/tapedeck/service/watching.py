@@ -65,20 +65,30 @@ class Growing:
         self._films = films
         self._recording_id = recording_id
         self._all = fragments
-        since = None if span.since is None else to_ms(span.since)
-        until = None if span.until is None else to_ms(span.until)
-        shown = [
-            number
-            for number, one in enumerate(fragments)
-            if (since is None or (one.at_ms is not None and one.at_ms >= since))
-            and (until is None or (one.at_ms is not None and _end_ms(one, one.at_ms) <= until))
-        ]
-        self._first, self._end = (shown[0], shown[-1] + 1) if shown else (0, 0)
-        last = fragments[-1]
-        self.is_ended = until is not None and last.at_ms is not None and _end_ms(last, last.at_ms) > until
+        self._since = None if span.since is None else to_ms(span.since)
+        self._until = None if span.until is None else to_ms(span.until)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing is added any more."""
+        last = self._all[-1].at_ms
+        return self._until is not None and last is not None and last > self._until
 
     def segments(self) -> list[Segment]:
-        return segments_of(self._all[self._first : self._end], self._first)
+        shown = [number for number in range(len(self._all)) if self._is_in(number)]
+        return segments_of(self._all[shown[0] : shown[-1] + 1], shown[0]) if shown else []
+
+    def _is_in(self, number: int) -> bool:
+        if self._since is None and self._until is None:
+            return True
+        at = self._all[number].at_ms
+        if at is None or (self._since is not None and at < self._since):
+            return False
+        if self._until is None:
+            return True
+        # There may be a pause in it, so when its end was captured is known by what follows.
+        end = self._all[number + 1].at_ms if number + 1 < len(self._all) else None
+        return end is not None and end <= self._until
 
     def peak_bps(self) -> int:
         return max(one.size * 8_000_000_000 // max(one.end_ns - one.start_ns, 1) for one in self._all)
@@ -90,7 +100,7 @@ class Growing:
         return await self._films.head(self._recording_id, run)
 
     async def segment(self, number: int) -> tuple[bytes, int]:
-        if not self._first <= number < self._end:
+        if number >= len(self._all) or not self._is_in(number):
             raise NotFoundError("There is no such segment")
         one = self._all[number]
         return await self._films.media(self._recording_id, one), one.end_ns - one.start_ns
@@ -107,23 +117,21 @@ class Finished:
         self._film = film
         self._anchors = anchors
         self._read = read
-        shown = [number for number in range(film.count) if self._is_in(number, span)]
-        self._first, self._end = (shown[0], shown[-1] + 1) if shown else (0, 0)
+        self._span = span
 
-    def _is_in(self, number: int, span: Span) -> bool:
-        if span.since is None and span.until is None:
+    def _is_in(self, number: int) -> bool:
+        since, until = self._span.since, self._span.until
+        if since is None and until is None:
             return True
-        start_ns, end_ns = self._film.times(number)
-        at = time_of(self._anchors, start_ns)
-        if at is None:
+        start, end = (time_of(self._anchors, film_ns) for film_ns in self._film.times(number))
+        if start is None or end is None:
             return False  # nobody knows whether it was to be shown
-        end = at + timedelta(microseconds=(end_ns - start_ns) // 1000)
-        return (span.since is None or at >= span.since) and (span.until is None or end <= span.until)
+        return (since is None or start >= since) and (until is None or end <= until)
 
     def segments(self) -> list[Segment]:
         found: list[Segment] = []
         before: datetime | None = None
-        for number in range(self._first, self._end):
+        for number in filter(self._is_in, range(self._film.count)):
             start_ns, end_ns = self._film.times(number)
             at = time_of(self._anchors, start_ns)
             follows = at is not None and before is not None and abs((at - before).total_seconds()) < 0.04
@@ -141,15 +149,10 @@ class Finished:
         return init_segment(self._film.heads)  # one for all runs: a player may ask for what a live playlist named
 
     async def segment(self, number: int) -> tuple[bytes, int]:
-        if not self._first <= number < self._end:
+        if number >= self._film.count or not self._is_in(number):
             raise NotFoundError("There is no such segment")
         piece = self._film.piece(number)
         data = await self._read(piece.start, piece.end)
         if len(data) < piece.end - piece.start:
             raise UnavailableError("The film cannot be read now", retry_after_s=WAIT_S)
         return piece.build(data), piece.end_ns - piece.start_ns
-
-
-def _end_ms(fragment: Fragment, at_ms: int) -> int:
-    """When the end of a fragment was captured (UTC, ms), but for a pause in it."""
-    return at_ms + (fragment.end_ns - fragment.start_ns) // 1_000_000
