@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from tests.notify.receiver import Receiver, receiver
 
-from tapedeck.adapters import egress
+from tapedeck.adapters import dial
 from tapedeck.adapters.fetcher import HttpFetcher
 from tapedeck.core.egress import RefusedTargetError, UnreachableError
 from tapedeck.core.errors import DestinationError
@@ -93,7 +93,7 @@ async def test_a_few_redirects_are_followed_and_no_more() -> None:
 
 async def test_a_redirect_to_a_private_address_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first address is allowed (here: by name of the test), the second is loopback: it sees nothing."""
-    monkeypatch.setattr(egress, "is_public_text", lambda text: text == "127.0.0.2")
+    monkeypatch.setattr(dial, "is_public_text", lambda text: text == "127.0.0.2")
     async with receiver("127.0.0.2") as outside, receiver() as inside:
         outside.answer = lambda _: moved(inside.url)
         fetcher = HttpFetcher(look_up=lambda *_: [(*V4, "127.0.0.2")])
@@ -114,7 +114,7 @@ async def test_a_redirect_to_what_is_no_web_address_is_refused(target: str) -> N
 
 async def test_a_name_that_changes_its_address_between_two_hops_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """DNS rebinding: each connection goes to the address that was looked at for it."""
-    monkeypatch.setattr(egress, "is_public_text", lambda text: text == "127.0.0.2")
+    monkeypatch.setattr(dial, "is_public_text", lambda text: text == "127.0.0.2")
     said: list[str] = []
 
     def look_up(host: str, port: int, family: int) -> list[tuple[int, int, str]]:

@@ -19,7 +19,7 @@ from tests.notify.receiver import Arrival, Receiver, receiver
 from tests.service.world import make_world
 from tests.workers.test_films import Studio, empty
 
-from tapedeck.adapters import egress
+from tapedeck.adapters import dial
 from tapedeck.adapters.fetcher import HttpFetcher
 from tapedeck.core.recording import Recording, RecordingState
 from tapedeck.medialog.mark import find_mark
@@ -83,7 +83,7 @@ async def open_marked(
     root: Path, monkeypatch: pytest.MonkeyPatch, limit_s: float = 5.0, addresses: tuple[str, ...] = (OUTSIDE,)
 ) -> AsyncIterator[Marked]:
     """`addresses`: what names resolve to, one after the other, the last one for ever."""
-    monkeypatch.setattr(egress, "is_public_text", lambda text: text == OUTSIDE)
+    monkeypatch.setattr(dial, "is_public_text", lambda text: text == OUTSIDE)
     async with make_world(root) as world:
 
         async def prepare(recording: Recording) -> None:
