@@ -6,12 +6,15 @@ import io
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from tapedeck.browsing import tell_browser
 from tapedeck.cli import doctor
 from tapedeck.cli.doctor import Finding, examine
+from tapedeck.config import Settings
 
 
 def findings(data_dir: Path, port: int = 0, rtc_ports: tuple[int, int] | None = None) -> dict[str, Finding]:
@@ -30,6 +33,27 @@ def test_a_machine_that_can_record_is_well_and_left_as_it_was(tmp_path: Path) ->
     assert code == 0, text
     assert "bad" not in text
     assert list(tmp_path.iterdir()) == [], "it looks and makes nothing"
+
+
+@pytest.mark.parametrize(
+    ("settings", "mark", "words"),
+    [
+        ({"browser": "no-such-program"}, "note", "there is no program no-such-program"),
+        ({"browser": "python3", "browser_sandbox": "off"}, "ok", "web pages are recorded with"),
+    ],
+)
+def test_whether_there_is_a_browser_is_said_and_a_recorder_without_one_is_well(
+    tmp_path: Path, settings: dict[str, Any], mark: str, words: str
+) -> None:
+    out = io.StringIO()
+    found = tell_browser(Settings(data_dir=tmp_path, **settings))
+    code = doctor.doctor(
+        Console(file=out, width=300), data_dir=tmp_path, host="127.0.0.1", port=0, rtc_ports=None, browser=lambda: found
+    )
+    assert code == 0
+    (line,) = [line for line in out.getvalue().splitlines() if "browser" in line]
+    assert line.startswith(mark)
+    assert words in line
 
 
 def test_a_port_that_is_taken_is_named_with_the_setting_that_changes_it(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tapedeck.core.focus import HOLD_NS
 from tapedeck.core.frames import Codec, Kind, Origin, TrackInfo
 from tapedeck.core.geometry import Size
 from tapedeck.core.layouts import Layout
+from tapedeck.core.page import page_participant
 from tapedeck.core.scene import OPENING_NS, Director, Scene
 from tapedeck.core.timeline import (
     AudioLevel,
@@ -56,6 +57,14 @@ def directed(*events: TimelineEvent) -> Director:
     director = Director()
     director.feed(events)
     return director
+
+
+def test_a_web_page_is_its_picture_alone_without_a_name_and_nobody_while_it_has_none() -> None:
+    page = page_participant("r")
+    director = directed(joined(0, page, peer="p", origin=Origin.SCREEN), screen(2 * S, page, "p"))
+    assert director.scene_at(1 * S).tiles == ()
+    (tile,) = director.scene_at(3 * S).tiles
+    assert (tile.kind, tile.label, tile.track_id) == (TileKind.SCREEN, "", f"{page}-screen")
 
 
 def test_people_are_there_from_join_to_leave_in_order_of_their_first_join() -> None:
