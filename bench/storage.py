@@ -11,7 +11,7 @@ films are made with, much faster than real time; an upload follows them as it fo
 leaves unwritten on the disk is written before the clock starts, as it is long before the end of a real meeting.
 
 The peer of the speed is boto3's own `upload_file`, of the same file, to the same server, in turns; over plain HTTP and
-over TLS, where it sends no checksum at all, since Ceph refuses the form it would have there.
+over TLS, where it is told to sign what it sends, so that the server can check it as it checks ours.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ UNIT_S = 10
 REAL = (("1 minute of 720p", 60, 4, (1280, 720)), ("1 hour of 360p", 3600, 1, (640, 360)))
 LENGTHS = (("1 minute", 60, 5), ("1 hour", 3600, 3), ("8 hours", 8 * 3600, 2))
 MOST_FILM_BYTES = 26 << 30
-LARGE_MIB, TURNS = 160, 3
+LARGE_MIB, TURNS = 160, 5
 MARK_STOP_S, MARK_READ_MB, MARK_SPEED, MARK_MEMORY_MB = 3.0, 16.0, 0.9, 64.0
 
 
@@ -280,7 +280,8 @@ async def speed(store: S3Store, raw: Any, directory: Path, over: str) -> list[Ro
             await transfer.finish(film)
         took = time.perf_counter() - began
         began = time.perf_counter()
-        await asyncio.to_thread(raw.upload_file, str(path), BUCKET, "p", Config=config)
+        with peak_memory():  # which costs the one a little as well as the other
+            await asyncio.to_thread(raw.upload_file, str(path), BUCKET, "p", Config=config)
         peer = time.perf_counter() - began
         for key in ("o", "p"):
             await store.delete(key)
@@ -353,7 +354,7 @@ def raw_client(url: str, certificate: Path) -> Any:
         region_name="us-east-1",
         verify=str(certificate),
         config=Config(
-            s3={"addressing_style": "path"},
+            s3={"addressing_style": "path", "payload_signing_enabled": True},
             request_checksum_calculation="when_required" if url.startswith("https:") else "when_supported",
         ),
     )

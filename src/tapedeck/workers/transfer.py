@@ -28,8 +28,8 @@ from tapedeck.workers.journal import Journal, SentPart
 __all__ = ["Film", "FilmGoneError", "PartStore", "Transfer"]
 
 _T = TypeVar("_T")
-_IN_FLIGHT_BYTES = 40 << 20
-_IN_FLIGHT = 5
+_IN_FLIGHT_BYTES = 32 << 20
+_IN_FLIGHT = 4
 _ANSWER_S = 30.0
 _SLOWEST_BPS = 64 << 10
 """A store that takes bytes more slowly than this (bytes per second) hangs."""
