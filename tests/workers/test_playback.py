@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.media.test_hls import FILM, bytes_of, check_segments, index_of, shoot
 from tests.service.world import World
+from tests.workers.s3server import running_moto
+from tests.workers.test_upload_s3 import bucket
 
 from tapedeck.core.errors import NotFoundError
 from tapedeck.core.liveindex import Fragment, line_of
 from tapedeck.core.recording import Fail, FilmFile, Recording
 from tapedeck.db import playbacks
+from tapedeck.service.playback import PlaybackService
 from tapedeck.service.recordings import Action
 from tapedeck.workers.playback import LocalFilms, PlaybackKeeper
 
@@ -95,3 +102,32 @@ async def test_start_keeps_what_goes_on_finishes_what_is_finished_and_sweeps_the
     assert [path.name for path in (world.root / "hls").iterdir()] == [goes_on.id]
     assert await anchors(world, finished) == [(0, 5000)]
     assert await world.films.fragments(goes_on.id) == [fragment(0, at_ms=5000)]
+
+
+async def test_finished_film_is_played_from_an_object_store_by_ranges(world: World, tmp_path: Path) -> None:
+    with running_moto() as moto:
+        async with bucket(moto) as (_, store):
+            playback = PlaybackService(
+                world.db, world.clock, store, world.films, b"a key of the tests", "http://test", is_live=True
+            )
+            recording = await running(world)
+            await world.recordings.control(world.app, world.backend, recording.id, Action.STOP)
+            await world.recordings.settle()
+            await asyncio.to_thread(shoot, tmp_path, FILM, 5)
+            path = tmp_path / "film.mp4"
+            size = path.stat().st_size
+            await store.put_file("a/film.mp4", path, "video/mp4", "film.mp4")
+            made = FilmFile("video", "film.mp4", size, 5000, "00000000", local_path=str(path))
+            await world.lifecycle.on_rendered(recording.id, [made])
+            await world.lifecycle.on_uploaded(recording.id, [replace(made, key="a/film.mp4", local_path=None)])
+            path.unlink()
+            url = (await playback.link(recording.id, timedelta(hours=1))).url
+            entry = await playback.enter(url.split("/")[-2])
+            assert (await playback.media(entry)).count("#EXTINF") == 3
+            found = index_of(tmp_path / "hls")
+            played = [await playback.segment(entry, number) for number in range(3)]
+            assert played == [bytes_of(tmp_path / "hls", one) for one in found]
+            check_segments(await playback.init(entry, 0), list(zip(found, played, strict=True)))
+            await store.delete("a/film.mp4")
+            with pytest.raises(NotFoundError):
+                await playback.segment(entry, 0)
