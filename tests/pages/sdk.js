@@ -1,5 +1,5 @@
-// A recording app made with RealtimeKit's own recording SDK. Its meeting is played: one participant, who leaves after a
-// while; then the SDK ends the recording by itself.
+// A recording app made with RealtimeKit's own recording SDK. Its meeting is played: one participant, who leaves
+// when told to; then the SDK ends the recording by itself.
 import {RealtimeKitRecording} from "/sdk.js";
 
 const people = new Set(["ada"]);
@@ -17,4 +17,4 @@ const meeting = {
 };
 const recording = new RealtimeKitRecording({waitTimeMs: 1000, scanInterval: 200});
 await recording.init(meeting);
-setTimeout(() => people.clear(), 1000 * plan.leaves);
+acts.leave = () => people.clear();

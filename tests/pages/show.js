@@ -80,6 +80,14 @@ const acts = {
 
 addEventListener("load", () => {
   play();
+  if (plan.listens) {
+    const listening = setInterval(async () => {
+      const word = await (await fetch(`/word?${plan.listens}`)).text();
+      if (!acts[word]) return;
+      clearInterval(listening);
+      acts[word]();
+    }, 250);
+  }
   for (const [act, seconds] of Object.entries(plan.acts ?? {})) later(seconds, acts[act]);
-  if (!plan.never && !plan.leaves) record();
+  if (!plan.never) record();
 });

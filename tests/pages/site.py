@@ -29,6 +29,8 @@ class Site:
     def __init__(self) -> None:
         self.port = 0
         self.asked: list[web.Request] = []
+        self.words: dict[str, str] = {}
+        "What pages that listen are told to do, by the name they listen to."
 
     @property
     def root(self) -> str:
@@ -51,6 +53,9 @@ class Site:
         text = await asyncio.to_thread(_SDK.read_text, "utf-8")
         return web.Response(text=text, content_type="text/javascript")
 
+    async def _word(self, request: web.Request) -> web.Response:
+        return web.Response(text=self.words.get(request.query_string, ""))
+
     async def _redirect(self, request: web.Request) -> web.Response:
         self.asked.append(request)
         raise web.HTTPFound(request.query["to"])
@@ -67,6 +72,7 @@ async def open_site() -> AsyncIterator[Site]:
     app = web.Application()
     app.router.add_get("/show", site._show)
     app.router.add_get("/sdk", site._show)
+    app.router.add_get("/word", site._word)
     app.router.add_get("/sdk.js", site._sdk)
     app.router.add_get("/redirect", site._redirect)
     app.router.add_route("*", "/{path:.*}", site._other)
