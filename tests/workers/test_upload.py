@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from tapedeck.core.delivery import Patience
 from tapedeck.core.destination import Destination, DestinationKind, DestinationState
 from tapedeck.core.errors import DestinationError, UnavailableError
 from tapedeck.core.naming import object_key
-from tapedeck.core.recording import RecordingState
+from tapedeck.core.recording import FilmFile, Recording, RecordingState
 from tapedeck.ports.storage import Part
 
 K, S, R = DestinationKind, DestinationState, RecordingState
@@ -166,6 +168,28 @@ async def test_a_bucket_that_comes_late_makes_the_link_late(tmp_path: Path) -> N
         await post.until(recording, R.DONE)
         await post.over(recording)
         assert (await post.world.now_of(recording)).files[0].key is not None
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+async def test_two_destinations_at_the_same_instant_cost_no_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_late: bool
+) -> None:
+    """Each looks, and then says what it saw: the one that saw no file in the bucket may be the first or the last."""
+    async with open_post(tmp_path) as post:
+        real = post.world.lifecycle.on_uploaded
+
+        async def at_once(recording_id: str, files: Sequence[FilmFile]) -> Recording:
+            said = [files, [replace(file, key=None) for file in files]]
+            first, last = said if is_late else said[::-1]
+            await real(recording_id, first)
+            return await real(recording_id, last)
+
+        monkeypatch.setattr(post.world.lifecycle, "on_uploaded", at_once)
+        recording, _ = await post.film(K.BUCKET)
+        await post.until(recording, R.DONE)
+        await post.over(recording)
+        done = await post.world.now_of(recording)
+        assert done.files[0].key is not None and done.expires_at is not None
 
 
 async def test_what_is_wrong_with_a_store_is_told_while_the_meeting_goes_on(tmp_path: Path) -> None:

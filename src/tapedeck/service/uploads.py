@@ -134,16 +134,14 @@ class UploadService:
         stored = tuple(replace(file, key=keys.get(file.name), local_path=None) for file in files)
         verdict = verdict_on(files, found)
         if recording.state is RecordingState.UPLOADING:
-            if verdict is Verdict.DELIVERED:
-                return await self._lifecycle.on_uploaded(recording_id, stored)
             if verdict is Verdict.FAILED:
                 return await self._lifecycle.on_failed(recording_id, _failure(found, files))
-        elif recording.state is RecordingState.DONE and stored != recording.files:
-            # The customer's storage was quicker than the bucket, which has the files only now.
+            if verdict is Verdict.DELIVERED:
+                recording = await self._lifecycle.on_uploaded(recording_id, stored)
+        if recording.state is RecordingState.DONE and stored != recording.files:
+            # Another destination was quicker, perhaps between our look and our word; the bucket has the files by now.
             end = self._lifecycle.links_end() if any(file.key is not None for file in stored) else None
-            return await self._ledger.amend(
-                recording_id, lambda r: replace(r, files=stored, expires_at=r.expires_at or end)
-            )
+            return await self._ledger.amend(recording_id, lambda r: _with_keys(r, stored, end))
         return recording
 
     async def unfinished(self) -> Sequence[Unfinished]:
@@ -165,6 +163,13 @@ class UploadService:
                 raise NotFoundError(f"Destination not found: {destination.id}")
             await table.save_destination(session, destination)
         return destination
+
+
+def _with_keys(recording: Recording, stored: Sequence[FilmFile], end: datetime | None) -> Recording:
+    """The recording with the files that are stored; who looked earlier than another takes no key away."""
+    have = {file.name: file.key for file in recording.files}
+    files = tuple(replace(file, key=file.key or have.get(file.name)) for file in stored)
+    return replace(recording, files=files, expires_at=recording.expires_at or end)
 
 
 def _failure(destinations: Sequence[Destination], files: Sequence[FilmFile]) -> str:
