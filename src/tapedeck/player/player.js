@@ -86,7 +86,7 @@
     const heads = new Map(); // by URI: the head, and its ticks per second
     const loaded = new Set();
     let tag = null, asked = 0, head = null;
-    let hold = HOLD_S, follows = true, isOurs = false, isPlaced = false, hurries = 0;
+    let hold = HOLD_S, follows = true, isOurs = false, isPlaced = false, hurries = 0, gone = 0;
 
     const settle = async (change) => { change(); if (buffer.updating) await event(buffer, "updateend"); };
     const length = () => { const last = state.segments.at(-1); return last ? last.start + last.length : 0; };
@@ -181,7 +181,7 @@
         if (hurries && performance.now() > hurries) hurry(0);
         const now = video.currentTime;
         const next = state.segments.find(
-          (one) => one.start + one.length > now + 0.2 && one.start < now + AHEAD_S && !(loaded.has(one.uri) && has(Math.max(one.start + 0.1, now))),
+          (one) => one.start + one.length > now + 0.2 && one.start < now + AHEAD_S && !(loaded.has(one.uri) && (has(one.start + 0.1) || has(Math.max(one.start + 0.1, now)))),
         );
         if (next)
           await append(next).catch((error) => {
@@ -203,8 +203,10 @@
           }
         }
         state.error = null;
+        gone = 0;
       } catch (error) {
-        if (error.status === 403 || error.status === 404) throw error;
+        // A film that is on its way from one place to another may not be found for a moment.
+        if (error.status === 403 || (error.status === 404 && ++gone > 3)) throw error;
         state.error = String(error);
         await wait(RETRY_MS);
       }
