@@ -25,8 +25,9 @@ __all__ = ["FilmFile", "NothingToRenderError", "RenderHost", "RenderJob"]
 
 log = structlog.get_logger(__name__)
 
-RETRY_DELAYS_S = (0.5, 2.0, 10.0, 60.0, 300.0, *(600.0,) * 36)
-"""Pauses between attempts of one film: six hours in all, then it is given up; its log is kept."""
+RETRY_DELAYS_S = (0.5, 2.0, 10.0, 60.0, 300.0, *(600.0,) * 36, *(21_600.0,) * 27)
+"""Pauses between attempts of one film: for six hours often, then four times a day up to a week. As long as its log is
+whole it is not lost: a new version may know how to make it, and who is asked to recover it tries at once."""
 _LIGHT = 8
 """So many light jobs weigh as much as a film."""
 _SILENCE_S = 1800.0
