@@ -23,7 +23,7 @@ from tapedeck.core.times import parse_time
 from tapedeck.medialog.writer import LogWriter
 from tapedeck.sources.synthetic import CAST, SyntheticCamera
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(300)]
 
 TAPEDECK = (sys.executable, "-m", "tapedeck")
 

@@ -21,7 +21,7 @@ from tapedeck.testing.people import Act, Cue, Performer, Person, perform
 from tapedeck.testing.serve import Server
 from tapedeck.testing.watch import watch
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(240)]
 
 LEAVES_S = 20
 ADA = Person(CAST[0], (Cue(0.1, Act.JOIN), Cue(float(LEAVES_S), Act.LEAVE)))

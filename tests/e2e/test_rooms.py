@@ -22,7 +22,7 @@ from tapedeck.testing.serve import Server
 from tapedeck.testing.watch import watch
 from tapedeck.wiring import Settings, load_settings, open_access
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(300)]
 
 ADA = Person(CAST[0], (Cue(0.1, Act.JOIN), Cue(6.0, Act.LEAVE)))
 

@@ -15,7 +15,7 @@ from tests.e2e.kit import House, open_house
 from tests.notify.receiver import Arrival, Receiver, receiver
 from tests.pace import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(300)]
 
 WAY = ["INVOKED", "ERRORED"]
 """Of a recording that is stopped before anybody came."""

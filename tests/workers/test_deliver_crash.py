@@ -36,6 +36,7 @@ def statuses(arrivals: list[Arrival], recording_id: str) -> list[str]:
 
 
 @pytest.mark.e2e
+@pytest.mark.patient
 @pytest.mark.parametrize("answer", [0, 500, 200])
 async def test_kill_9_between_a_change_and_its_delivery(tmp_path: Path, answer: int) -> None:
     """The first server is killed while the endpoint hangs, while it fails, or right after it took the first event."""
@@ -67,6 +68,7 @@ async def test_kill_9_between_a_change_and_its_delivery(tmp_path: Path, answer: 
 
 
 @pytest.mark.e2e
+@pytest.mark.patient
 async def test_private_targets_are_refused_by_a_server_that_is_not_told_otherwise(tmp_path: Path) -> None:
     """By name when the webhook is made. (By an address behind a name: the poster's own tests.)"""
     async with receiver() as endpoint, running_server(tmp_path) as server:
