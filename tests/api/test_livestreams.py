@@ -209,6 +209,9 @@ async def test_what_is_another_apps_or_nobodys_is_not_found(site: Site) -> None:
     stop = f"{base}/meetings/{meeting.id}/active-livestream/stop"
     assert (await site.ask("POST", stop, token=token)).status_code == 404
     assert (await site.ask("GET", f"{base}/livestreams", token=token)).json()["data"]["paging"]["total_count"] == 0
+    for path in ("livestreams/x%00y", "livestreams/%00/active-livestream-session", "livestreams/sessions/x%00y"):
+        answer = await site.ask("GET", path)
+        assert (answer.status_code, answer.json()["success"]) == (404, False), "what is no id is nobody's"
     wrong = {"video_config": {"width": 4000}}
     assert (await site.ask("POST", f"meetings/{meeting.id}/livestreams", json=wrong)).status_code == 400
 

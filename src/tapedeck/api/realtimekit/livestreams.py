@@ -16,7 +16,7 @@ from tapedeck.api.http import JSON_LIMIT, Reply, parse_json, read_text
 from tapedeck.api.realtimekit.meetings import PREFIX
 from tapedeck.api.realtimekit.queries import Query
 from tapedeck.core.errors import FieldProblem, InvalidError, NotFoundError
-from tapedeck.core.ids import parse_uuid
+from tapedeck.core.ids import is_uuid, parse_uuid
 from tapedeck.core.livestream import LivestreamStatus, Showing
 from tapedeck.core.paging import Listing
 from tapedeck.core.times import from_ms
@@ -115,21 +115,21 @@ def add_livestream_routes(routes: APIRouter, prefix: str, gate: Gate, livestream
     @describe(LIVESTREAMS, "Get a session of a livestream", data=shapes.LivestreamSession)
     async def session(account_id: str, app_id: str, livestream_session_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
-        showing = await livestreams.get_session(entry.app, livestream_session_id.lower())
+        showing = await livestreams.get_session(entry.app, _known(livestream_session_id, "Livestream session"))
         return Reply(single(shapes.session_body(showing, livestreams.now())))
 
     @routes.get(f"{prefix}/livestreams/{{livestream_id}}")
     @describe(LIVESTREAMS, "Get a livestream and its session", data=shapes.LivestreamDetail)
     async def get(account_id: str, app_id: str, livestream_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
-        showing = await livestreams.get(entry.app, livestream_id.lower())
+        showing = await livestreams.get(entry.app, _known(livestream_id, "Livestream"))
         return Reply(single(_detail(showing) | {"paging": {"total_count": 1, "start_offset": 1, "end_offset": 1}}))
 
     @routes.get(f"{prefix}/livestreams/{{livestream_id}}/active-livestream-session")
     @describe(LIVESTREAMS, "Get a livestream and the session that runs", data=shapes.ActiveLivestream)
     async def running(account_id: str, app_id: str, livestream_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
-        showing = await livestreams.get(entry.app, livestream_id.lower())
+        showing = await livestreams.get(entry.app, _known(livestream_id, "Livestream"))
         if not showing.is_open:
             raise NotFoundError(f"Livestream {livestream_id} has no active session")
         detail = _detail(showing)
@@ -171,6 +171,13 @@ def add_analytics_routes(
         entry = await gate.enter(request, account_id, app_id)
         found, now = await streams.of_span(entry.app, *_span(request))
         return Reply(single(shapes.days_body(found, now)))
+
+
+def _known(text: str, what: str) -> str:
+    """The id in lower case. NotFoundError for what is none: no store is asked for text of anybody."""
+    if not is_uuid(text):
+        raise NotFoundError(f"{what} not found: {text[:64]}")
+    return text.lower()
 
 
 def _span(request: Request) -> tuple[datetime | None, datetime | None]:
