@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.pace import eventually
@@ -16,6 +17,7 @@ from tapedeck.core.frames import Codec, Origin, TrackInfo
 from tapedeck.core.page import PageEvent, PageFact, PageLook, page_participant
 from tapedeck.core.recording import Recording, RecordingState, StopCause
 from tapedeck.core.timeline import TimedText
+from tapedeck.db import rooms
 from tapedeck.medialog.reader import LogReader
 from tapedeck.ports.browser import PageOrder
 from tapedeck.ports.sources import PeerInfo
@@ -104,6 +106,7 @@ class Stage:
             clock=house.clock,
             now=lambda: self.now,
             look_s=0.01,
+            first_delay_s=0.01,
         )
 
     async def start(self, **more: object) -> Recording:
@@ -278,3 +281,57 @@ async def test_people_beside_a_page_do_not_begin_its_film(stage: Stage) -> None:
     await eventually(sends, 30)
     stage.peers[-1].send()
     await stage.house.until(recording, RecordingState.CAPTURING)
+
+
+class Fails:
+    """A call that the database refuses for some times."""
+
+    def __init__(self, call: Callable[..., Awaitable[Any]], times: int) -> None:
+        self._call, self.left = call, times
+
+    async def __call__(self, *args: object) -> Any:
+        if self.left:
+            self.left -= 1
+            raise UnavailableError("The database is locked")
+        return await self._call(*args)
+
+
+@pytest.mark.parametrize("call", ["caution", "interrupt"])
+async def test_the_end_of_a_page_is_told_until_the_database_takes_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    recording, page = await stage.filmed()
+    fails = Fails(getattr(stage.house.lifecycle, call), 3)
+    monkeypatch.setattr(stage.house.lifecycle, call, fails)
+    page.happens(PageEvent(PageFact.BROKEN, "The page crashed"))
+    ended = await asyncio.wait_for(stage.house.until(recording, RecordingState.RENDERING), 30)
+    assert (fails.left, ended.stop_cause) == (0, StopCause.FAULT)
+    assert [caution.message for caution in ended.cautions] == ["The page crashed"]
+
+
+async def test_a_meeting_that_is_over_is_told_until_the_database_takes_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording, page = await stage.filmed()
+    monkeypatch.setattr(stage.house.lifecycle, "end", Fails(stage.house.lifecycle.end, 3))
+    page.happens(PageEvent(PageFact.ENDED))
+    ended = await asyncio.wait_for(stage.house.until(recording, RecordingState.RENDERING), 30)
+    assert ended.stop_cause is StopCause.EMPTY
+
+
+async def test_a_token_that_cannot_be_made_void_at_once_hides_no_reason_and_is_void_later(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = Fails(PageService(stage.house.db, stage.house.clock, stage.house.access).dismiss, 2)
+    monkeypatch.setattr(PageService, "dismiss", lambda _, recording_id: fails(recording_id))
+    recording, page = await stage.filmed()
+    page.happens(PageEvent(PageFact.BROKEN, "The page crashed"))
+    ended = await asyncio.wait_for(stage.house.until(recording, RecordingState.RENDERING), 30)
+    assert [caution.message for caution in ended.cautions] == ["The page crashed"]
+
+    async def void() -> bool:
+        async with stage.house.db.read() as session:
+            people, _ = await rooms.people_of(session, recording.meeting_id, 10, 0)
+        return not people
+
+    await eventually(void, 30)

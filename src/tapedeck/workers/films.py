@@ -16,21 +16,18 @@ from typing import Any
 
 import structlog
 
-from tapedeck.core.errors import NotFoundError
 from tapedeck.core.output import outputs_of
-from tapedeck.core.recording import LIVE, FilmFile, Recording, RecordingChanged, RecordingState, WrongStateError
+from tapedeck.core.recording import LIVE, FilmFile, Recording, RecordingChanged, RecordingState
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService, Recovery
 from tapedeck.service.uploads import Unfinished
 from tapedeck.workers import render
+from tapedeck.workers.insist import FIRST_DELAY_S, insist
 from tapedeck.workers.upload import UploadWorker
 
 __all__ = ["FilmWorker"]
 
 log = structlog.get_logger(__name__)
-
-_FIRST_DELAY_S = 1.0
-_LONGEST_DELAY_S = 300.0
 
 
 class FilmWorker:
@@ -50,7 +47,7 @@ class FilmWorker:
         live: bool,
         prepare: Callable[[Recording], Awaitable[None]] | None = None,
         renders: Callable[..., render.RenderHost] = render.RenderHost,
-        first_delay_s: float = _FIRST_DELAY_S,
+        first_delay_s: float = FIRST_DELAY_S,
     ) -> None:
         """`streams_dir`: where live films go as streams while somebody wants them (`workers/streams.py`); `hls_dir`:
         where they go as fragments for players (`workers/playback.py`).
@@ -252,17 +249,7 @@ class FilmWorker:
 
     async def _report(self, recording_id: str, call: Callable[[], Coroutine[Any, Any, Recording]]) -> Recording | None:
         """Tell the service, again and again while the database cannot be written; None when it comes too late."""
-        delay_s = self._first_delay_s
-        while True:
-            try:
-                return await call()
-            except (WrongStateError, NotFoundError) as exc:
-                log.info("film.late", recording_id=recording_id, reason=str(exc))
-                return None
-            except Exception:
-                log.exception("film.not_noted", recording_id=recording_id, retry_in_s=delay_s)
-            await asyncio.sleep(delay_s)
-            delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
+        return await insist(call, "film", first_delay_s=self._first_delay_s, recording_id=recording_id)
 
     def _sweep(self, needed: set[str]) -> None:
         """Free what a process left behind that died between a delivery and its clean-up, or in the middle of a film."""

@@ -18,10 +18,10 @@ from uuid import uuid4
 import structlog
 
 from tapedeck.core.caution import PAGE, Caution
-from tapedeck.core.errors import NotFoundError, TapedeckError, UnavailableError
+from tapedeck.core.errors import TapedeckError, UnavailableError
 from tapedeck.core.frames import Origin
 from tapedeck.core.page import PageFact, PageLife, PageVerdict, page_participant
-from tapedeck.core.recording import ACTIVE, LIVE, Recording, RecordingChanged, RecordingState, WrongStateError
+from tapedeck.core.recording import ACTIVE, LIVE, Recording, RecordingChanged, RecordingState
 from tapedeck.core.timed import Allowance, message_text
 from tapedeck.ports.browser import Browsers, OpenPage, PageOrder
 from tapedeck.ports.clock import Clock
@@ -30,6 +30,7 @@ from tapedeck.ports.whip import WhipAnswer
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import LifecycleService, Recovery
 from tapedeck.service.pages import PageService
+from tapedeck.workers.insist import FIRST_DELAY_S, insist
 
 __all__ = ["Hearer", "PageWorker", "Taker"]
 
@@ -89,8 +90,12 @@ class PageWorker:
         clock: Clock,
         now: Callable[[], float] = time.monotonic,
         look_s: float = _LOOK_S,
+        first_delay_s: float = FIRST_DELAY_S,
     ) -> None:
-        """`now`: seconds of a clock that only goes forward; `look_s`: how often a page is looked at."""
+        """`now`: seconds of a clock that only goes forward; `look_s`: how often a page is looked at.
+
+        `first_delay_s`: the pause before the end of a page is told again that could not be written.
+        """
         self._pages = pages
         self._browsers = browsers
         self._taker = taker
@@ -99,6 +104,7 @@ class PageWorker:
         self._clock = clock
         self._now = now
         self._look_s = look_s
+        self._first_delay_s = first_delay_s
         self._jobs: dict[str, _Job] = {}
         self._closed = False
         self._unsubscribe = ledger.subscribe(self._on_change)
@@ -149,31 +155,51 @@ class PageWorker:
         job.task = asyncio.create_task(self._run(job), name=f"page {recording.id}")
 
     async def _run(self, job: _Job) -> None:
-        recording_id = job.recording.id
+        try:
+            over = await self._outcome(job)
+            if over is not None:
+                await self._judge(job, over)
+            await self._dismiss(job)
+        except asyncio.CancelledError:  # this node ends: what is left then is for the next start
+            with contextlib.suppress(TapedeckError):
+                await self._pages.dismiss(job.recording.id)
+            raise
+        finally:
+            self._jobs.pop(job.recording.id, None)
+
+    async def _outcome(self, job: _Job) -> _Over | None:
+        """Have the page shown; how it ended, if not with its recording."""
         try:
             await self._show(job)
         except _Over as over:
-            await self._judge(job, over)
+            return over
         except TapedeckError as exc:
-            await self._judge(job, _Over(PageVerdict.FAIL, str(exc)))
+            return _Over(PageVerdict.FAIL, str(exc))
         except Exception:
-            log.exception("page.failed", recording_id=recording_id)
-            await self._judge(job, _Over(PageVerdict.FAIL, "The page could not be recorded: an internal error"))
-        finally:
-            self._jobs.pop(recording_id, None)
+            log.exception("page.failed", recording_id=job.recording.id)
+            return _Over(PageVerdict.FAIL, "The page could not be recorded: an internal error")
+        return None
 
     async def _show(self, job: _Job) -> None:
         """Have the page in a browser until it is needed no longer. `_Over` when it is the page that ends."""
         options = job.recording.options
+        address = await self._pages.invite(job.recording)
+        page = await self._browsers.open(PageOrder(address, options.width, options.height, options.fps))
         try:
-            address = await self._pages.invite(job.recording)
-            page = await self._browsers.open(PageOrder(address, options.width, options.height, options.fps))
-            try:
-                await self._attend(job, page)
-            finally:
-                await page.aclose()
+            await self._attend(job, page)
         finally:
-            await self._pages.dismiss(job.recording.id)
+            await self._leave(job, page)
+
+    async def _leave(self, job: _Job, page: OpenPage) -> None:
+        try:
+            await page.aclose()
+        except Exception:  # why the page ended is what is to be told
+            log.exception("page.not_closed", recording_id=job.recording.id)
+
+    async def _dismiss(self, job: _Job) -> None:
+        recording_id = job.recording.id
+        first = self._first_delay_s
+        await insist(lambda: self._pages.dismiss(recording_id), "page", first_delay_s=first, recording_id=recording_id)
 
     async def _attend(self, job: _Job, page: OpenPage) -> None:
         attending = asyncio.create_task(self._watch(job, page), name="watch")
@@ -266,13 +292,16 @@ class PageWorker:
             return
         if over.verdict is PageVerdict.FAIL:
             log.warning("page.ended", recording_id=recording_id, reason=reason)
-        try:
+        at = self._clock.now()
+
+        async def tell() -> None:
             if over.verdict is PageVerdict.END:
                 await self._lifecycle.end(recording_id)
             elif job.has_media:
                 await self._lifecycle.caution(recording_id, Caution(PAGE, reason))
-                await self._lifecycle.interrupt(recording_id, self._clock.now())
+                await self._lifecycle.interrupt(recording_id, at)
             else:
                 await self._lifecycle.on_failed(recording_id, reason)
-        except (WrongStateError, NotFoundError):
-            pass  # it had ended before
+
+        # Unheard, the recording would run on without a picture. Too late is: it had ended before.
+        await insist(tell, "page", first_delay_s=self._first_delay_s, over=job.over, recording_id=recording_id)
