@@ -28,6 +28,7 @@ class Studio:
             ledger=world.ledger,
             streams_dir=self.streams_dir,
             delay_s=lambda failures: 0.2,
+            first_delay_s=0.05,
             **{"allow_private": True} | settings,
         )
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,9 @@ from tests.pace import eventually
 from tests.rtmpserver import RtmpServer, rtmp_server
 from tests.workers.studio import Studio, open_studio
 
+from tapedeck.core.errors import UnavailableError
 from tapedeck.core.recording import Recording
-from tapedeck.core.target import TargetState
+from tapedeck.core.target import Target, TargetState
 from tapedeck.service.recordings import Action
 
 pytestmark = pytest.mark.timeout(300)
@@ -168,3 +171,80 @@ async def test_a_restart_takes_up_the_streams_of_recordings_that_run_and_ends_th
                 await studio.until(running, kept, T.LIVE)
             assert (await studio.target(over, lost)).state is T.ENDED
             assert not studio.live_dir(over).exists()
+
+
+@pytest.mark.parametrize("state", [T.LIVE, T.RETRYING])
+async def test_a_state_that_could_not_be_written_is_written_later_and_the_stream_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: TargetState
+) -> None:
+    with rtmp_server(tmp_path / "rtmp") as server:
+        async with open_studio(tmp_path) as studio:
+            refused = _refuse(studio, monkeypatch, state, 3)
+            recording = await studio.capturing()
+            with shooting(tmp_path, studio.live_dir(recording)):
+                target_id = await studio.add(recording, server.url())
+                await studio.until(recording, target_id, T.LIVE)
+                server.kill()
+                target = await studio.until(recording, target_id, T.RETRYING)
+                assert target.reason
+                server.start()
+                await studio.until(recording, target_id, T.LIVE)
+            assert len(refused) == 3
+
+
+async def test_targets_whose_end_could_not_be_written_are_ended_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_studio(tmp_path, allow_private=False) as studio:
+        refused = _refuse(studio, monkeypatch, T.ENDED, 3)
+        recording = await studio.capturing()
+        target_id = await studio.add(recording, "rtmp://127.0.0.1:9/live/key")
+        target = await studio.until(recording, target_id, T.ENDED)
+        assert target.reason == "the address is private, and this server is not allowed to connect there"
+        assert len(refused) == 3
+
+
+async def test_a_target_is_sought_until_the_database_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with rtmp_server(tmp_path / "rtmp") as server:
+        async with open_studio(tmp_path) as studio:
+            recording = await studio.capturing()
+            read, refused = studio.world.targets.open_of, list[str]()
+
+            async def open_of(recording_id: str) -> Sequence[Target]:
+                if len(refused) < 3:
+                    refused.append(recording_id)
+                    raise UnavailableError("The database is locked")
+                return await read(recording_id)
+
+            monkeypatch.setattr(studio.world.targets, "open_of", open_of)
+            with shooting(tmp_path, studio.live_dir(recording)):
+                await studio.until(recording, await studio.add(recording, server.url()), T.LIVE)
+
+
+async def test_what_nobody_thought_of_is_a_failure_like_others(tmp_path: Path) -> None:
+    noisy = (sys.executable, "-c", "import sys; sys.stdin.readline(); print('x' * (1 << 20), flush=True)")
+    async with open_studio(tmp_path, command=noisy) as studio:
+        recording = await studio.capturing()
+        target_id = await studio.add(recording, "rtmp://127.0.0.1:9/live/key")
+
+        async def twice() -> bool:
+            return (await studio.target(recording, target_id)).failures >= 2
+
+        await eventually(twice, 60)
+        assert (await studio.target(recording, target_id)).state is T.RETRYING
+
+
+def _refuse(studio: Studio, monkeypatch: pytest.MonkeyPatch, state: TargetState, times: int) -> list[str]:
+    """The database takes a state only at a later attempt; what was refused."""
+    note, refused = studio.world.targets.note, list[str]()
+
+    async def refuse(target_id: str, wanted: TargetState, reason: str | None = None) -> None:
+        if wanted is state and len(refused) < times:
+            refused.append(target_id)
+            raise UnavailableError("The database is locked")
+        await note(target_id, wanted, reason)
+
+    monkeypatch.setattr(studio.world.targets, "note", refuse)
+    return refused

@@ -27,6 +27,7 @@ from tapedeck.core.target import Target, TargetState, retry_delay_s
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import Recovery
 from tapedeck.service.targets import TargetService
+from tapedeck.workers.insist import FIRST_DELAY_S, insist
 
 __all__ = ["StreamWorker"]
 
@@ -40,6 +41,8 @@ _PROVEN_S = 60.0
 _FAREWELL_S = 4.0
 _LAST_S = 5.0
 """What was made last is on its way for so long."""
+_LONGEST_DELAY_S = 30.0
+"""Between attempts to write how a target does."""
 _OVER = frozenset({RecordingState.UPLOADING, RecordingState.DONE, RecordingState.FAILED})
 
 
@@ -67,15 +70,18 @@ class StreamWorker:
         stall_s: float = _STALL_S,
         silence_s: float = _SILENCE_S,
         delay_s: Callable[[int], float] = lambda failures: retry_delay_s(failures, random.random()),
+        first_delay_s: float = FIRST_DELAY_S,
         command: tuple[str, ...] = (sys.executable, "-m", "tapedeck.push"),
     ) -> None:
-        """`stall_s`: how long a server may take nothing; `delay_s`: the pause after so many failures in a row."""
+        """`stall_s`: how long a server may take nothing; `delay_s`: the pause after so many failures in a row;
+        `first_delay_s`: before something is written again that the database did not take."""
         self._targets = targets
         self._streams_dir = streams_dir
         self._allow_private = allow_private
         self._stall_s = stall_s
         self._silence_s = silence_s
         self._delay_s = delay_s
+        self._first_delay_s = first_delay_s
         self._command = command
         self._streams: dict[str, _Stream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -151,7 +157,7 @@ class StreamWorker:
     async def _look(self, recording_id: str, stream: _Stream) -> None:
         """Make what is sent what is wanted."""
         async with stream.looking:  # what was asked for first must not be looked at last
-            await self._change(recording_id, stream)
+            await self._insist(lambda: self._change(recording_id, stream), stream.over, recording_id=recording_id)
 
     async def _change(self, recording_id: str, stream: _Stream) -> None:
         wanted = {target.id: target for target in await self._targets.open_of(recording_id)}
@@ -177,15 +183,31 @@ class StreamWorker:
         for task in stream.targets.values():
             task.cancel()
         await asyncio.gather(*stream.targets.values(), return_exceptions=True)
+        await asyncio.to_thread(shutil.rmtree, self._streams_dir / recording_id, ignore_errors=True)
+        await self._insist(lambda: self._note_ends(recording_id), recording_id=recording_id)
+
+    async def _note_ends(self, recording_id: str) -> None:
         for target in await self._targets.open_of(recording_id):
             reason = target.reason if target.state is TargetState.RETRYING else None
             await self._targets.note(target.id, TargetState.ENDED, reason)
-        await asyncio.to_thread(shutil.rmtree, self._streams_dir / recording_id, ignore_errors=True)
+
+    async def _insist(
+        self, call: Callable[[], Coroutine[Any, Any, None]], over: asyncio.Event | None = None, **about: str
+    ) -> None:
+        first_s, longest_s = self._first_delay_s, _LONGEST_DELAY_S
+        await insist(call, "stream", first_delay_s=first_s, longest_delay_s=longest_s, over=over, **about)
 
     # One target
 
     async def _serve(self, target: Target, stream: _Stream, directory: Path) -> None:
         """Send until the film ends, the target can never be reached, or the task is cancelled."""
+        news = _News(target, self._targets.note, self._insist)
+        try:
+            await self._send(target, stream, directory, news)
+        finally:
+            await news.aclose()
+
+    async def _send(self, target: Target, stream: _Stream, directory: Path, news: _News) -> None:
         try:
             body = {
                 "url": self._targets.address(target),
@@ -194,7 +216,7 @@ class StreamWorker:
                 "stall_s": self._stall_s,
             }
         except UnavailableError as exc:
-            await self._targets.note(target.id, TargetState.ENDED, str(exc))
+            await news.end(str(exc))
             return
         failures = 0
         while True:
@@ -203,21 +225,16 @@ class StreamWorker:
             )  # a server may drop who sends nothing: it is asked again when there is something
             if stream.over.is_set():
                 return
-            attempt = _Attempt(self, target)
+            attempt = _Attempt(self, target, news)
             await attempt.run(body)
             if attempt.is_over:
-                await self._targets.note(target.id, TargetState.ENDED, attempt.reason)
+                await news.end(attempt.reason)
                 return
             failures = 1 if attempt.was_proven else failures + 1
             log.warning("target.failed", target_id=target.id, reason=attempt.reason, failures=failures)
-            await self._targets.note(target.id, TargetState.RETRYING, attempt.reason)
+            await news.tell(TargetState.RETRYING, attempt.reason)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stream.over.wait(), self._delay_s(failures))
-
-    async def live(self, target: Target) -> None:
-        """A server takes the stream."""
-        log.info("target.live", target_id=target.id, address=target.address)
-        await self._targets.note(target.id, TargetState.LIVE)
 
     async def start(self, target: Target) -> asyncio.subprocess.Process:
         """A process for one attempt."""
@@ -249,16 +266,59 @@ class StreamWorker:
         return self._silence_s
 
 
+class _News:
+    """How one target does, as its row shall say: the latest is written again until the database takes it.
+
+    A stream waits for none of it, except for its end.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        note: Callable[[str, TargetState, str | None], Coroutine[Any, Any, None]],
+        insist: Callable[..., Coroutine[Any, Any, None]],
+    ) -> None:
+        self._target = target
+        self._note = note
+        self._insist = insist
+        self._later: asyncio.Task[None] | None = None
+
+    async def tell(self, state: TargetState, reason: str | None = None) -> None:
+        """Write it now or as soon as can be; what was not written before no longer matters."""
+        await self.aclose()
+        try:
+            await self._note(self._target.id, state, reason)
+        except Exception as exc:
+            log.warning("target.not_noted", target_id=self._target.id, state=state.value, reason=str(exc))
+            self._later = asyncio.create_task(self._write(state, reason), name=f"news {self._target.id}")
+
+    async def end(self, reason: str | None) -> None:
+        """There is no other attempt: write that, however long it takes."""
+        await self.aclose()
+        await self._write(TargetState.ENDED, reason)
+
+    async def aclose(self) -> None:
+        """Write no more."""
+        if self._later is not None:
+            self._later.cancel()
+            await asyncio.gather(self._later, return_exceptions=True)
+            self._later = None
+
+    async def _write(self, state: TargetState, reason: str | None) -> None:
+        await self._insist(lambda: self._note(self._target.id, state, reason), target_id=self._target.id)
+
+
 class _Attempt:
     """One process, from its start to its end."""
 
-    def __init__(self, worker: StreamWorker, target: Target) -> None:
+    def __init__(self, worker: StreamWorker, target: Target, news: _News) -> None:
         self.is_over = False
         "Whether there is to be no other."
         self.was_proven = False
         self.reason: str | None = "the process that sends the stream ended"
         self._worker = worker
         self._target = target
+        self._news = news
 
     async def run(self, body: dict[str, Any]) -> None:
         """Never raises but for cancellation."""
@@ -277,6 +337,10 @@ class _Attempt:
         except TimeoutError:
             politely = False
             self.reason = "the process that sends the stream was stuck"
+        except Exception:  # every failure is tried again
+            politely = False
+            self.reason = "an internal error"
+            log.exception("target.broken", target_id=self._target.id)
         finally:
             await self._worker.end(self._target, process, politely=politely)
 
@@ -291,7 +355,8 @@ class _Attempt:
             match message.get("event"):
                 case "live":
                     live_at = loop.time()
-                    await self._worker.live(self._target)
+                    log.info("target.live", target_id=self._target.id, address=self._target.address)
+                    await self._news.tell(TargetState.LIVE)
                 case "ended":
                     self.is_over, self.reason = True, None
                 case "failed":
