@@ -189,6 +189,25 @@ async def test_what_a_page_asks_for_is_held_to_the_same_rule() -> None:
         assert "/redirect" in [request.path for request in site.asked]
 
 
+async def test_a_page_cannot_talk_the_guard_of_webrtc_round() -> None:
+    """It owns the prototypes of its own document, and what it hands over may change from one reading to the next."""
+    async with open_site() as site:
+        async with opened(site.show(ADA), allow_private=False, guard=_OnePlace(site.port)) as page:
+            await next_of(page, PageFact.SAID)
+            assert await page.ask(_TRICKS) == {"hosts": ["8.8.8.8"], "servers": ["stun:8.8.8.8:3478"], "native": 0}
+
+
+async def test_looking_at_a_page_is_no_gesture_of_its_user() -> None:
+    async with open_site() as site, opened(site.show(ADA)) as page:
+        await next_of(page, PageFact.SAID)
+        await page.ask(
+            "window.realtimeKitRecording = {isMeetingEnded: () => navigator.userActivation.hasBeenActive}; 1"
+        )
+        for _ in range(2):
+            look = await page.look()
+            assert look is not None and not look.is_ended
+
+
 _SOCKET = """new Promise((done, failed) => {
   const socket = new WebSocket("ws://127.0.0.1:%d/ws");
   socket.onerror = () => done(1);
@@ -213,4 +232,60 @@ _RTC = """(async () => {
   if (config.iceServers.length) throw new Error(JSON.stringify(config));
   const found = near.remoteDescription.sdp.split("\\r\\n").filter((one) => one.startsWith("a=candidate:"));
   return [...new Set(found.map((one) => one.split(" ")[4]))];
+})()"""
+
+
+_TRICKS = """(async () => {
+  const frame = document.body.appendChild(document.createElement("iframe")).contentWindow;
+  const {RTCPeerConnection} = frame, natives = new Set();
+  const far = new RTCPeerConnection(), near = new RTCPeerConnection();
+  far.createDataChannel("x");
+  await far.setLocalDescription();
+  const line = (host) => `candidate:1 1 udp 2122260223 ${host} 9999 typ host`;
+  const sdp = far.localDescription.sdp.split("\\r\\n").filter((one) => !one.startsWith("a=candidate:"));
+  sdp.splice(sdp.length - 1, 0, `a=${line("10.0.0.1")}`, `a=${line("8.8.8.8").replace(" udp", "  udp 8.8.8.8")}`);
+
+  const {call, apply} = frame.Function.prototype;
+  const note = (found) => { if (/native code/.test(`${found}`)) natives.add(found); };
+  frame.Function.prototype.call = function (...all) { note(this); return Reflect.apply(this, all[0], all.slice(1)); };
+  frame.Function.prototype.apply = function (...all) { note(this); return Reflect.apply(this, all[0], all[1]); };
+  frame.Reflect.apply = (method, self, all) => { note(method); return Reflect.apply(method, self, all); };
+  frame.Reflect.construct = (target, all, self) => { note(target); return Reflect.construct(target, all, self); };
+  frame.Object.prototype.get = function (target, name) { if (typeof target === "function") note(target);
+    return Reflect.get(target, name); };
+  const found = (text) => Object.assign([text, "8", "8", "8", "8"], {index: 0, input: text});
+  frame.RegExp.prototype.exec = found;
+  frame.RegExp.prototype.test = () => true;
+  frame.RegExp.prototype[Symbol.split] = () => ["", "", "", "", "8.8.8.8"];
+  frame.String.prototype.startsWith = () => false;
+  frame.String.prototype.trim = frame.String.prototype.replace = function () { return String(this); };
+  frame.String.prototype.split = () => ["", "", "", "", "8.8.8.8"];
+  frame.Array.prototype.filter = frame.Array.prototype.map = function () { return this; };
+  frame.Array.prototype[Symbol.iterator] = function* () {
+    for (let i = 0; i < this.length; i++) yield this[i]?.urls ? {urls: "stun:10.0.0.2"} : this[i];
+  };
+  frame.Number = () => 8;
+
+  await near.setRemoteDescription({type: "offer", sdp: sdp.join("\\r\\n")});
+  await near.setLocalDescription();
+  const turning = (...texts) => ({toString: () => texts.length > 1 ? texts.shift() : texts[0]});
+  const add = (candidate) => near.addIceCandidate({candidate, sdpMid: "0", sdpMLineIndex: 0}).catch(() => {});
+  await add(line("10.0.0.3"));
+  await add(turning(line("8.8.8.8"), line("10.0.0.4")));
+  await add(turning(line("8.8.8.8"), line("8.8.8.8"), line("10.0.0.5")));
+  await add("candidate:1 1 udp  8.8.8.8 10.0.0.6 9999 typ host");
+  await add("candidate:1 1\\tudp 1 8.8.8.8 10.0.0.7 9999 typ host");
+  await add("candidate:1 1 udp 1 010.0.0.8 9999 typ host");
+  const hosts = near.remoteDescription.sdp.match(/^a=candidate:.*$/gm).map((one) => one.split(" ")[4]);
+
+  let asked = 0;
+  const config = {get iceServers() { return asked++ ? [{urls: "stun:10.0.0.9"}] : undefined; }};
+  const urls = ["stun:10.0.0.1", "stun:[fe80::1%25wlan0]", "turn:8.8.8.8@10.0.0.1", "stun:8.8.8.8:3478"];
+  const told = [config, {iceServers: [{urls}]}, {iceServers: [{urls: turning("stun:10.0.0.1")}]}].flatMap((one) => {
+    try { return new RTCPeerConnection(one).getConfiguration().iceServers.flatMap((one) => one.urls); }
+    catch { return []; }
+  });
+  const setters = ["setRemoteDescription", "addIceCandidate", "setConfiguration"];
+  const stolen = [...natives].filter((one) => setters.includes(one.name) || one.name === "RTCPeerConnection");
+  return {hosts: [...new Set(hosts)], servers: [...new Set(told)], native: stolen.length};
 })()"""

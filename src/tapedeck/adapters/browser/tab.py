@@ -225,7 +225,10 @@ class ChromiumPage:
             self._break(self._why(urlsplit(self._order.address).hostname or "", str(error)))
 
     async def _evaluate(self, session: str, expression: str, answer_s: float = 20.0) -> Any:
-        """The value of an expression, promises awaited, as if a person had asked for it. ProtocolError."""
+        """The value of an expression, promises awaited. ProtocolError.
+
+        In the recorder's own tab as if a person had asked for it, which capturing needs; the page gets no such gesture.
+        """
         answer = await self._devtools.call(
             "Runtime.evaluate",
             session,
@@ -233,7 +236,7 @@ class ChromiumPage:
             expression=expression,
             awaitPromise=True,
             returnByValue=True,
-            userGesture=True,
+            userGesture=session == self._recorder,
         )
         if (failed := answer.get("exceptionDetails")) is not None:
             text = str(failed.get("exception", {}).get("description") or failed.get("text", "")).splitlines()
