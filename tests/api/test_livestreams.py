@@ -133,6 +133,25 @@ async def test_what_follows_a_pause_that_a_livestream_ended_in_is_not_shown(site
     assert await shown(site, made["playback_url"]) == (200, ["0.m4s", "1.m4s"], True)
 
 
+async def test_what_is_known_to_no_fragment_is_not_shown(site: Site, tmp_path: Path) -> None:
+    """The film goes on where its fragments ended (a disk was full), behind a pause that nobody was told of."""
+    world = site.world
+    meeting = await world.meeting()
+    recording = await world.capturing(meeting, await world.live(meeting))
+    began_ms = to_ms(world.clock.now())
+    made = (await site.ask("POST", f"meetings/{meeting.id}/livestreams", json={})).json()["data"]
+    content = await fragments(site, recording, tmp_path / "film", 12, began_ms, pause=(6, 60))
+    index = world.root / "hls" / recording.id / "index"
+    index.write_bytes(b"".join(index.read_bytes().splitlines(keepends=True)[:3]))
+    world.clock.move(30)
+    assert (await site.ask("POST", f"meetings/{meeting.id}/active-livestream/stop")).status_code == 200
+    await world.recordings.control(world.app, world.backend, recording.id, Action.STOP)
+    await world.playback.finished(await world.finish(recording, content))
+    assert (await shown(site, made["playback_url"]))[1] == ["0.m4s", "1.m4s"]
+    base = urlsplit(made["playback_url"]).path.removesuffix("index.m3u8")
+    assert [(await site.http.get(f"{base}{number}.m4s")).status_code for number in (1, 2, 3, 5)] == [200, 404, 404, 404]
+
+
 async def test_another_size_or_codec_than_is_recorded_has_a_recording_of_its_own(site: Site) -> None:
     for config, video in (({}, {"width": 640, "height": 360}), ({"codec": "VP8"}, None)):
         meeting = await site.world.meeting()

@@ -39,12 +39,22 @@ def test_index_of_nonsense_is_empty() -> None:
 def test_time_of_day_is_told_at_first_and_after_a_pause() -> None:
     found = fragments((0, 0, 0), (2, 0, 2), (4, 0, 64), (6, 0, 66))
     anchors = anchors_of(found)
-    assert anchors == [(0, _MS), (4 * _S, _MS + 64_000)]
+    assert anchors == [(0, _MS), (4 * _S, _MS + 64_000), (8 * _S, None)]
     assert [one.at is not None for one in segments_of(found)] == [True, False, True, False]
     assert not any(one.is_break for one in segments_of(found)), "the film is continuous over a pause"
     known = time_of(anchors, 7 * _S)
     assert known is not None and to_ms(known) == _MS + 67_000
     assert time_of([], 0) is None
+    assert time_of(anchors, 8 * _S) is None, "there may be a pause behind the last that is known"
+
+
+def test_time_of_day_is_not_known_in_a_hole() -> None:
+    anchors = anchors_of(fragments((0, 0, 0), (4, 0, 4), (6, 0, None), (8, 0, 8)))
+    assert anchors == [
+        *((0, _MS), (2 * _S, None)),
+        *((4 * _S, _MS + 4_000), (6 * _S, None)),
+        *((8 * _S, _MS + 8_000), (10 * _S, None)),
+    ]
 
 
 def test_another_run_and_a_hole_are_breaks() -> None:

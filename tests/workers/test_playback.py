@@ -76,7 +76,7 @@ async def test_finished_film_keeps_when_it_was_captured_and_frees_its_fragments(
     await world.finish(recording)
     await keeper.aclose()
     assert not place.exists()
-    assert await anchors(world, recording) == [(0, 1000), (4 * S, 65_000)]
+    assert await anchors(world, recording) == [(0, 1000), (4 * S, 65_000), (6 * S, None)]
 
 
 async def test_failed_recording_frees_its_fragments(world: World) -> None:
@@ -100,7 +100,7 @@ async def test_start_keeps_what_goes_on_finishes_what_is_finished_and_sweeps_the
     await keeper.recover(await world.lifecycle.recover({}))
     await keeper.aclose()
     assert [path.name for path in (world.root / "hls").iterdir()] == [goes_on.id]
-    assert await anchors(world, finished) == [(0, 5000)]
+    assert await anchors(world, finished) == [(0, 5000), (fragment(0).end_ns, None)]
     assert await world.films.fragments(goes_on.id) == [fragment(0, at_ms=5000)]
 
 

@@ -19,8 +19,11 @@ _MS_NS = 1_000_000
 _JUMP_MS = 40
 """What follows so much later than it should, or earlier, was captured after a pause."""
 
-Anchor = tuple[int, int]
-"""Film time in ns, and when that was captured (UTC, ms): a new one where film and life do not go on together."""
+Anchor = tuple[int, int | None]
+"""Film time in ns, and when that was captured (UTC, ms): a new one where film and life do not go on together.
+
+None: from here on nobody knows, as in a hole and behind the last fragment.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +67,21 @@ def parse_lines(data: bytes, media_size: int) -> tuple[list[Fragment], int]:
 
 
 def anchors_of(fragments: Sequence[Fragment]) -> list[Anchor]:
-    """Where the time of day has to be told, because it does not follow."""
+    """Where the time of day has to be told, because it does not follow, and where it ends to be known."""
     found: list[Anchor] = []
     expected_ms: int | None = None
+    end_ns = 0
     for one in fragments:
-        if one.at_ms is None:
+        if expected_ms is not None and (one.at_ms is None or one.start_ns > end_ns):
+            found.append((end_ns, None))
             expected_ms = None
-            continue
-        if expected_ms is None or abs(one.at_ms - expected_ms) > _JUMP_MS:
-            found.append((one.start_ns, one.at_ms))
-        expected_ms = one.at_ms + (one.end_ns - one.start_ns) // _MS_NS
+        if one.at_ms is not None:
+            if expected_ms is None or abs(one.at_ms - expected_ms) > _JUMP_MS:
+                found.append((one.start_ns, one.at_ms))
+            expected_ms = one.at_ms + (one.end_ns - one.start_ns) // _MS_NS
+        end_ns = one.end_ns
+    if expected_ms is not None:
+        found.append((end_ns, None))
     return found
 
 
@@ -83,7 +91,7 @@ def time_of(anchors: Sequence[Anchor], film_ns: int) -> datetime | None:
     if not before:
         return None
     start_ns, at_ms = before[-1]
-    return from_ms(at_ms) + timedelta(milliseconds=(film_ns - start_ns) // _MS_NS)
+    return None if at_ms is None else from_ms(at_ms) + timedelta(milliseconds=(film_ns - start_ns) // _MS_NS)
 
 
 def segments_of(fragments: Sequence[Fragment], first: int = 0) -> list[Segment]:

@@ -38,7 +38,7 @@ async def find_played(session: AsyncSession, recording_id: str) -> Played | None
     found = (await session.execute(rows.where(LibraryRow.recording_id == recording_id))).first()
     deleted_at, purged_at, status, imported_at = found or (None, None, None, None)
     told = await session.scalar(select(PlaybackRow.anchors).where(PlaybackRow.recording_id == recording_id))
-    anchors = [(int(film_ns), int(at_ms)) for film_ns, at_ms in told or ()]
+    anchors = [(int(film_ns), None if at_ms is None else int(at_ms)) for film_ns, at_ms in told or ()]
     is_deleted = deleted_at is not None or purged_at is not None
     return Played(recording, anchors, is_deleted, status == LibraryStatus.ARCHIVED, imported_at)
 

@@ -124,9 +124,9 @@ class Finished:
         if since is None and until is None:
             return True
         start, end = (time_of(self._anchors, film_ns) for film_ns in self._film.times(number))
-        if start is None or end is None:
-            return False  # nobody knows whether it was to be shown
-        return (since is None or start >= since) and (until is None or end <= until)
+        if start is None or (since is not None and start < since):
+            return False  # or nobody knows whether it was to be shown: the film may be longer than what fragments told
+        return until is None or (end is not None and end <= until)
 
     def segments(self) -> list[Segment]:
         found: list[Segment] = []
