@@ -37,6 +37,8 @@ __all__ = ["Hearer", "PageWorker", "Taker"]
 log = structlog.get_logger(__name__)
 
 _LOOK_S = 1.0
+_MOST_LINES = 100
+"""What is logged of one page."""
 _SPEAKS = (*ACTIVE, RecordingState.CLOSING)
 """While a recording is in one of these its page is needed."""
 
@@ -237,12 +239,13 @@ class PageWorker:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _listen(self, job: _Job, page: OpenPage, life: PageLife) -> NoReturn:
-        allowance = Allowance()
+        allowance, lines = Allowance(), 0
         while True:
             event = await page.next_event()
             if event.fact is PageFact.SAID and job.recording.options.timed and allowance.take(self._now_ns()):
                 await self._hear(job.recording, event.text)
-            if event.fact is not PageFact.SAID:
+            if event.fact is not PageFact.SAID and lines < _MOST_LINES:  # a page may load itself for ever
+                lines += 1
                 log.info("page.happened", recording_id=job.recording.id, fact=event.fact.value)
             await self._act(job, page, life, life.happened(event, self._now()))
 

@@ -126,6 +126,20 @@ async def test_a_browser_that_is_killed_is_told_of() -> None:
         assert await page.look() is None
 
 
+async def test_a_page_that_opens_sockets_for_ever_hides_no_end_and_is_told_of_once() -> None:
+    many = "Promise.all(Array.from({length: 1200}, () => { new WebSocket('ws://localhost:8080/ws'); })).then(() => 0)"
+    async with open_site() as site, opened(site.show(ADA)) as page:
+        await next_of(page, PageFact.SAID)
+        for _ in range(2):
+            await page.ask(many)
+        os.kill(page.chromium.pid, signal.SIGKILL)
+        facts: list[PageFact] = []
+        async with asyncio.timeout(LIMIT_S):
+            while PageFact.BROKEN not in facts:
+                facts.append((await page.next_event()).fact)
+        assert facts == [PageFact.BROKEN]
+
+
 async def test_redirects_are_followed_and_another_document_is_told_of() -> None:
     async with open_site() as site:
         to = site.show(ADA, never=True, acts={"go": 1}, to=f"{site.root}/second")

@@ -75,7 +75,9 @@ class ChromiumPage:
         self._frame = self._loader = ""
         self._refused: set[str] = set()
         self._home = asyncio.Event()
-        self._broken = False
+        self._is_connected = False
+        "Whether the socket of this document was told of."
+        self._is_over = False
 
     @property
     def _devtools(self) -> Any:
@@ -345,12 +347,18 @@ class ChromiumPage:
                 return
 
     def _break(self, reason: str) -> None:
-        if not self._broken:
-            self._broken = True
-            self._put(PageEvent(PageFact.BROKEN, reason))
+        self._put(PageEvent(PageFact.BROKEN, reason))
 
     def _put(self, event: PageEvent) -> None:
-        """The news of a page that says more than anybody can hear is dropped, but not that it is over."""
+        """The news of a page that says more than anybody can hear is dropped, but not that it is over.
+
+        Nothing comes after that, so nothing pushes it out; and that a document has a socket is told once.
+        """
+        if self._is_over or (event.fact is PageFact.CONNECTED and self._is_connected):
+            return
+        self._is_over = event.fact in (PageFact.BROKEN, PageFact.ENDED)
+        if event.fact in (PageFact.CONNECTED, PageFact.NAVIGATED):
+            self._is_connected = event.fact is PageFact.CONNECTED
         if self._events.full():
             if event.fact is PageFact.SAID:
                 return
