@@ -190,6 +190,27 @@ def test_disk_that_refuses_costs_players_a_fragment_and_the_film_nothing(
     assert table_of((tmp_path / "film.mp4").read_bytes()).count == 4
 
 
+def test_line_of_the_index_that_is_written_in_part_hides_no_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system takes five bytes at a time; of the second fragment's line it takes no more than those."""
+    real, lines = os.pwrite, 0
+
+    def pwrite(fd: int, data: memoryview, at: int) -> int:
+        nonlocal lines
+        if Path(os.readlink(f"/proc/self/fd/{fd}")).name != "index":
+            return real(fd, data, at)
+        lines += bytes(data[:1]) == b"["
+        if lines == 2 and bytes(data[:1]) != b"[":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(fd, data[:5], at)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    hls_dir = shoot(tmp_path, FILM, 7)
+    assert [one.start_ns // _S for one in index_of(hls_dir)] == [0, 4, 6]
+    assert (hls_dir / "index").read_bytes().count(b"\n") == 3
+
+
 def test_directory_that_cannot_be_made_leaves_the_film_whole(tmp_path: Path) -> None:
     (tmp_path / "hls").write_text("a file where a directory should be")
     shoot(tmp_path, FILM, 3)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 from tests.media.test_hls import FILM, bytes_of, check_segments, index_of, shoot
+from tests.pace import eventually
 from tests.service.world import World
 from tests.workers.s3server import running_moto
 from tests.workers.test_upload_s3 import bucket
 
-from tapedeck.core.errors import NotFoundError
+from tapedeck.core.errors import NotFoundError, UnavailableError
 from tapedeck.core.liveindex import Fragment, line_of
 from tapedeck.core.recording import Fail, FilmFile, Recording
 from tapedeck.db import playbacks
@@ -77,6 +80,33 @@ async def test_finished_film_keeps_when_it_was_captured_and_frees_its_fragments(
     await keeper.aclose()
     assert not place.exists()
     assert await anchors(world, recording) == [(0, 1000), (4 * S, 65_000), (6 * S, None)]
+
+
+async def test_fragments_of_a_finished_film_are_freed_once_the_database_takes_their_times(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, refused = playbacks.keep_anchors, list[str]()
+
+    async def refuse(session: AsyncSession, recording_id: str, found: Sequence[tuple[int, int]]) -> None:
+        if len(refused) < 3:
+            refused.append(recording_id)
+            raise UnavailableError("The database is locked")
+        await keep(session, recording_id, found)
+
+    monkeypatch.setattr(playbacks, "keep_anchors", refuse)
+    keeper = PlaybackKeeper(world.playback, world.films, world.ledger, first_delay_s=0.01)
+    recording = await running(world)
+    place = world.root / "hls" / recording.id
+    write(place, fragment(0, at_ms=1000))
+    await world.recordings.control(world.app, world.backend, recording.id, Action.STOP)
+    await world.finish(recording)
+
+    async def freed() -> bool:
+        return not place.exists()
+
+    await eventually(freed, 30)
+    await keeper.aclose()
+    assert (len(refused), await anchors(world, recording)) == (3, [(0, 1000)])
 
 
 async def test_failed_recording_frees_its_fragments(world: World) -> None:

@@ -72,6 +72,8 @@ class HlsWriter:
         self._media: int | None = None
         self._index: int | None = None
         self._offset = 0
+        self._lines = 0
+        "Where the next line of the index goes."
         with self._harmless():
             lenders = [lend(wanted) for wanted in (output.video, output.audio) if wanted is not None]
             self._open([lender for lender in lenders if lender is not None])
@@ -105,7 +107,7 @@ class HlsWriter:
             os.pread(self._index, os.fstat(self._index).st_size, 0), os.fstat(self._media).st_size
         )
         os.ftruncate(self._index, used)
-        os.lseek(self._index, used, os.SEEK_SET)
+        self._lines = used
         if found:
             self._run, self._number, self._until_ns = found[-1].run + 1, len(found), found[-1].end_ns
             self._offset = found[-1].offset + found[-1].size
@@ -162,12 +164,13 @@ class HlsWriter:
 
     def _append(self, data: bytes, line: Fragment) -> None:
         assert self._media is not None and self._index is not None
-        view, at = memoryview(data), line.offset
-        while view:
-            count = os.pwrite(self._media, view, at)
-            view, at = view[count:], at + count
-        os.write(self._index, line_of(line))
-        self._offset = at
+        end = _write_at(self._media, data, line.offset)
+        try:
+            self._lines = _write_at(self._index, line_of(line), self._lines)
+        except OSError:  # behind a torn line no other would be read
+            os.ftruncate(self._index, self._lines)
+            raise
+        self._offset = end
 
     @contextlib.contextmanager
     def _harmless(self) -> Iterator[None]:
@@ -259,6 +262,15 @@ class _Track:
     def _is_behind(self, unit: _Unit, end_ns: int) -> bool:
         """Whether a unit begins the next fragment."""
         return (unit.is_key or not self.head.is_video) and self.ns(unit.pts) >= end_ns
+
+
+def _write_at(fd: int, data: bytes, at: int) -> int:
+    """Write all of it, however little the system takes at a time; where it ends. OSError."""
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(fd, view, at)
+        view, at = view[count:], at + count
+    return at
 
 
 def _heads(templates: Sequence[Stream]) -> tuple[TrackHead, ...]:

@@ -20,6 +20,7 @@ from tapedeck.core.recording import FINAL, Recording, RecordingChanged, Recordin
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import Recovery
 from tapedeck.service.playback import PlaybackService
+from tapedeck.workers.insist import FIRST_DELAY_S, insist
 
 __all__ = ["LocalFilms", "PlaybackKeeper"]
 
@@ -102,8 +103,14 @@ class PlaybackKeeper:
         films: LocalFilms,
         ledger: Ledger,
         flush: Callable[[], Awaitable[None]] | None = None,
+        first_delay_s: float = FIRST_DELAY_S,
     ) -> None:
-        """`flush` notes what was watched since; it is called now and then."""
+        """`flush` notes what was watched since; it is called now and then.
+
+        `first_delay_s`: the pause before a film that was finished is told again, when the database did not take it.
+        """
+        self._first_delay_s = first_delay_s
+        self._closing = asyncio.Event()
         self._flush = flush
         self._service = service
         self._films = films
@@ -114,7 +121,7 @@ class PlaybackKeeper:
         """Take up what an earlier process left."""
         found = recovery.recordings.items()
         for recording in recovery.recordings[RecordingState.UPLOADING]:
-            await self._finish(recording)
+            self._begin(recording)
         await self._films.sweep(frozenset(r.id for state, some in found if state not in FINAL for r in some))
 
     async def run(self) -> None:
@@ -131,22 +138,30 @@ class PlaybackKeeper:
             log.exception("playback.not_noted")
 
     async def aclose(self) -> None:
-        """Let what was begun end."""
+        """Let what was begun end; what cannot be told now is told by the next start."""
+        self._closing.set()
         await self._note()
         self._unsubscribe()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _on_change(self, recording: Recording, change: RecordingChanged) -> None:
         if change.state is RecordingState.UPLOADING or change.state is RecordingState.FAILED:
-            task = asyncio.create_task(self._finish(recording), name=f"playback {recording.id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(recording)
+
+    def _begin(self, recording: Recording) -> None:
+        task = asyncio.create_task(self._finish(recording), name=f"playback {recording.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _finish(self, recording: Recording) -> None:
-        try:
-            await self._service.finished(recording)
-        except Exception:
-            log.exception("playback.failed", recording_id=recording.id)
+        """Until it is told, its fragments stay: the time of day in its playlist comes from them."""
+        await insist(
+            lambda: self._service.finished(recording),
+            "playback",
+            first_delay_s=self._first_delay_s,
+            over=self._closing,
+            recording_id=recording.id,
+        )
 
 
 def _read(path: Path, start: int, end: int | None) -> bytes:
