@@ -15,9 +15,11 @@ from cloudflare import AsyncCloudflare
 from tests.api.kit import Site
 from tests.media.test_hls import FILM, shoot
 
+from tapedeck.core.errors import UnavailableError
 from tapedeck.core.livestream import LINK_LIFE
-from tapedeck.core.recording import Fail, Recording, RecordingState
+from tapedeck.core.recording import ACTIVE, Fail, Recording, RecordingState
 from tapedeck.core.times import to_ms
+from tapedeck.db.livestreams import find_livestream
 from tapedeck.service.recordings import Action
 
 
@@ -243,3 +245,22 @@ async def test_server_that_makes_films_afterwards_shows_none_live(site: Site) ->
     recording = await site.world.start(meeting)
     answer = await site.http.get(f"/v1/recordings/{recording.id}/hls", headers=site.bearer())
     assert answer.status_code == 409 and "RENDER_MODE" in answer.text
+
+
+async def test_a_stop_that_failed_halfway_is_finished_by_the_next(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = site.world
+    meeting = await world.meeting()
+    made = (await site.ask("POST", f"meetings/{meeting.id}/livestreams", json={})).json()["data"]
+    stop = f"meetings/{meeting.id}/active-livestream/stop"
+    with monkeypatch.context() as broken:
+
+        async def control(*args: object) -> None:
+            raise UnavailableError("The database is locked")
+
+        broken.setattr(world.recordings, "control", control)
+        assert (await site.ask("POST", stop)).status_code == 503
+    assert (await site.ask("POST", stop)).status_code == 200
+    async with world.db.read() as session:
+        found = await find_livestream(session, made["id"])
+    assert found is not None and found.stream.stopped_at is not None
+    assert found.recording.state not in ACTIVE, "what was recorded for it ends too"

@@ -72,15 +72,19 @@ class LivestreamService:
         return Showing(stream, recording)
 
     async def stop(self, app: App, principal: Principal, meeting_id: str) -> None:
-        """Show it no longer; a recording that was started for it ends. NotFoundError when there is none."""
+        """Show it no longer; a recording that was started for it ends. NotFoundError when there is none.
+
+        The recording ends first, and its livestream with it: while it runs, the call can be made again.
+        """
         showing = await self.active(app, meeting_id)
-        async with self._db.write() as session:
-            await table.stop_livestream(session, showing.stream.id, whole_ms(self._clock.now()))
+        now = whole_ms(self._clock.now())
         if showing.stream.is_own:
             try:
                 await self._recordings.control(app, principal, showing.recording.id, Action.STOP)
             except WrongStateError:
                 pass  # it ended by itself meanwhile
+        async with self._db.write() as session:
+            await table.stop_livestream(session, showing.stream.id, now)
 
     async def active(self, app: App, meeting_id: str) -> Showing:
         """The livestream of a meeting that goes on. NotFoundError."""
