@@ -325,7 +325,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         renders_dir=settings.renders_dir,
     )
     archives = ArchiveService(db, clock, store, outlets.archive)
-    free_local = LocalFiles(settings.films_dir, settings.captures_dir)
+    free_local = LocalFiles(settings.captures_dir, settings.films_dir, settings.hls_dir, settings.streams_dir)
     retention = RetentionService(db, clock, store, store, archives, free_local)
     keeper = LogKeeper(
         lifecycle=lifecycle,

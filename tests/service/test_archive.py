@@ -97,7 +97,7 @@ class Vaulted:
         """Another process: nothing is remembered but what is stored."""
         world = self.world
         self.archives = ArchiveService(world.db, world.clock, world.store, self.store)
-        local = LocalFiles(world.root / "films", world.root / "captures")
+        local = LocalFiles(world.root / "captures", *(world.root / name for name in ("films", "hls", "streams")))
         self.retention = RetentionService(world.db, world.clock, world.store, world.store, self.archives, local)
         self.keeper = LibraryKeeper(self.archives, self.retention, world.clock)
 

@@ -157,7 +157,8 @@ async def test_a_purge_leaves_nothing_of_it(vault: Vaulted) -> None:
     world = vault.world
     recording = await vault.ready()
     assert recording.session_id is not None
-    folders = [world.root / "films" / recording.id, world.root / "captures" / recording.session_id]
+    folders = [world.root / name / recording.id for name in ("films", "hls", "streams")]
+    folders.append(world.root / "captures" / recording.session_id)
     for folder in folders:
         folder.mkdir(parents=True)
         (folder / "x").write_bytes(b"media")

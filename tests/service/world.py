@@ -291,7 +291,7 @@ async def make_world(
     sessions = SessionService(db, ledger, recordings)
     hosting = HostService(db, clock, capture, sessions)
     archives = ArchiveService(db, clock, store, archive)
-    local = LocalFiles(root / "films", root / "captures")
+    local = LocalFiles(root / "captures", *(root / name for name in ("films", "hls", "streams")))
     films = LocalFilms(root / "hls")
     playback = PlaybackService(db, clock, store, films, derive_key(SECRET, "playback"), public_url, is_live=True)
     meetings = MeetingService(db, clock, capture, hosting, vault)

@@ -64,13 +64,14 @@ class LibraryKeeper:
 class LocalFiles:
     """Deletes what this machine has of a recording that is purged: `service.retention.FreeLocal`."""
 
-    def __init__(self, films_dir: Path, captures_dir: Path) -> None:
-        self._films_dir = films_dir
+    def __init__(self, captures_dir: Path, *films: Path) -> None:
+        """`films`: directories that have one for each recording: of its files, its fragments, its streams."""
+        self._films = films
         self._captures_dir = captures_dir
 
     async def __call__(self, recording: Recording, log_too: bool) -> None:
         """OSError when something does not go."""
-        paths = [self._films_dir / recording.id]
+        paths = [directory / recording.id for directory in self._films]
         if log_too and recording.session_id is not None:
             paths.append(self._captures_dir / recording.session_id)
         for path in paths:
