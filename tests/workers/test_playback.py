@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -18,10 +19,12 @@ from tests.workers.test_upload_s3 import bucket
 
 from tapedeck.core.errors import NotFoundError, UnavailableError
 from tapedeck.core.liveindex import Fragment, line_of
+from tapedeck.core.mp4film import FilmTable
 from tapedeck.core.recording import Fail, FilmFile, Recording
 from tapedeck.db import playbacks
 from tapedeck.service.playback import PlaybackService
 from tapedeck.service.recordings import Action
+from tapedeck.service.watching import Finished, Span
 from tapedeck.workers.playback import LocalFilms, PlaybackKeeper
 
 S = 1_000_000_000
@@ -161,3 +164,31 @@ async def test_finished_film_is_played_from_an_object_store_by_ranges(world: Wor
             await store.delete("a/film.mp4")
             with pytest.raises(NotFoundError):
                 await playback.segment(entry, 0)
+
+
+async def test_a_broken_part_of_a_film_that_was_imported_is_not_found(tmp_path: Path) -> None:
+    await asyncio.to_thread(shoot, tmp_path, FILM, 3)
+    film = (tmp_path / "film.mp4").read_bytes()
+    at = film.index(b"moov") + 4
+    moov = film[at : at + int.from_bytes(film[at - 8 : at - 4]) - 8]
+
+    async def read(start: int, end: int) -> bytes:
+        return film[start:end]
+
+    broken: list[tuple[FilmTable, int]] = []
+    for place in range(0, len(moov), 4):
+        with contextlib.suppress(ValueError):
+            table = FilmTable(moov[:place] + b"\xff\xff\xff\xff" + moov[place + 4 :])
+            broken += [(table, number) for number in range(min(table.count, 3)) if not is_whole(table, number)]
+    assert broken
+    for table, number in broken:
+        with pytest.raises(NotFoundError, match="cannot be played over HLS: "):
+            await Finished(table, [], Span(), read).segment(number)
+
+
+def is_whole(table: FilmTable, number: int) -> bool:
+    try:
+        table.piece(number)
+    except ValueError:
+        return False
+    return True

@@ -151,7 +151,10 @@ class Finished:
     async def segment(self, number: int) -> tuple[bytes, int]:
         if number >= self._film.count or not self._is_in(number):
             raise NotFoundError("There is no such segment")
-        piece = self._film.piece(number)
+        try:
+            piece = self._film.piece(number)
+        except ValueError as exc:  # of a film that somebody else made
+            raise NotFoundError(f"This part of the film cannot be played over HLS: {exc}") from exc
         data = await self._read(piece.start, piece.end)
         if len(data) < piece.end - piece.start:
             raise UnavailableError("The film cannot be read now", retry_after_s=WAIT_S)
