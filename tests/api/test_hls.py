@@ -6,15 +6,19 @@ import asyncio
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 from tests.api.kit import Site
 from tests.media.test_hls import FILM, check_segments, index_of, shoot
 
 from tapedeck.core.access import AppPrincipal, TokenScope
+from tapedeck.core.hls import media_playlist
 from tapedeck.core.recording import FilmFile, Recording
 from tapedeck.core.times import to_ms
+from tapedeck.service import watching
 from tapedeck.service.recordings import Action
 from tapedeck.workers.playback import PlaybackKeeper
 
@@ -104,6 +108,42 @@ async def test_one_link_plays_the_film_while_it_is_made_and_when_it_is_finished(
     check_segments(await fetch(site, base, "init-3.mp4"), list(zip(fragments, played, strict=True)))
     told = (await link(site, recording)).json()["data"]
     assert told["status"] == "VOD"
+
+
+async def test_a_playlist_is_built_once_and_anew_when_there_is_more(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, recording, built = site.world, await running(site), 0
+
+    def count(*args: Any, **more: Any) -> str:
+        nonlocal built
+        built += 1
+        return media_playlist(*args, **more)
+
+    monkeypatch.setattr(watching, "media_playlist", count)
+    content = await film(site, recording, tmp_path / "film")
+    index = world.root / "hls" / recording.id / "index"
+    lines = index.read_bytes().splitlines(keepends=True)
+    index.write_bytes(b"".join(lines[:2]))
+    base = await path_of(site, recording)
+
+    async def ask(tag: str = "") -> httpx.Response:
+        return await site.http.get(f"{base}media.m3u8", headers={"if-none-match": tag})
+
+    first, *more = await asyncio.gather(*(ask() for _ in range(5)))
+    assert uris(first.text) == ["0.m4s", "1.m4s"] and built == 1, "once for all who ask"
+    tag = first.headers["etag"]
+    assert {(one.text, one.headers["etag"]) for one in more} == {(first.text, tag)}
+    assert ((await ask(tag)).status_code, built) == (304, 1)
+    with index.open("ab") as file:
+        file.write(lines[2])
+    grown = await ask(tag)
+    assert (grown.status_code, uris(grown.text), built) == (200, ["0.m4s", "1.m4s", "2.m4s"], 2)
+    await stopped(site, recording)
+    await world.finish(recording, content)
+    whole = await ask(grown.headers["etag"])
+    assert whole.text.endswith("#EXT-X-ENDLIST\n") and built == 3
+    assert ((await ask(whole.headers["etag"])).status_code, built) == (304, 3)
 
 
 async def test_film_that_no_store_has_yet_is_played_from_this_machine(site: Site, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ async def test_finished_film_is_played_from_an_object_store_by_ranges(world: Wor
             path.unlink()
             url = (await playback.link(recording.id, timedelta(hours=1))).url
             entry = await playback.enter(url.split("/")[-2])
-            assert (await playback.media(entry)).count("#EXTINF") == 3
+            assert (await playback.media(entry)).data.count(b"#EXTINF") == 3
             found = index_of(tmp_path / "hls")
             played = [await playback.segment(entry, number) for number in range(3)]
             assert played == [bytes_of(tmp_path / "hls", one) for one in found]
@@ -183,7 +183,7 @@ async def test_a_broken_part_of_a_film_that_was_imported_is_not_found(tmp_path: 
     assert broken
     for table, number in broken:
         with pytest.raises(NotFoundError, match="cannot be played over HLS: "):
-            await Finished(table, [], Span(), read).segment(number)
+            await Finished(table, "", [], Span(), read).segment(number)
 
 
 def is_whole(table: FilmTable, number: int) -> bool:

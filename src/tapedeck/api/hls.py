@@ -5,7 +5,6 @@ Whoever has the link has what is below it, so nothing is asked for but the path;
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Awaitable
 from importlib import resources
@@ -21,7 +20,7 @@ from tapedeck.api.errors import error_reply
 from tapedeck.api.files import range_of
 from tapedeck.core.errors import NotFoundError
 from tapedeck.service.playback import PlaybackService
-from tapedeck.service.watching import NotBegunError
+from tapedeck.service.watching import NotBegunError, Playlist, entity_tag
 
 __all__ = ["add_routes"]
 
@@ -104,16 +103,19 @@ def _number(text: str) -> int:
     return int(text)
 
 
-async def _text(text: Awaitable[str], request: Request) -> Response:
+async def _text(text: Awaitable[str | Playlist], request: Request) -> Response:
     """A playlist: asked for again and again, so one that did not change is not sent again."""
     try:
-        return _cached((await text).encode(), _PLAYLIST, "private, no-cache", request)
+        found = await text
     except NotBegunError as exc:
         return error_reply(exc, request)  # answered here, and not noted as an error, once a second and player
+    if isinstance(found, str):
+        return _cached(found.encode(), _PLAYLIST, "private, no-cache", request)
+    return _cached(found.data, _PLAYLIST, "private, no-cache", request, found.etag)
 
 
-def _cached(data: bytes, media_type: str, cache: str, request: Request) -> Response:
-    etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+def _cached(data: bytes, media_type: str, cache: str, request: Request, etag: str | None = None) -> Response:
+    etag = entity_tag(data) if etag is None else etag
     headers = {"etag": etag, "cache-control": cache, "referrer-policy": "no-referrer"}
     if _is_known(request, etag):
         return Response(status_code=304, headers=headers)
@@ -126,7 +128,7 @@ async def _bytes(found: Awaitable[bytes], request: Request) -> Response:
         data = await found
     except NotBegunError as exc:
         return error_reply(exc, request)
-    etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+    etag = entity_tag(data)
     headers = {
         "accept-ranges": "bytes",
         "cache-control": "private, max-age=3600",

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from tapedeck.core.errors import ConflictError, DeniedError, NotFoundError
 from tapedeck.core.fmp4 import codec_of
-from tapedeck.core.hls import Variant, main_playlist, media_playlist, target_seconds
+from tapedeck.core.hls import Variant, main_playlist
 from tapedeck.core.ids import is_uuid
 from tapedeck.core.library import main_file
 from tapedeck.core.liveindex import anchors_of
@@ -28,12 +28,11 @@ from tapedeck.db import playbacks as table
 from tapedeck.db.engine import Database
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.storage import ObjectStore
-from tapedeck.service.watching import Finished, Growing, LiveFilms, NotBegunError, Span
+from tapedeck.service.watching import Finished, Growing, LiveFilms, NotBegunError, Playlist, Playlists, Span
 
 __all__ = ["LiveFilms", "Pass", "PlaybackLink", "PlaybackService", "Span"]
 
 LONGEST_LIFE = timedelta(days=7)
-_TARGET_S = 2
 _MOST_WEIGHT = 64 << 20
 """Bytes of tables that are kept at hand."""
 _MOST_INDEX = 128 << 20
@@ -88,6 +87,7 @@ class PlaybackService:
         self._public_url = public_url.rstrip("/")
         self.is_live = is_live
         self._tables: OrderedDict[tuple[str, str], FilmTable] = OrderedDict()
+        self._lists = Playlists()
         self._reading: dict[tuple[str, str], asyncio.Task[FilmTable]] = {}
         self.on_watched: Callable[[str, int], None] = lambda *_: None
         "Hears how much of a livestream was loaded (ms)."
@@ -148,16 +148,15 @@ class PlaybackService:
         size = (0, 0) if video is None else (video.width, video.height)
         return main_playlist(Variant("media.m3u8", max(source.peak_bps(), _LEAST_BPS), codecs, *size))
 
-    async def media(self, entry: Pass) -> str:
+    async def media(self, entry: Pass) -> Playlist:
         """The media playlist."""
         source = await self._source(entry)
-        segments = source.segments()
-        if not segments and source.is_ended:
+        found = await self._lists.of((entry.recording_id, entry.span), source)
+        if not found.data and source.is_ended:
             raise NotFoundError("The stream ended before there was anything to play")
-        if not segments:
+        if not found.data:
             raise NotBegunError
-        kind = "EVENT" if isinstance(source, Growing) else "VOD"
-        return media_playlist(segments, target_seconds(segments, _TARGET_S), kind=kind, is_ended=source.is_ended)
+        return found
 
     async def init(self, entry: Pass, run: int) -> bytes:
         """What a player reads before segments."""
@@ -226,7 +225,9 @@ class PlaybackService:
         file = _playable(recording)
         if recording.state not in _GROWING and file is not None:
             found = await self._table(recording, file)
-            return Finished(found, played.anchors, entry.span, lambda start, end: self._read(file, start, end))
+            return Finished(
+                found, file.crc32c, played.anchors, entry.span, lambda start, end: self._read(file, start, end)
+            )
         fragments = await self._films.fragments(recording.id)
         if not fragments:
             raise NotBegunError

@@ -6,22 +6,28 @@ not know which it is (`service/playback.py`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from tapedeck.core.errors import NotFoundError, UnavailableError
 from tapedeck.core.fmp4 import TrackHead, init_segment
-from tapedeck.core.hls import Segment
+from tapedeck.core.hls import Segment, media_playlist, target_seconds
 from tapedeck.core.liveindex import Anchor, Fragment, segments_of, time_of
 from tapedeck.core.mp4film import FilmTable, heads_of
 from tapedeck.core.times import to_ms
 
-__all__ = ["WAIT_S", "Finished", "Growing", "LiveFilms", "NotBegunError", "Span"]
+__all__ = ["WAIT_S", "Finished", "Growing", "LiveFilms", "NotBegunError", "Playlist", "Playlists", "Span", "entity_tag"]
 
 WAIT_S = 2
 """After which a player may ask again for what is not there yet."""
+_TARGET_S = 2
+_MOST_LISTS = 64
+"""That are kept at hand; one of eight hours has half a megabyte."""
 
 
 class NotBegunError(UnavailableError):
@@ -69,6 +75,11 @@ class Growing:
         self._until = None if span.until is None else to_ms(span.until)
 
     @property
+    def state(self) -> Hashable:
+        """What a playlist of a recording and span depends on: fragments are only added."""
+        return len(self._all), self._all[-1]
+
+    @property
     def is_ended(self) -> bool:
         """Whether nothing is added any more."""
         last = self._all[-1].at_ms
@@ -112,12 +123,24 @@ class Finished:
     is_ended = True
 
     def __init__(
-        self, film: FilmTable, anchors: Sequence[Anchor], span: Span, read: Callable[[int, int], Awaitable[bytes]]
+        self,
+        film: FilmTable,
+        crc32c: str,
+        anchors: Sequence[Anchor],
+        span: Span,
+        read: Callable[[int, int], Awaitable[bytes]],
     ) -> None:
+        """`crc32c` tells this film from another of the same recording."""
+        self._crc32c = crc32c
         self._film = film
         self._anchors = anchors
         self._read = read
         self._span = span
+
+    @property
+    def state(self) -> Hashable:
+        """What a playlist of a recording and span depends on."""
+        return self._crc32c, tuple(self._anchors)
 
     def _is_in(self, number: int) -> bool:
         since, until = self._span.since, self._span.until
@@ -159,3 +182,47 @@ class Finished:
         if len(data) < piece.end - piece.start:
             raise UnavailableError("The film cannot be read now", retry_after_s=WAIT_S)
         return piece.build(data), piece.end_ns - piece.start_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Playlist:
+    """A playlist as it is sent. Empty: there is no segment in it."""
+
+    data: bytes
+    etag: str
+
+
+class Playlists:
+    """Media playlists that were built, the newest of each recording and span: they are asked for again and again."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Hashable, tuple[Hashable, asyncio.Task[Playlist]]] = OrderedDict()
+
+    async def of(self, place: Hashable, source: Growing | Finished) -> Playlist:
+        """The playlist of a source; `place` is the recording and the span.
+
+        Built once for all who ask, and in a thread: that of eight hours takes long enough to be heard in a capture.
+        """
+        state, task = self._known.get(place, (None, None))
+        if task is None or state != source.state or (task.done() and (task.cancelled() or task.exception())):
+            task = asyncio.create_task(asyncio.to_thread(_build, source))
+            self._known[place] = source.state, task
+        self._known.move_to_end(place)
+        while len(self._known) > _MOST_LISTS:
+            self._known.popitem(last=False)
+        return await asyncio.shield(task)
+
+
+def _build(source: Growing | Finished) -> Playlist:
+    segments = source.segments()
+    if not segments:
+        return Playlist(b"", "")
+    kind = "EVENT" if isinstance(source, Growing) else "VOD"
+    text = media_playlist(segments, target_seconds(segments, _TARGET_S), kind=kind, is_ended=source.is_ended)
+    data = text.encode()
+    return Playlist(data, entity_tag(data))
+
+
+def entity_tag(data: bytes) -> str:
+    """Of what is sent whole (RFC 9110, 8.8.3)."""
+    return f'"{hashlib.sha256(data).hexdigest()[:32]}"'
