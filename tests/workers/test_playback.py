@@ -109,7 +109,7 @@ async def test_fragments_of_a_finished_film_are_freed_once_the_database_takes_th
 
     await eventually(freed, 30)
     await keeper.aclose()
-    assert (len(refused), await anchors(world, recording)) == (3, [(0, 1000)])
+    assert (len(refused), await anchors(world, recording)) == (3, [(0, 1000), (2 * S, None)])
 
 
 async def test_failed_recording_frees_its_fragments(world: World) -> None:
