@@ -2,12 +2,12 @@
 // Where a browser has none (iPhones), its own HLS player takes the same address.
 "use strict";
 (() => {
-  const HOLD_S = 3.6; // from the end of a segment that was just listed: until the next one is, and a second to spare
+  const HOLD_S = 3.6; // from the end of a segment that was just listed: until the next one is, and half a second more
   const MOST_HOLD_S = 12;
   const HURRY = 1.1;
   const AHEAD_S = 30; // loaded ahead of what is seen
   const BEHIND_S = 60; // kept behind it
-  const POLL_MS = 500;
+  const POLL_MS = 1000; // half a segment
   const RETRY_MS = 1000;
   const $ = (id) => document.getElementById(id);
   const video = $("video");
