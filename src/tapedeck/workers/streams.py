@@ -257,7 +257,8 @@ class StreamWorker:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+        # Read to the end, too: an asyncio process whose output nobody takes is never seen to be over.
+        await process.communicate()
         self._pids.pop(target.id, None)
 
     @property
