@@ -43,8 +43,9 @@ from tapedeck.db.library_rooms import find_room
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.storage import ObjectStore
 from tapedeck.service.archive import ArchiveService
-from tapedeck.service.recordings import Action, RecordingService, RecordingView
+from tapedeck.service.recordings import Action, RecordingService
 from tapedeck.service.remote import RemoteService
+from tapedeck.service.views import RecordingView
 from tapedeck.service.zipping import Member, zip_stream
 
 __all__ = ["LINK_LIFE", "SORTS", "Download", "LibraryFilter", "LibraryService", "NamedFile"]

@@ -8,24 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
-from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from tapedeck.core.access import ParticipantPrincipal, Principal
-from tapedeck.core.destination import Destination
 from tapedeck.core.errors import ConflictError, DeniedError, InvalidError, NotFoundError, UnavailableError
 from tapedeck.core.meeting import App, Meeting, MeetingStatus
-from tapedeck.core.naming import TRACK_FILE_TEMPLATE, output_file_name
-from tapedeck.core.options import resolve_options
-from tapedeck.core.output import extension_of
 from tapedeck.core.paging import Listing, Page
 from tapedeck.core.recording import (
     ACTIVE,
-    Caller,
     Dispatched,
     Fail,
     LogClosed,
@@ -43,8 +36,7 @@ from tapedeck.core.recording import (
     advance,
 )
 from tapedeck.core.remote import check_ours
-from tapedeck.core.times import whole_ms
-from tapedeck.db import access, destinations, presence, rooms, targets
+from tapedeck.db import presence, rooms
 from tapedeck.db import recordings as table
 from tapedeck.db.engine import Database, DbSession
 from tapedeck.db.listing import RecordingFilter, list_with_places
@@ -52,9 +44,11 @@ from tapedeck.ports.clock import Clock
 from tapedeck.ports.control import CaptureControl
 from tapedeck.ports.storage import ObjectStore
 from tapedeck.service.ledger import Ledger
+from tapedeck.service.opening import Opening
 from tapedeck.service.vault import Vault
+from tapedeck.service.views import RecordingView, Views
 
-__all__ = ["Action", "RecordingFilter", "RecordingService", "RecordingView"]
+__all__ = ["Action", "RecordingFilter", "RecordingService"]
 
 _log = logging.getLogger(__name__)
 _FILM = RecordingKind.COMPOSITE
@@ -66,20 +60,6 @@ class Action(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     STOP = "stop"
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingView:
-    """A recording as a face shows it: with its meeting, and with links made for this answer."""
-
-    recording: Recording
-    meeting: Meeting
-    video_url: str | None = None
-    audio_url: str | None = None
-    places: Sequence[Destination] = ()
-    "Where the files go; none of it is secret but what is sealed."
-    track_urls: Mapping[str, str] = field(default_factory=dict)
-    "By file name."
 
 
 class RecordingService:
@@ -97,12 +77,12 @@ class RecordingService:
     ) -> None:
         """`defaults` is the weakest level of wishes, the server's own. InvalidError as of `Vault.seal`."""
         self._db = db
-        self._defaults = None if defaults is None else vault.seal(defaults)
         self._clock = clock
         self._ledger = ledger
         self._control = control
-        self._store = store
         self._vault = vault
+        self._views = Views(db, store)
+        self._opening = Opening(clock, ledger, vault, defaults)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._unclosed: dict[str, Recording] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -132,10 +112,10 @@ class RecordingService:
             if not allow_multiple and await self._running(session, meeting):
                 raise ConflictError(f"Meeting {meeting_id} already has an active recording")
             caller = principal.caller(app)
-            recording, change = await self._open(session, meeting, config, StartCause.REQUEST, caller, imported)
+            recording, change = await self._opening.film(session, meeting, config, StartCause.REQUEST, caller, imported)
         self._ledger.publish(recording, change)
         await self.dispatch(recording)
-        return await self._view(recording, meeting)
+        return await self._views.of(recording, meeting)
 
     async def start_tracks(
         self,
@@ -161,23 +141,11 @@ class RecordingService:
                 raise NotFoundError(f"No active session found for meeting_id {meeting_id}")
             if not allow_multiple and await self._running(session, meeting, RecordingKind.TRACK):
                 raise ConflictError(f"Meeting {meeting_id} already has an active track recording")
-            recording = Recording(
-                id=str(uuid4()),
-                app_id=meeting.app_id,
-                meeting_id=meeting.id,
-                file_name=TRACK_FILE_TEMPLATE,
-                invoked_at=whole_ms(self._clock.now()),
-                kind=RecordingKind.TRACK,
-                options=options,
-                started_by=principal.caller(app),
-                session_id=live.id,
-            )
-            change = await self._ledger.open(session, recording)
-            for place in self._vault.places(recording, layers=sealed):
-                await destinations.add_destination(session, place)
+            caller = principal.caller(app)
+            recording, change = await self._opening.tracks(session, meeting, live.id, options, sealed, caller)
         self._ledger.publish(recording, change)
         await self.dispatch(recording)
-        return await self._view(recording, meeting)
+        return await self._views.of(recording, meeting)
 
     async def start_in(self, session: DbSession, meeting: Meeting) -> tuple[Recording, RecordingChanged] | None:
         """Start the recording of a meeting that wants one from its first join, in a transaction of the caller's.
@@ -187,7 +155,7 @@ class RecordingService:
         if self._draining or await self._running(session, meeting):
             return None
         try:
-            return await self._open(session, meeting, {}, StartCause.FIRST_JOIN, None)
+            return await self._opening.film(session, meeting, {}, StartCause.FIRST_JOIN, None)
         except InvalidError as exc:  # who joins cannot mend what whoever made the meeting wanted
             extra = {"action": "start_refused", "meeting_id": meeting.id}
             _log.error("a meeting is not recorded: %s", exc, extra=extra)
@@ -203,13 +171,13 @@ class RecordingService:
                 recording = await self._stop(recording.id, Stop(StopCause.REQUEST, principal.caller(app)))
             else:
                 recording = await self._hold(recording, action)
-        return await self._view(recording, meeting)
+        return await self._views.of(recording, meeting)
 
     # Questions of callers
 
     async def get(self, app: App, recording_id: str) -> RecordingView:
         """One recording; NotFoundError."""
-        return await self._view(*self._find(app, recording_id))
+        return await self._views.of(*self._find(app, recording_id))
 
     async def active(self, app: App, principal: Principal, meeting_id: str) -> RecordingView:
         """The newest recording of a meeting that is not stopped, composites before tracks. NotFoundError."""
@@ -222,13 +190,13 @@ class RecordingService:
         if not running:
             raise NotFoundError(f"No active recording found for meeting_id {meeting_id}")
         chosen = next((r for r in running if r.kind is RecordingKind.COMPOSITE), running[0])
-        return await self._view(chosen, meeting)
+        return await self._views.of(chosen, meeting)
 
     async def list(self, app: App, wanted: RecordingFilter, page: Page) -> Listing[RecordingView]:
         """One page of an app's recordings, by invocation."""
         now = self._clock.now()
         found, places = await self._db.ask_together(lambda ask: list_with_places(ask, app.id, wanted, page, now))
-        views = [await self._view(item, meeting, places.get(item.id, ())) for item, meeting in found.items]
+        views = [await self._views.of(item, meeting, places.get(item.id, ())) for item, meeting in found.items]
         return Listing(views, found.total_count, page)
 
     # For the other services
@@ -300,38 +268,6 @@ class RecordingService:
         running = await table.of_meeting(session, meeting.app_id, meeting.id, ACTIVE)
         return any(r.kind is kind for r in running)
 
-    async def _open(
-        self,
-        session: DbSession,
-        meeting: Meeting,
-        config: Mapping[str, Any],
-        cause: StartCause,
-        caller: Caller | None,
-        imported: bool = False,
-    ) -> tuple[Recording, RecordingChanged]:
-        now = whole_ms(self._clock.now())
-        app = await access.find_app(session, meeting.app_id)
-        of_app = None if app is None else app.recording_config
-        levels = (self._vault.seal(config), meeting.recording_config, of_app, self._defaults)
-        options = resolve_options(*levels, lenient=cause is StartCause.FIRST_JOIN)
-        recording = Recording(
-            id=str(uuid4()),
-            app_id=meeting.app_id,
-            meeting_id=meeting.id,
-            file_name=output_file_name(options.file_name_prefix, meeting.id, now, extension_of(options)),
-            invoked_at=now,
-            options=options,
-            start_cause=cause,
-            started_by=caller,
-        )
-        places = self._vault.places(recording, *levels)
-        change = await self._ledger.open(session, recording, imported)
-        for place in places:
-            await destinations.add_destination(session, place)
-        for target in self._vault.targets(recording, *levels):
-            await targets.add_target(session, target)
-        return recording, change
-
     async def _hold(self, recording: Recording, action: Action) -> Recording:
         """Pause or resume: capture first, so that the answer is true of the log; undone if it cannot be stored."""
         pausing = action is Action.PAUSE
@@ -370,19 +306,6 @@ class RecordingService:
             _log.exception("capture did not stop", extra={"action": "stop_failed", "recording_id": recording.id})
         else:
             self._unclosed.pop(recording.id, None)
-
-    async def _view(
-        self, recording: Recording, meeting: Meeting, places: Sequence[Destination] | None = None
-    ) -> RecordingView:
-        places = destinations.committed_of(self._db, recording.id) if places is None else places
-        links: dict[str, str] = {}
-        if recording.expires_at is not None:
-            for file in recording.files:
-                name = file.name if file.kind == "track" else file.kind
-                if file.key is not None and name not in links:
-                    links[name] = await self._store.presign(file.key, file.name, recording.expires_at)
-        tracks = {file.name: links[file.name] for file in recording.files if file.name in links}
-        return RecordingView(recording, meeting, links.get("video"), links.get("audio"), places, tracks)
 
     def _lock(self, recording_id: str) -> asyncio.Lock:
         return self._locks.setdefault(recording_id, asyncio.Lock())

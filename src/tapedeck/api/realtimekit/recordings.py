@@ -13,7 +13,8 @@ from tapedeck.api.errors import FIELD_STATUS
 from tapedeck.api.http import Reply, read_json
 from tapedeck.api.realtimekit.queries import Query
 from tapedeck.core.ids import parse_uuid
-from tapedeck.service.recordings import Action, RecordingFilter, RecordingService, RecordingView
+from tapedeck.service.recordings import Action, RecordingFilter, RecordingService
+from tapedeck.service.views import RecordingView
 from tapedeck.shapes import answers, bodies, realtimekit, tracks
 
 __all__ = ["add_browser_routes", "add_routes"]

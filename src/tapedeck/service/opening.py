@@ -1,0 +1,96 @@
+"""New recordings: what their wishes come to, their rows, and where their files and streams will go.
+
+All in a transaction of the caller's, who publishes the change and tells capture after the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from tapedeck.core.meeting import Meeting
+from tapedeck.core.naming import TRACK_FILE_TEMPLATE, output_file_name
+from tapedeck.core.options import resolve_options
+from tapedeck.core.output import extension_of
+from tapedeck.core.recording import Caller, Recording, RecordingChanged, RecordingKind, RecordingOptions, StartCause
+from tapedeck.core.times import whole_ms
+from tapedeck.db import access, destinations, targets
+from tapedeck.db.engine import DbSession
+from tapedeck.ports.clock import Clock
+from tapedeck.service.ledger import Ledger
+from tapedeck.service.vault import Vault
+
+__all__ = ["Opening"]
+
+
+class Opening:
+    """Opens recordings of one server."""
+
+    def __init__(self, clock: Clock, ledger: Ledger, vault: Vault, defaults: Mapping[str, Any] | None) -> None:
+        """`defaults` is the weakest level of wishes, the server's own. InvalidError as of `Vault.seal`."""
+        self._clock = clock
+        self._ledger = ledger
+        self._vault = vault
+        self._defaults = None if defaults is None else vault.seal(defaults)
+
+    async def film(
+        self,
+        session: DbSession,
+        meeting: Meeting,
+        config: Mapping[str, Any],
+        cause: StartCause,
+        caller: Caller | None,
+        imported: bool = False,
+    ) -> tuple[Recording, RecordingChanged]:
+        """A composite recording with the options that `config`, the meeting, its app and the server ask for, strongest
+        first. InvalidError when that is no recording; at a first join the wishes are read leniently.
+        """
+        now = whole_ms(self._clock.now())
+        app = await access.find_app(session, meeting.app_id)
+        of_app = None if app is None else app.recording_config
+        levels = (self._vault.seal(config), meeting.recording_config, of_app, self._defaults)
+        options = resolve_options(*levels, lenient=cause is StartCause.FIRST_JOIN)
+        recording = Recording(
+            id=str(uuid4()),
+            app_id=meeting.app_id,
+            meeting_id=meeting.id,
+            file_name=output_file_name(options.file_name_prefix, meeting.id, now, extension_of(options)),
+            invoked_at=now,
+            options=options,
+            start_cause=cause,
+            started_by=caller,
+        )
+        places = self._vault.places(recording, *levels)
+        change = await self._ledger.open(session, recording, imported)
+        for place in places:
+            await destinations.add_destination(session, place)
+        for target in self._vault.targets(recording, *levels):
+            await targets.add_target(session, target)
+        return recording, change
+
+    async def tracks(
+        self,
+        session: DbSession,
+        meeting: Meeting,
+        live_id: str,
+        options: RecordingOptions,
+        sealed: Mapping[str, Mapping[str, Any]],
+        caller: Caller,
+    ) -> tuple[Recording, RecordingChanged]:
+        """A recording of tracks of the live session `live_id`; `sealed` has by layer the stores its files go to too."""
+        recording = Recording(
+            id=str(uuid4()),
+            app_id=meeting.app_id,
+            meeting_id=meeting.id,
+            file_name=TRACK_FILE_TEMPLATE,
+            invoked_at=whole_ms(self._clock.now()),
+            kind=RecordingKind.TRACK,
+            options=options,
+            started_by=caller,
+            session_id=live_id,
+        )
+        change = await self._ledger.open(session, recording)
+        for place in self._vault.places(recording, layers=sealed):
+            await destinations.add_destination(session, place)
+        return recording, change
