@@ -1,7 +1,7 @@
 """One live session of a meeting: what its peers send, kept in the media log while a recording asks for it.
 
 Owns the gate (nothing is written before the first start, nothing captured in a pause or after a stop), the order of
-events in the log, Progress, and when a stop is complete. Sources call its peers and tracks, the host its commands and
+events in the log, and when a stop is complete. Sources call its peers and tracks, the host its commands and
 `tick`; all on the event loop, and it waits for nothing but its own futures. Refuses to know meetings, deadlines and
 databases, and to stop recording for any reason but a command: a log that cannot be written is reported and written
 later.
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from tapedeck.capture.flow import MAX_LATE_NS
+from tapedeck.capture.horizon import Horizon
 from tapedeck.capture.log import CaptureListener, Log
 from tapedeck.capture.presence import Presence, joined
 from tapedeck.capture.take import Take, hear
@@ -24,7 +25,6 @@ from tapedeck.core.timeline import (
     NameChanged,
     Outage,
     ParticipantLeft,
-    Progress,
     RecordingPaused,
     RecordingResumed,
     RecordingStopped,
@@ -38,9 +38,8 @@ from tapedeck.core.timeline import (
 from tapedeck.core.wanted import TrackChoice
 from tapedeck.ports.sources import PeerInfo
 
-__all__ = ["PROGRESS_NS", "TICK_S", "CaptureSession"]
+__all__ = ["TICK_S", "CaptureSession"]
 
-PROGRESS_NS = 250_000_000
 TICK_S = 0.05
 """How often the host calls `tick` while a session records: a stop may wait for it."""
 
@@ -63,8 +62,7 @@ class CaptureSession:
         self.meeting_id = meeting_id
         self.zero_ns = zero_ns
         self.started_at = started_at
-        self.passed_at_ns = 0
-        "When the last Progress was written: what comes now came later."
+        self.horizon = Horizon()
         self.is_beginning = False
         "The next frame to keep is the first of a recording, or the first after an outage."
         self.is_waiting = False
@@ -80,11 +78,7 @@ class CaptureSession:
         self._described = False
         "The log knows who is there: every change is an event."
         self._command_ns = 0
-        self._passed_ns = -1
-        self._least_ns = 0
-        "No event of now may be placed before this."
         self._outage_from_ns: int | None = None
-        self._progress_due_ns = 0
 
     # what the host asks
 
@@ -121,7 +115,7 @@ class CaptureSession:
         recorder = PeerRecorder(self, peer, at)
         self._presence.peers[peer.peer_id] = recorder
         recorder.is_wanted = self._wants(peer.participant_id, peer.custom_id)
-        self.tell(recorder, joined(recorder, self.not_before(at)))
+        self.tell(recorder, joined(recorder, self.horizon.not_before(at)))
         return recorder
 
     def start(
@@ -196,7 +190,7 @@ class CaptureSession:
         """Timed metadata of this moment, to one recording or to all; whether any took it (`capture.take.hear`)."""
         if not hear(self._takes.values(), text, recording_id, is_cut=self._outage_from_ns is not None):
             return False
-        self._write(TimedText(self.not_before(now_ns - self.zero_ns), text, recording_id, participant_id))
+        self._write(TimedText(self.horizon.not_before(now_ns - self.zero_ns), text, recording_id, participant_id))
         return True
 
     def tick(self, now_ns: int) -> None:
@@ -207,7 +201,7 @@ class CaptureSession:
         for track in self._presence.tracks:
             track.ask_again(now)
         self.look(now)
-        if now >= self._progress_due_ns and self._outage_from_ns is None:
+        if self.horizon.is_due(now) and self._outage_from_ns is None:
             self._progress(now)
 
     async def aclose(self) -> None:
@@ -235,9 +229,7 @@ class CaptureSession:
         self._log = log
         self._takes = {take.recording_id: take for take in takes}
         self._begun = set(self._takes)
-        self._passed_ns = passed_ns
-        self.passed_at_ns = max(ended_ns, 0)
-        self._least_ns = max(passed_ns, 0)
+        self.horizon.adopt(ended_ns, passed_ns)
         self._outage_from_ns = ended_ns if takes else None
         self.is_beginning = bool(takes)
         self._command(now_ns - self.zero_ns)
@@ -246,26 +238,26 @@ class CaptureSession:
 
     def track_opened(self, track: TrackRecorder) -> None:
         """A track is open."""
-        self.tell(track.peer, TrackOpened(self.not_before(track.flow.opened_ns), track.info))
+        self.tell(track.peer, TrackOpened(self.horizon.not_before(track.flow.opened_ns), track.info))
 
     def track_muted(self, track: TrackRecorder, at_ns: int) -> None:
         """A track was muted or unmuted."""
         event = TrackMuted if track.flow.muted else TrackUnmuted
-        self.tell(track.peer, event(self.not_before(at_ns), track.info.track_id))
+        self.tell(track.peer, event(self.horizon.not_before(at_ns), track.info.track_id))
 
     def track_closed(self, track: TrackRecorder, at_ns: int) -> None:
         """A track is closed."""
         self._presence.peers[track.info.peer_id].tracks.remove(track)
-        self.tell(track.peer, TrackClosed(self.not_before(at_ns), track.info.track_id))
+        self.tell(track.peer, TrackClosed(self.horizon.not_before(at_ns), track.info.track_id))
 
     def peer_renamed(self, peer: PeerRecorder, at_ns: int) -> None:
         """A peer has another name."""
-        self.tell(peer, NameChanged(self.not_before(at_ns), peer.info.participant_id, peer.name))
+        self.tell(peer, NameChanged(self.horizon.not_before(at_ns), peer.info.participant_id, peer.name))
 
     def peer_left(self, peer: PeerRecorder, at_ns: int) -> None:
         """A peer is gone, its tracks before it."""
         del self._presence.peers[peer.info.peer_id]
-        self.tell(peer, ParticipantLeft(self.not_before(at_ns), peer.info.participant_id, peer.info.peer_id))
+        self.tell(peer, ParticipantLeft(self.horizon.not_before(at_ns), peer.info.participant_id, peer.info.peer_id))
 
     def tell(self, peer: PeerRecorder, event: TimelineEvent) -> bool:
         """Write an event of a peer that is being recorded; whether it was written."""
@@ -273,10 +265,6 @@ class CaptureSession:
             self._presence.write(self._log, event)
             return True
         return False
-
-    def not_before(self, at_ns: int) -> int:
-        """`at_ns`, or where a live render may be by now if that is later."""
-        return max(at_ns, self._least_ns)
 
     def judge(self, track: TrackRecorder, at_ns: int) -> bool:
         """Whether a frame captured then is kept; settles the track when no command lies after it."""
@@ -290,9 +278,9 @@ class CaptureSession:
     def begin(self, at_ns: int, track: TrackRecorder) -> None:
         """A frame of a track, captured at `at_ns`, is about to be kept: what waits for it begins."""
         if self._outage_from_ns is not None:
-            back = max(at_ns, self._outage_from_ns + 1, self._least_ns)
+            back = self.horizon.not_before(max(at_ns, self._outage_from_ns + 1))
             self._write(Outage(back, self._outage_from_ns))
-            self._least_ns = back
+            self.horizon.back_at(back)
             self._outage_from_ns = None
             self._describe(back)
         for take in self._takes.values():
@@ -315,7 +303,7 @@ class CaptureSession:
             return
         self._stops = [entry for entry in self._stops if entry not in due]
         self.is_waiting = bool(self._stops)
-        self._pass(now_ns, max([until, *(take.stopped_ns or 0 for take, _ in due)]))
+        self._write(self.horizon.progress(now_ns, max([until, *(take.stopped_ns or 0 for take, _ in due)])))
         for take, future in due:
             self._takes.pop(take.recording_id, None)
             if not future.done():
@@ -329,7 +317,7 @@ class CaptureSession:
     # inside
 
     def _begin(self, take: Take, at_ns: int) -> None:
-        events = take.begin(at_ns, self._least_ns)
+        events = take.begin(at_ns, self.horizon.least_ns)
         for event in events:
             self._write(event)
         self._begun.add(take.recording_id)
@@ -359,7 +347,7 @@ class CaptureSession:
 
     def _describe(self, at_ns: int) -> None:
         if self._log is not None:
-            self._presence.describe(self._log, at_ns, self.not_before, self._wants)
+            self._presence.describe(self._log, at_ns, self.horizon.not_before, self._wants)
             self._described = True
 
     def _bridge(self, at_ns: int) -> None:
@@ -388,13 +376,5 @@ class CaptureSession:
 
     def _progress(self, now_ns: int) -> None:
         if any(take.started_ns is not None for take in self._takes.values()):
-            self._progress_due_ns = now_ns + PROGRESS_NS
-            self._pass(now_ns, self._presence.complete_until(now_ns))
-
-    def _pass(self, now_ns: int, until_ns: int) -> None:
-        """Say how far the log is complete. Never less than before."""
-        now_ns = max(now_ns, self.passed_at_ns)
-        self._passed_ns = max(self._passed_ns, min(until_ns, now_ns))
-        self._write(Progress(now_ns, self._passed_ns))
-        self.passed_at_ns = now_ns
-        self._least_ns = max(self._least_ns, self._passed_ns + 1)
+            self.horizon.told(now_ns)
+            self._write(self.horizon.progress(now_ns, self._presence.complete_until(now_ns)))

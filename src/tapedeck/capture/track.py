@@ -48,6 +48,7 @@ class TrackRecorder:
         "Every frame from here on was captured after the last command: `keeps` holds without asking."
         self.keeps = False
         self._session = session = peer.session
+        self._horizon = session.horizon
         self._zero_ns = session.zero_ns
         self._control = control
         self._rate = info.clock_rate
@@ -88,7 +89,7 @@ class TrackRecorder:
     def clock_report(self, at_ns: int, wallclock_ns: int, media_time: int) -> None:
         """A sender report."""
         if not self.closed:
-            at = max(at_ns - self._zero_ns, self._session.passed_at_ns)
+            at = max(at_ns - self._zero_ns, self._horizon.passed_at_ns)
             report = ClockReport(at, self.info.track_id, wallclock_ns, media_time)
             if not self._session.tell(self.peer, report):
                 self.reports.append(report)
@@ -103,7 +104,7 @@ class TrackRecorder:
         at = at_ns - self._zero_ns
         if at >= self._level_due_ns:
             self._level_due_ns = at + _LEVEL_EVERY_NS
-            event = AudioLevel(self._session.not_before(at), self.info.track_id, self._loudest)
+            event = AudioLevel(self._horizon.not_before(at), self.info.track_id, self._loudest)
             self._session.tell(self.peer, event)
             self._loudest = 127
 
@@ -178,7 +179,7 @@ class TrackRecorder:
             flags = self._look_at_key(flags, arrival)
         if self._video and (arrival > self._key_old_ns or flags & FrameFlags.KEY):
             self._refresh_key(flags, arrival)
-        passed = session.passed_at_ns
+        passed = self._horizon.passed_at_ns
         session.store(
             self.info.track_id,
             EncodedFrame(frame.media_time, arrival if arrival > passed else passed, frame.payload, frame.codec, flags),
