@@ -49,12 +49,20 @@ class Post:
     """A world with stores of every kind, and a worker on a clock that runs when it waits."""
 
     def __init__(
-        self, world: World, root: Path, *, has_fallback: bool = False, outside: PartStore | None = None, **more: Any
+        self,
+        world: World,
+        root: Path,
+        *,
+        has_fallback: bool = False,
+        outside: PartStore | None = None,
+        inside: PartStore | None = None,
+        **more: Any,
     ) -> None:
-        """`outside`: another store for the customer's. More: of the worker."""
+        """`outside`: another store for the customer's; `inside`: for the built-in one's. More: of the worker."""
         self.world, self.films = world, root / "films"
         self.stores = {kind: Moody(root / kind) for kind in K}
         self.outside: PartStore = outside or self.stores[K.EXTERNAL]
+        self.inside = inside
         self.on_pause: Callable[[], Awaitable[object]] | None = None
         self._more: dict[str, Any] = {
             "patience": Patience(unreachable_s=6 * 3600, refused_s=900),
@@ -69,6 +77,8 @@ class Post:
         async def open_bucket(destination: Destination) -> Bucket:
             if destination.kind is K.EXTERNAL:
                 return Bucket(self.outside)
+            if destination.kind is K.BUCKET and self.inside is not None:
+                return Bucket(self.inside)
             return Bucket(self.stores[destination.kind], links=self.links and destination.kind is K.BUCKET)
 
         async def pause(seconds: float) -> None:

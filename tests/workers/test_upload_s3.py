@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -20,10 +21,14 @@ from tests.workers.reels import MIB, Reel
 from tests.workers.s3server import MotoServer, running_moto
 from tests.workers.sender import CONTENT_TYPE, DAY, make_store
 
+from tapedeck.adapters.egress import Guard
+from tapedeck.adapters.storage.archive import make_archive
 from tapedeck.adapters.storage.s3 import S3Store
+from tapedeck.core.archive import StorageClass
 from tapedeck.core.delivery import Patience
 from tapedeck.core.destination import DestinationKind
 from tapedeck.core.recording import RecordingState
+from tapedeck.service.archive import ArchiveService
 from tapedeck.workers.transfer import Transfer
 
 K, R = DestinationKind, RecordingState
@@ -72,6 +77,51 @@ async def test_a_film_is_up_before_it_is_finished(equal: bool, moto: MotoServer,
         await post.over(recording)
         assert await post.external(recording) == content
         assert not await store.unfinished("")
+
+
+async def test_a_film_that_went_up_in_parts_is_archived_in_the_same(
+    moto: MotoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is noted of the delivery is enough for the store to copy by itself and for us to believe it."""
+    async with bucket(moto) as (wire, store), open_post(tmp_path, inside=store) as post:
+        recording = await post.recording(K.BUCKET)
+        reel = post.reel(recording)
+        post.worker.follow(recording)
+        for _ in range(3):
+            reel.grow(8 * MIB)
+
+        async def is_up() -> bool:
+            return post.noted(recording) >= 2
+
+        await eventually(is_up)
+        film = reel.finish()
+        content = film.path.read_bytes()
+        await post.stop(recording, film)
+        await post.until(recording, R.DONE)
+        await post.over(recording)
+        await asyncio.to_thread(moto.make_bucket, f"{store._bucket}-cold")
+        there = {"type": "aws", "access_key": "test", "secret": "testtest", "region": "us-east-1"}
+        there |= {"bucket": f"{store._bucket}-cold", "endpoint": wire.url}
+        cold = make_archive(there, StorageClass.GLACIER_IR, Guard(allow_private=True))
+        world, asked = post.world, list[str]()
+        archives = ArchiveService(world.db, world.clock, store, cold)
+        real = S3Store._do
+
+        async def watch(self: S3Store, what: str, operation: str, **more: Any) -> Any:
+            asked.append(operation)
+            return await real(self, what, operation, **more)
+
+        try:
+            monkeypatch.setattr(S3Store, "_do", watch)
+            await archives.archive(world.app, {"kind": "key"}, recording.id)
+            assert [kept.key for kept in (await world.now_of(recording)).files] == [None]
+            assert asked.count("upload_part_copy") > 3
+            assert not {"get_object", "upload_part", "put_object"} & set(asked)
+            (file,) = (await archives.place(world.app, recording.id)).note.files
+            assert b"".join([chunk async for chunk in cold.read(file.key)]) == content
+        finally:
+            await archives.aclose()
+            await cold.aclose()
 
 
 async def test_a_store_down_for_ten_minutes_in_the_middle(moto: MotoServer, tmp_path: Path) -> None:

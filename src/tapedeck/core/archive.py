@@ -7,7 +7,7 @@ a copy that fails goes back to none; nothing is deleted before its copy is prove
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -89,6 +89,8 @@ class ArchivedFile:
     "Of the upload that runs."
     tag: str | None = None
     "What the archive calls the finished copy."
+    assembly: str | None = None
+    "Of which parts the bucket's object was made when it was proven (`core.assembly.Assembly`)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,10 @@ class ArchiveNote:
         given = value or {}
         known = {name: given[name] for name in ("storage_class", "actor", "freed", "tier", "days") if name in given}
         until = given.get("restored_until")
+        names = {member.name for member in fields(ArchivedFile)}
+        files = [{name: file[name] for name in names & file.keys()} for file in given.get("files", ())]
         return cls(
-            tuple(ArchivedFile(**file) for file in given.get("files", ())),
+            tuple(ArchivedFile(**file) for file in files),
             restored_until=None if until is None else parse_time(until),
             **known,
         )

@@ -110,6 +110,8 @@ class Upload:
     begun_at: datetime | None = None
     done_at: datetime | None = None
     "When the store confirmed it."
+    assembly: str | None = None
+    "Of which parts the object is made, as `core.assembly.Assembly` writes it, where the store's tags prove bytes."
 
 
 def resolve_storage(*levels: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -18,6 +18,7 @@ from tapedeck.db.models import DeliveryRow, DestinationRow, OutboxRow, Recording
 
 __all__ = [
     "Place",
+    "assemblies",
     "drop_uploads",
     "find_place",
     "in_archive_states",
@@ -126,6 +127,15 @@ async def purging(session: AsyncSession) -> Sequence[Place]:
     """Recordings whose purge was begun and has not ended."""
     rows = select(*_COLUMNS).where(_L.purge_at.is_not(None), _L.purged_at.is_not(None))
     return [_place(row) for row in await session.execute(rows.order_by(_L.recording_id))]
+
+
+async def assemblies(session: AsyncSession, recording_id: str) -> Mapping[tuple[str, str], str]:
+    """By name and CRC-32C: of which parts the built-in bucket's files are made, where that is known."""
+    columns = (UploadRow.name, UploadRow.crc32c, UploadRow.assembly)
+    rows = select(*columns).join(DestinationRow, DestinationRow.id == UploadRow.destination_id)
+    ours = (DestinationRow.recording_id == recording_id, DestinationRow.kind == DestinationKind.BUCKET)
+    found = await session.execute(rows.where(*ours, UploadRow.done_at.is_not(None)))
+    return {(name, crc32c): made for name, crc32c, made in found if crc32c is not None and made is not None}
 
 
 async def drop_uploads(session: AsyncSession, recording_id: str) -> None:

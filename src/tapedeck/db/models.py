@@ -283,6 +283,7 @@ class UploadRow(Base):
     token: Mapped[str | None] = mapped_column(Text)
     begun_at: Mapped[datetime | None]
     done_at: Mapped[datetime | None]
+    assembly: Mapped[str | None] = mapped_column(Text)
 
 
 class RerenderRow(Base):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tapedeck.core.archive import Thaw, Tier
+from tapedeck.core.parts import PlannedPart
 from tapedeck.ports.storage import MultipartStore, ObjectStore, Part
 
 __all__ = ["ArchiveStore"]
@@ -24,9 +25,10 @@ class ArchiveStore(ObjectStore, MultipartStore, Protocol):
         """Whether another bucket is of the same store and owner, so that the store may copy from it by itself."""
 
     async def copy_part(
-        self, source: ObjectStore, source_key: str, key: str, token: str, number: int, start: int, end: int
+        self, source: ObjectStore, source_key: str, key: str, token: str, piece: PlannedPart, *, is_all: bool
     ) -> Part | None:
-        """Have the store itself make a part of the bytes `start <= i < end` of another bucket's object.
+        """Have the store itself make a part of the same bytes of another bucket's object. `is_all`: they are all of
+        it; a store copies no span of a small object.
 
         None where it does not: the bytes have to go through us then. UnavailableError.
         """

@@ -54,6 +54,8 @@ class Part:
     size_bytes: int
     tag: str
     "What the store calls it; `complete` wants it back."
+    is_sealed: bool = False
+    "The store encrypts it with a key of its own: the tag says nothing about the bytes, whatever it looks like."
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,9 +200,17 @@ class ArchiveService:
             if problem := refusal(recording, place.state):
                 raise InvalidError(problem)
             store = self._store()
+            made = await table.assemblies(session, recording_id)
             files = tuple(
                 ArchivedFile(
-                    file.kind, file.name, file.key, file.key, content_type(file.name), file.size_bytes, file.crc32c
+                    file.kind,
+                    file.name,
+                    file.key,
+                    file.key,
+                    content_type(file.name),
+                    file.size_bytes,
+                    file.crc32c,
+                    assembly=made.get((file.name, file.crc32c)),
                 )
                 for file in movable(recording)
                 if file.key is not None

@@ -1,36 +1,41 @@
 """Moves an object from one store to another in parts, and proves the copy: size, and the checksum of every byte.
 
-Where the archive can reach the bucket, the store itself copies each part while we read it: what it made is held
-against what was read, and a part that cannot be is sent. Owns no decision about when, and deletes nothing. Memory is a
-few parts, whatever the size of the object.
+Where the archive can reach the bucket, the store itself copies each part. Where it is known of which parts the object
+was made when it was delivered, the copy is made of the same, and equal tags prove it: no byte comes here. Elsewhere
+we read while the store copies and hold what it made against what was read; a part that cannot be copied, or was copied
+wrong, is sent. Owns no decision about when, and deletes nothing. Memory is a few parts, whatever the object's size.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import google_crc32c
 
 from tapedeck.core.archive import ArchivedFile
+from tapedeck.core.assembly import Assembly, is_md5, parts_tag
 from tapedeck.core.crc32c import combine
-from tapedeck.core.errors import InternalError, NotFoundError
+from tapedeck.core.errors import DestinationError, InternalError, NotFoundError
 from tapedeck.core.parts import PlannedPart, plan_whole
 from tapedeck.ports.archive import ArchiveStore
 from tapedeck.ports.storage import ObjectStore, Part
 
 __all__ = ["copy_of", "discard", "prove"]
 
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _AT_ONCE = 3
 """Parts in memory; of 8 MiB each up to 80 GB."""
 _COPIES = 4
-"""Parts that are read at once; of those that the archive makes by itself, or has, a few chunks are in memory."""
+"""Parts that the store copies at once; of those that are read beside it a few chunks are in memory."""
 _HELD = 2
 """Chunks that are summed in one go."""
-_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 async def copy_of(
@@ -38,27 +43,30 @@ async def copy_of(
 ) -> ArchivedFile:
     """Copy a file to the archive; what is returned has the tag of the copy.
 
-    An upload that was begun before (`file.token`) goes on where it stopped: parts that the archive has are read and
-    compared, not sent. `note` is told of the upload's token before the first part. InternalError when the bytes are
-    not those that the recording was delivered with; TapedeckError of either store. Cancelled, it can be continued.
+    An upload that was begun before (`file.token`) goes on where it stopped: parts that the archive has are compared,
+    not sent. `note` is told of the upload's token before the first part. InternalError when the bytes are not those
+    that the recording was delivered with; TapedeckError of either store. Cancelled, it can be continued.
     """
-    plan = plan_whole(archive.rule, file.size_bytes)
     there = await _known(archive, file)
     if there is None:
+        await _drop_left(archive, file)
         token = await archive.begin(file.key, file.content_type, file.name)
         file, there = replace(file, token=token, tag=None), []
         await note(file)
     assert file.token is not None
-    copied = await _send(hot, archive, file, file.token, plan, {part.number: part for part in there})
-    crc = 0
-    for _, _, part_crc, size in copied:
-        crc = combine(crc, part_crc, size)
-    if f"{crc:08x}" != file.crc32c:
-        raise InternalError(f"{file.name} in the bucket is not the file that was delivered there")
-    await archive.complete(file.key, file.token, [part for part, _, _, _ in copied])
+    assembly = None if file.assembly is None else Assembly.parse(file.assembly)
+    same = None if assembly is None else assembly.plan(archive.rule, file.size_bytes)
+    plan = plan_whole(archive.rule, file.size_bytes) if same is None else same
+    sizes = {piece.number: piece.size for piece in plan}
+    have = {part.number: part for part in there if sizes.get(part.number) == part.size_bytes}
+    job = _Job(hot, archive, file, file.token, plan, have, archive.reaches(hot))
+    parts = None if assembly is None or same is None else await job.copy(assembly)
+    if parts is None:
+        parts = await job.compare()
+    await archive.complete(file.key, file.token, parts)
     tag = await archive.tag(file.key)
-    wanted = _tag([digest for _, digest, _, _ in copied])
-    if "-" in tag and _MD5.fullmatch(tag.partition("-")[0]) and all(_is_md5(part) for part, *_ in copied):
+    wanted = None if any(part.is_sealed for part in parts) else parts_tag([part.tag for part in parts])
+    if wanted is not None and "-" in tag and is_md5(tag.partition("-")[0]):
         _check(tag == wanted, file)
     return replace(file, token=None, tag=tag)
 
@@ -73,6 +81,7 @@ async def discard(archive: ArchiveStore, file: ArchivedFile) -> None:
     """Drop a copy, finished or not."""
     if file.token is not None:
         await archive.abort(file.key, file.token)
+    await _drop_left(archive, file)
     await archive.delete(file.key)
 
 
@@ -86,50 +95,107 @@ async def _known(archive: ArchiveStore, file: ArchivedFile) -> Sequence[Part] | 
         return None
 
 
-async def _send(
-    hot: ObjectStore,
-    archive: ArchiveStore,
-    file: ArchivedFile,
-    token: str,
-    plan: Sequence[PlannedPart],
-    there: dict[int, Part],
-) -> Sequence[tuple[Part, bytes, int, int]]:
-    """Each part with its MD5, its CRC-32C and its size, in order."""
-    places, in_memory = asyncio.Semaphore(_COPIES), asyncio.Semaphore(_AT_ONCE)
-    reaches = len(plan) > 1 and archive.reaches(hot)  # a store copies no span of a small object
+async def _drop_left(archive: ArchiveStore, file: ArchivedFile) -> None:
+    """Abort uploads that nobody knows the token of: a process died, or an answer was lost, right after they began."""
+    with suppress(DestinationError):  # not every account may list
+        for left in await archive.unfinished(file.key):
+            if left.key == file.key:
+                await archive.abort(left.key, left.token)
 
-    async def copied(piece: PlannedPart) -> Part | None:
-        """The part as the archive has it already, or makes it by itself."""
-        nonlocal reaches
-        part = there.get(piece.number)
-        if part is None and reaches:
-            span = (piece.number, piece.start, piece.end)
-            part = await archive.copy_part(hot, file.hot_key, file.key, token, *span)
-            reaches = part is not None
+
+@dataclass(slots=True)
+class _Job:
+    """One upload to the archive."""
+
+    hot: ObjectStore
+    archive: ArchiveStore
+    file: ArchivedFile
+    token: str
+    plan: Sequence[PlannedPart]
+    there: dict[int, Part]
+    "Parts of the plan that the archive has, by number."
+    reaches: bool
+    "Whether its store makes parts by itself whose tags prove something."
+
+    async def copy(self, assembly: Assembly) -> Sequence[Part] | None:
+        """The parts as the store copied them, proven by their tags; None where it does not, or they prove nothing."""
+        places = asyncio.Semaphore(_COPIES)
+
+        async def make(piece: PlannedPart) -> Part | None:
+            async with places:
+                return await self._made(piece)
+
+        parts = [part for part in await _all([make(piece) for piece in self.plan]) if part is not None]
+        if len(parts) == len(self.plan) and parts_tag([part.tag for part in parts]) == assembly.tag:
+            return parts
+        _log.info("the store's copy is not proven by its tag", extra={"action": "archive_compared"})
+        return None
+
+    async def compare(self) -> Sequence[Part]:
+        """The parts, each held against the bytes of the bucket. InternalError unless those are the film's."""
+        places, in_memory = asyncio.Semaphore(_COPIES), asyncio.Semaphore(_AT_ONCE)
+
+        async def make(piece: PlannedPart) -> tuple[Part, int, int]:
+            async with places:
+                found = await self._held_against(piece)
+            if found is not None:
+                return found
+            async with in_memory:
+                return await self._send(piece)
+
+        compared = await _all([make(piece) for piece in self.plan])
+        crc = 0
+        for _, part_crc, size in compared:
+            crc = combine(crc, part_crc, size)
+        if f"{crc:08x}" != self.file.crc32c:
+            raise InternalError(f"{self.file.name} in the bucket is not the file that was delivered there")
+        return [part for part, _, _ in compared]
+
+    async def _held_against(self, piece: PlannedPart) -> tuple[Part, int, int] | None:
+        """The part that the archive has or makes, with CRC-32C and size of the same bytes as they were read.
+
+        None where it makes none, or another one.
+        """
+        if not self.reaches and piece.number not in self.there:
+            return None
+        making = asyncio.create_task(self._made(piece))
+        try:
+            digest, crc, size = await _sums(self.hot.read(self.file.hot_key, piece.start, piece.end))
+            part = await making
+        finally:
+            making.cancel()
+            await asyncio.gather(making, return_exceptions=True)
+        if part is None or part.size_bytes != size or _plain(part) != digest:
+            return None
+        return part, crc, size
+
+    async def _send(self, piece: PlannedPart) -> tuple[Part, int, int]:
+        """The part, made of what was read, with its CRC-32C and size."""
+        file = self.file
+        data = b"".join([chunk async for chunk in self.hot.read(file.hot_key, piece.start, piece.end)])
+        if len(data) != piece.size:
+            raise InternalError(f"{file.name} in the bucket is shorter than it was")
+        digest, crc, _ = await _sums(_once(data))
+        part = await self.archive.put_part(file.key, self.token, piece.number, data, piece.start)
+        _check(part.is_sealed or not is_md5(part.tag) or _plain(part) == digest, file)
+        return part, crc, piece.size
+
+    async def _made(self, piece: PlannedPart) -> Part | None:
+        """The part as the archive has it, or as its store makes it by itself now."""
+        if (part := self.there.get(piece.number)) is not None or not self.reaches:
+            return part
+        hot, file, is_all = self.hot, self.file, len(self.plan) == 1
+        part = await self.archive.copy_part(hot, file.hot_key, file.key, self.token, piece, is_all=is_all)
+        if part is None or part.is_sealed:
+            self.reaches = False
+            return None
+        self.there[piece.number] = part
         return part
 
-    async def send(piece: PlannedPart) -> tuple[Part, bytes, int, int]:
-        async with places:
-            if piece.number in there or reaches:
-                making = asyncio.create_task(copied(piece))
-                try:
-                    digest, crc, size = await _sums(hot.read(file.hot_key, piece.start, piece.end))
-                    part = await making
-                finally:
-                    making.cancel()
-                    await asyncio.gather(making, return_exceptions=True)
-                if part is not None and part.size_bytes == piece.size == size and _plain(part) == digest.hex():
-                    return part, digest, crc, size
-        async with in_memory:
-            data = b"".join([chunk async for chunk in hot.read(file.hot_key, piece.start, piece.end)])
-            if len(data) != piece.size:
-                raise InternalError(f"{file.name} in the bucket is shorter than it was")
-            digest, crc, _ = await _sums(_once(data))
-            part = await archive.put_part(file.key, token, piece.number, data, piece.start)
-            _check(not _is_md5(part) or _plain(part) == digest.hex(), file)
-            return part, digest, crc, piece.size
 
-    tasks = [asyncio.create_task(send(piece)) for piece in plan]
+async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all of it returns, in order; none of it goes on when one fails."""
+    tasks = [asyncio.create_task(one) for one in work]
     try:
         return await asyncio.gather(*tasks)
     finally:
@@ -138,8 +204,8 @@ async def _send(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _sums(chunks: AsyncIterator[bytes]) -> tuple[bytes, int, int]:
-    """MD5, CRC-32C and size; nothing is kept."""
+async def _sums(chunks: AsyncIterator[bytes]) -> tuple[str, int, int]:
+    """MD5 in hex, CRC-32C and size; nothing is kept."""
     md5, crc, size = hashlib.md5(usedforsecurity=False), 0, 0
 
     def take(held: Sequence[bytes]) -> None:
@@ -156,25 +222,15 @@ async def _sums(chunks: AsyncIterator[bytes]) -> tuple[bytes, int, int]:
             await asyncio.to_thread(take, held)
             held = []
     await asyncio.to_thread(take, held)
-    return md5.digest(), crc, size
+    return md5.hexdigest(), crc, size
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-def _tag(digests: Sequence[bytes]) -> str:
-    """The entity tag that S3 gives an object of parts: the MD5 of their MD5s, and how many they are."""
-    return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(digests)}"
-
-
 def _plain(part: Part) -> str:
     return part.tag.strip('"')
-
-
-def _is_md5(part: Part) -> bool:
-    """Not where the store encrypts with keys of its own: there only the store can compare."""
-    return _MD5.fullmatch(_plain(part)) is not None
 
 
 def _check(same: bool, file: ArchivedFile) -> None:

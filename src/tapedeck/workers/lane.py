@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import structlog
 
+from tapedeck.core.assembly import Assembly
 from tapedeck.core.delivery import Patience, covers
 from tapedeck.core.destination import Destination, DestinationKind, Upload, file_key
 from tapedeck.core.egress import UnreachableError
@@ -201,11 +202,13 @@ class Lane:
             if known is not None and (known.size_bytes, known.crc32c) == (file.size_bytes, file.crc32c):
                 continue
             key, path = self._key(file.name), self._delivery.path(file)
+            assembly: Assembly | None = None
             if bucket.links or not path.is_file():
                 size = await self._place(bucket, file, key, path)
             else:
                 film = Film(path, file.size_bytes, int(file.crc32c, 16))
-                size = (await self._transfer(bucket, file.name).finish(film)).size_bytes
+                transfer = self._transfer(bucket, file.name)
+                size, assembly = (await transfer.finish(film)).size_bytes, transfer.assembly
             if size != file.size_bytes:
                 raise UnavailableError(f"The store holds {size} of {file.size_bytes} bytes of {file.name}.")
             upload = self._uploads[file.name] = Upload(
@@ -217,6 +220,7 @@ class Lane:
                 file.size_bytes,
                 file.crc32c,
                 done_at=self._means.clock.now(),
+                assembly=None if assembly is None else str(assembly),
             )
             if place < len(files) and not bucket.links:
                 await self._means.tell(self._delivery.recording.id, partial(self._means.service.arrived, upload))

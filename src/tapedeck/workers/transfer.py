@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 import google_crc32c
 
+from tapedeck.core.assembly import Assembly
 from tapedeck.core.crc32c import combine
 from tapedeck.core.errors import NotFoundError, UnavailableError
 from tapedeck.core.mp4index import scan_boxes
@@ -72,6 +73,8 @@ class Transfer:
         self._journal = Journal(journal)
         self.sent = 0
         "Parts that the store took from this process."
+        self.assembly: Assembly | None = None
+        "Of which parts the finished object is made, where the store's tags prove bytes."
         self._most_film_bytes = most_film_bytes
         self._answer_s = answer_s
         self._known = not self._journal.parts
@@ -182,6 +185,7 @@ class Transfer:
             self._journal.forget()
             raise UnavailableError(f"The store holds {info.size_bytes} of {film.size_bytes} bytes.")
         self._close()
+        self.assembly = _assembly(sent)
         return info
 
     async def _send(self, film: Film) -> bool:
@@ -255,7 +259,9 @@ class Transfer:
         parts = [Part(number, known[number].size, known[number].tag) for number in self._journal.numbers]
         if sum(part.size_bytes for part in parts) != film.size_bytes:
             return None
-        return await self._ask(self._store.made(self._key, self._token(), parts))
+        made = await self._ask(self._store.made(self._key, self._token(), parts))
+        self.assembly = None if made is None else _assembly(parts)
+        return made
 
     async def _begin(self, media_at: int | None) -> None:
         if self._journal.token is not None:
@@ -301,6 +307,10 @@ class Transfer:
         if self._growing is not None:
             self._growing.close()
         self._growing, self._plan, self._next, self._pending = None, None, 0, b""
+
+
+def _assembly(parts: Sequence[Part]) -> Assembly | None:
+    return Assembly.of([(part.size_bytes, part.tag) for part in parts])
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from tapedeck.adapters.storage.factory import PrefixedStore, make_s3
 from tapedeck.adapters.storage.s3 import S3Store
 from tapedeck.core.archive import StorageClass, Thaw, Tier
 from tapedeck.core.errors import DestinationError, NotFoundError
+from tapedeck.core.parts import PlannedPart
 from tapedeck.ports.storage import ObjectStore, Part
 
 __all__ = ["ColdStore", "S3Archive", "make_archive"]
@@ -85,14 +86,14 @@ class S3Archive(PrefixedStore):
         return self._beside(source) is not None
 
     async def copy_part(
-        self, source: ObjectStore, source_key: str, key: str, token: str, number: int, start: int, end: int
+        self, source: ObjectStore, source_key: str, key: str, token: str, piece: PlannedPart, *, is_all: bool
     ) -> Part | None:
         if (found := self._beside(source)) is None:
             return None
         front, store = found
+        there, here = front + source_key, self._front + key
         try:
-            span = (number, start, end)
-            return await self._cold.copy_part(store, front + source_key, self._front + key, token, *span)
+            return await self._cold.copy_part(store, there, here, token, piece, is_all=is_all)
         except (DestinationError, NotFoundError):  # what is wrong with more than this way of copying shows in the other
             return None
 

@@ -12,7 +12,6 @@ import asyncio
 import base64
 import hashlib
 import os
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,9 +30,10 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from tapedeck.adapters.egress import Guard, is_refusal
 from tapedeck.adapters.storage.faults import refused_address, store_error, unreachable
 from tapedeck.adapters.storage.pieces import put_in_parts
+from tapedeck.core.assembly import parts_tag
 from tapedeck.core.errors import NotFoundError, UnavailableError
 from tapedeck.core.naming import content_disposition
-from tapedeck.core.parts import PartRule
+from tapedeck.core.parts import PartRule, PlannedPart
 from tapedeck.core.presign import AWS, aws_signer, link_times, sign_url
 from tapedeck.ports.storage import ObjectInfo, Part, Unfinished
 
@@ -45,7 +45,6 @@ _THREADS = 8
 _CONNECT_S = 10.0
 _READ_S = 60.0
 _TRIES = 2
-_DIGEST = re.compile("[0-9a-f]{32}")
 T = TypeVar("T")
 
 
@@ -156,7 +155,7 @@ class S3Store:
         """Store a part; the store checks its sum."""
         asked = {"Key": key, "UploadId": token, "PartNumber": number, "Body": data}
         said = await self._do(key, "upload_part", **await asyncio.to_thread(self._sum, data), **asked)
-        return Part(number, len(data), said["ETag"])
+        return Part(number, len(data), said["ETag"], _is_sealed(said))
 
     def is_beside(self, other: S3Store) -> bool:
         """Whether another bucket is of the same store and the same owner, so that the store can copy between them."""
@@ -164,13 +163,14 @@ class S3Store:
         return mine == theirs
 
     async def copy_part(
-        self, source: S3Store, source_key: str, key: str, token: str, number: int, start: int, end: int
+        self, source: S3Store, source_key: str, key: str, token: str, piece: PlannedPart, *, is_all: bool
     ) -> Part:
-        """Have the store make a part of bytes `start <= i < end` of an object of a bucket beside this one."""
+        """Have the store make a part of the same bytes of an object of a bucket beside this one, or of all of it."""
         there = {"Bucket": source._bucket, "Key": source_key}
-        asked = {"Key": key, "UploadId": token, "PartNumber": number, "CopySource": there}
-        said = await self._do(key, "upload_part_copy", CopySourceRange=f"bytes={start}-{end - 1}", **asked)
-        return Part(number, end - start, said["CopyPartResult"]["ETag"])
+        asked = {"Key": key, "UploadId": token, "PartNumber": piece.number, "CopySource": there}
+        asked |= {} if is_all else {"CopySourceRange": f"bytes={piece.start}-{piece.end - 1}"}
+        said = await self._do(key, "upload_part_copy", **asked)
+        return Part(piece.number, piece.size, said["CopyPartResult"]["ETag"], _is_sealed(said))
 
     async def parts(self, key: str, token: str) -> Sequence[Part]:
         """The parts that the store has, by number."""
@@ -291,12 +291,14 @@ def _info(key: str, said: Any) -> ObjectInfo:
 
 
 def _is_tag(tag: str, parts: Sequence[Part]) -> bool:
-    """Whether an object's tag is that of these parts: the MD5 of their MD5s. Where those are none, nobody can tell."""
-    mine = [part.tag.strip('"') for part in sorted(parts, key=lambda part: part.number)]
-    if not all(_DIGEST.fullmatch(digest) for digest in mine):
-        return True
-    joined = hashlib.md5(b"".join(bytes.fromhex(digest) for digest in mine), usedforsecurity=False).hexdigest()
-    return tag.strip('"') == f"{joined}-{len(mine)}"
+    """Whether an object's tag is that of these parts. Where theirs are no MD5s, nobody can tell."""
+    wanted = parts_tag([part.tag for part in sorted(parts, key=lambda part: part.number)])
+    return wanted is None or tag.strip('"') == wanted
+
+
+def _is_sealed(said: Any) -> bool:
+    """Whether tags are no MD5s, whatever they look like: with keys of the key service, or of the customer."""
+    return str(said.get("ServerSideEncryption", "")).startswith("aws:kms") or "SSECustomerAlgorithm" in said
 
 
 def _md5(data: bytes) -> str:
