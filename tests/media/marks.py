@@ -8,7 +8,7 @@ from io import BytesIO
 
 from PIL import Image
 
-__all__ = ["HOSTILE", "bomb", "image_bytes"]
+__all__ = ["HOSTILE", "bomb", "image_bytes", "scanned"]
 
 
 def image_bytes(form: str = "PNG", size: tuple[int, int] = (64, 32), colour: tuple[int, ...] = (255, 0, 0)) -> bytes:
@@ -30,6 +30,15 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + pixels + chunk(b"IEND", b"")
 
 
+def scanned(times: int) -> bytes:
+    """A progressive JPEG whose last scan, some bytes, comes so many times more: each is another pass over it all."""
+    packed = BytesIO()
+    Image.new("RGB", (320, 240)).save(packed, "JPEG", progressive=True)
+    whole = packed.getvalue()
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + last * times + whole[-2:]
+
+
 _SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><image href="http://127.0.0.1/"/></svg>'
 HOSTILE = {
     "svg": (_SVG, "not a PNG, JPEG or WebP image but SVG"),
@@ -39,6 +48,7 @@ HOSTILE = {
     "tiff": (image_bytes("TIFF"), "not a PNG, JPEG or WebP image"),
     "bomb": (bomb(50_000, 50_000), "million pixels"),
     "large": (bomb(4000, 2501), "million pixels"),
+    "scans": (scanned(60), "more than 64 scans"),
     "cut": (image_bytes("JPEG", (640, 480))[:400], "damaged"),
     "cut png": (bomb(300, 300), "damaged"),
 }

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.media.marks import HOSTILE, image_bytes
+from tests.media.marks import HOSTILE, image_bytes, scanned
 
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.geometry import Placement, Rect, Size
@@ -32,6 +32,10 @@ def test_everything_else_is_refused_with_a_reason(kind: str) -> None:
     data, reason = HOSTILE[kind]
     with pytest.raises(InvalidError, match=reason):
         checked_png(data)
+
+
+def test_a_progressive_jpeg_is_an_image() -> None:
+    assert Image.open(BytesIO(checked_png(scanned(0)))).size == (320, 240)
 
 
 def test_a_large_image_is_kept_no_larger_than_any_film() -> None:

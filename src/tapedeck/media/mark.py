@@ -26,6 +26,9 @@ MOST_PIXELS = 10_000_000
 """An image of more is not unpacked: 40 MB of memory, and a picture of 3840x2160 is within."""
 _LONGEST_SIDE = 1920
 """No film is larger; what is kept need not be either."""
+_MOST_SCANS = 64
+"""Of a JPEG. Each is a pass over the whole picture, of a few bytes if somebody means harm; progressive ones have 10."""
+_START_OF_SCAN = b"\xff\xda"
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _FAULTS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, struct.error, zlib.error, MemoryError)
 """What Pillow's readers raise on images that are damaged on purpose or not."""
@@ -34,7 +37,7 @@ _FAULTS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, str
 def checked_png(data: bytes) -> bytes:
     """The image in `data` as a PNG with an alpha channel, at most 1920 pixels a side; of several pictures the first.
 
-    InvalidError says why it is no watermark: not PNG, JPEG or WebP, too many pixels, damaged.
+    InvalidError says why it is no watermark: not PNG, JPEG or WebP, too many pixels or scans, damaged.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata; nobody would read them
@@ -49,6 +52,8 @@ def checked_png(data: bytes) -> bytes:
         with image:
             if image.width * image.height > MOST_PIXELS:
                 raise _too_large()
+            if image.format not in ("PNG", "WEBP") and data.count(_START_OF_SCAN) > _MOST_SCANS:
+                raise InvalidError(f"it is drawn in more than {_MOST_SCANS} scans")
             try:
                 made = ImageOps.exif_transpose(image).convert("RGBA")
             except _FAULTS as exc:
