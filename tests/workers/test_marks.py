@@ -10,6 +10,7 @@ import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tests.workers.test_films import Studio, empty
 from tapedeck.adapters import dial
 from tapedeck.adapters.fetcher import HttpFetcher
 from tapedeck.core.recording import Recording, RecordingState
+from tapedeck.core.wanted import Watermark
 from tapedeck.medialog.mark import find_mark
 from tapedeck.service.lifecycle import Recovery
 from tapedeck.workers.marks import MarkKeeper
@@ -296,6 +298,21 @@ async def test_sound_alone_needs_no_image(tmp_path: Path, monkeypatch: pytest.Mo
         await studio.stop(recording)
         assert (await studio.until(recording, R.DONE)).cautions == ()
         assert endpoint.arrivals == []
+
+
+async def test_a_web_page_draws_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spec E4: it is told of the watermark with its configuration, and would have it twice."""
+    async with receiver(OUTSIDE) as endpoint, open_marked(tmp_path, monkeypatch) as studio:
+        endpoint.answer = image
+        recording = await studio.capturing()
+        mark = Watermark(f"http://images.example:{endpoint.port}/")
+        of_page = replace(recording, options=replace(recording.options, watermark=mark, page="https://page.example/"))
+        await studio.keeper.ready(of_page)
+        assert endpoint.arrivals == [] and not studio.kept(of_page)
+        assert (await studio.world.now_of(recording)).cautions == ()
+        of_people = replace(of_page, options=replace(of_page.options, page=None))
+        await studio.keeper.ready(of_people)
+        assert len(endpoint.arrivals) == 1 and studio.kept(of_people)
 
 
 async def test_a_fault_of_this_machine_is_told_without_its_words(

@@ -180,5 +180,6 @@ class MarkKeeper:
 
 
 def _mark_of(recording: Recording) -> Watermark | None:
-    """The watermark of a recording that has a picture."""
-    return recording.options.watermark if recording.options.video_export else None
+    """The watermark of a recording that has a picture of ours: a web page is told of it, and draws its own."""
+    options = recording.options
+    return options.watermark if options.video_export and options.page is None else None
