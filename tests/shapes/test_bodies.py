@@ -17,6 +17,8 @@ from tapedeck.shapes.bodies import (
     StartBody,
     parse,
 )
+from tapedeck.shapes.renders import RenderBody
+from tapedeck.shapes.tracks import TrackBody
 
 
 def problems(model: Any, body: Any) -> dict[str, str]:
@@ -99,6 +101,29 @@ def test_a_start_gives_a_level_of_wishes(given: dict[str, Any], config: dict[str
 def test_a_start_is_refused_by_field(given: dict[str, Any], pointer: str, words: str) -> None:
     field = pointer[1:].replace("/", ".")
     assert problems(StartBody, {"meeting_id": "m"} | given) == {pointer: f'"{field}" {words}'}
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "pointer", "words"),
+    [
+        (TrackBody, {"user_ids": []}, "/user_ids", "must have at least 1 item"),
+        (TrackBody, {"user_ids": ["u"] * 101}, "/user_ids", "must have at most 100 items"),
+        (TrackBody, {"user_ids": [""]}, "/user_ids/0", "must have at least 1 character"),
+        (TrackBody, {"user_ids": ["u" * 257]}, "/user_ids/0", "must have at most 256 characters"),
+        (
+            TrackBody,
+            {"layers": {"default": {"outputs": [{}] * 11}}},
+            "/layers/default/outputs",
+            "must have at most 10 items",
+        ),
+        (RenderBody, {"only": []}, "/only", "must have at least 1 item"),
+        (RenderBody, {"colour": "red"}, "/colour", "is not known here"),
+        (RenderBody, {"from": -1}, "/from", "must be at least 0"),
+    ],
+)
+def test_our_own_words_refuse_it(model: Any, given: dict[str, Any], pointer: str, words: str) -> None:
+    body = given | ({"meeting_id": "m"} if model is TrackBody else {})
+    assert problems(model, body) == {pointer: f'"{pointer[1:].replace("/", ".")}" {words}'}
 
 
 def test_all_problems_are_named_but_not_endlessly() -> None:

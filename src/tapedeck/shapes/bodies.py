@@ -102,11 +102,21 @@ def _reason(error: ErrorDetails) -> str:
         case "less_than_equal":
             return f"must be at most {limits['le']}"
         case "string_too_short":
-            return f"must have at least {limits['min_length']} characters"
+            return f"must have at least {_count(limits['min_length'], 'character')}"
         case "string_too_long":
-            return f"must have at most {limits['max_length']} characters"
+            return f"must have at most {_count(limits['max_length'], 'character')}"
+        case "too_short":
+            return f"must have at least {_count(limits['min_length'], 'item')}"
+        case "too_long":
+            return f"must have at most {_count(limits['max_length'], 'item')}"
+        case "extra_forbidden":
+            return "is not known here"
         case _:
             return error["msg"]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _not_true(value: bool | None) -> bool | None:
