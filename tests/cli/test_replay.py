@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from tapedeck.cli.main import app
 from tapedeck.cli.replay import parse_moment, parse_size, replay
 from tapedeck.core.errors import InvalidError, MediaError, NotFoundError
+from tapedeck.render.excerpt import Excerpt
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,33 @@ def test_what_cannot_be_done(tmp_path: Path) -> None:
     assert not (tmp_path / "a.mp4").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "codecs"),
+    [
+        ("a.MP4", ["h264", "aac"]),
+        ("a.webm", ["vp9", "vorbis"]),
+        ("a.m4a", ["aac"]),
+        ("a.mp3", ["mp3float"]),
+        ("a.ogg", ["vorbis"]),
+    ],
+)
+def test_the_name_of_the_file_says_what_is_made(tmp_path: Path, name: str, codecs: list[str]) -> None:
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    said = Console(file=StringIO())
+    assert replay(tmp_path / "log", tmp_path / name, width=32, height=18, excerpt=Excerpt(S), console=said) == 0
+    with av.open(str(tmp_path / name)) as film:
+        assert [stream.codec_context.name for stream in film.streams] == codecs
+        assert sum(frame.samples for frame in film.decode(audio=0)) == pytest.approx(96_000, abs=2400)
+
+
+@pytest.mark.parametrize("name", ["film", "film.mov", "film.mp4.txt", ".mp4x"])
+def test_a_name_that_says_nothing_is_refused(tmp_path: Path, name: str) -> None:
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    with pytest.raises(InvalidError, match=r"end it in \.mp4"):
+        replay(tmp_path / "log", tmp_path / name, console=Console(file=StringIO()))
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
 def test_from_the_command_line(tmp_path: Path) -> None:
     meeting_of_two().lay_down(tmp_path / "log", 5 * S)
     out = tmp_path / "a.mp4"
@@ -105,7 +133,7 @@ def test_another_layout_and_size_from_the_command_line(tmp_path: Path) -> None:
     meeting_of_two().lay_down(tmp_path / "log", 5 * S)
     out = tmp_path / "a.mp4"
     command = ["replay", str(tmp_path / "log"), "--out", str(out), "--size", "90x160"]
-    result = CliRunner().invoke(app, [*command, "--layout", "single", "--focus", "ada"])
+    result = CliRunner().invoke(app, [*command, "--layout", "single", "--focus", "ADA"])
     assert result.exit_code == 0
     with av.open(str(out)) as film:
         pictures = [frame.to_ndarray(format="gray") for frame in film.decode(video=0)]
@@ -119,3 +147,10 @@ def test_a_layout_that_does_not_exist_and_a_focus_that_nobody_can_be_in(tmp_path
     assert CliRunner().invoke(app, [*command, "--layout", "mosaic"]).exit_code == 2
     refused = CliRunner().invoke(app, [*command, "--layout", "grid", "--focus", "ada"])
     assert isinstance(refused.exception, InvalidError) and "in focus" in str(refused.exception)
+    for more, words in (
+        (["--focus", "eve"], "'eve' was not there"),
+        (["--focus", "ada", "--only", "bob"], "'ada' is not in the film"),
+    ):
+        refused = CliRunner().invoke(app, [*command, "--layout", "single", *more])
+        assert isinstance(refused.exception, InvalidError) and words in str(refused.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]

@@ -94,6 +94,14 @@ def test_a_log_without_the_recording_is_not_to_be_tried_again(tmp_path: Path) ->
     assert (told["event"], told["final"]) == ("failed", True)
 
 
+def test_a_film_of_somebody_who_was_not_there_is_not_to_be_tried_again(tmp_path: Path) -> None:
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    with child(body(tmp_path, only=["ada", "eve"])) as process:
+        (told,) = answers(process)
+    assert (told["event"], told["final"]) == ("failed", True) and "'eve' was not there" in told["error"]
+    assert not list(tmp_path.rglob("*.part"))
+
+
 def test_nonsense_is_refused() -> None:
     for job in ("{\n", "[]\n", "{}\n"):
         with child(job) as process:

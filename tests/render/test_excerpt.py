@@ -1,5 +1,7 @@
 """A part of a film is exactly that part, and a film of some people is as if nobody else had been there."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.render.meetings import FPS, MS, SMALL, Meeting, Reel, S
@@ -15,7 +17,7 @@ from tapedeck.core.timeline import (
     RecordingStopped,
 )
 from tapedeck.medialog.reader import LogReader
-from tapedeck.render.excerpt import Excerpt, people_of
+from tapedeck.render.excerpt import AbsentError, Excerpt, one_of, people_of
 from tapedeck.render.film import Film
 
 
@@ -118,6 +120,24 @@ def test_people_are_named_by_id_custom_id_or_name(log: LogReader, word: str) -> 
 def test_somebody_who_was_not_there_is_an_error(log: LogReader, word: str) -> None:
     with pytest.raises(InvalidError, match="was not there"):
         people_of(log, ("ada", word))
+
+
+def test_one_is_meant_among_those_who_are_in_the_film(log: LogReader) -> None:
+    assert one_of(log, "ZOË") == one_of(log, "guest-7", frozenset({"0b1e", "ada"})) == "0b1e"
+    with pytest.raises(AbsentError, match="not in the film"):
+        one_of(log, "Zoë", frozenset({"ada"}))
+    with pytest.raises(AbsentError, match="was not there"):
+        one_of(log, "eve", frozenset({"ada"}))
+
+
+def test_a_name_of_several_people_means_none_of_them(tmp_path: Path) -> None:
+    meeting = Meeting()
+    for person in ("p1", "p2"):
+        meeting.event(ParticipantJoined(0, person, f"{person}-peer", "Sam", ""))
+    log = meeting.lay_down(tmp_path / "log", S)
+    with pytest.raises(AbsentError, match="several people: give the id of one, which is p1 or p2"):
+        one_of(log, "sam")
+    assert one_of(log, "sam", frozenset({"p2"})) == "p2"
 
 
 @pytest.mark.parametrize("excerpt", [Excerpt(-1), Excerpt(S, S), Excerpt(2 * S, S), Excerpt(only=())])

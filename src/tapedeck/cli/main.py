@@ -226,14 +226,20 @@ def show(
 @app.command()
 def replay(
     logdir: Annotated[Path, typer.Argument(help="A directory of captures/.", exists=True, file_okay=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The film; as .tar it is HLS with timed metadata.")] = _FILM,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="The film: .mp4, .webm, .tar (HLS with timed metadata); .m4a, .mp3, .ogg: its sound."
+        ),
+    ] = _FILM,
     recording: Annotated[
         str | None, typer.Option(help="Only the spans of this recording; default the whole log.")
     ] = None,
     size: Annotated[str, typer.Option(help="Width and height in pixels.")] = "1280x720",
     layout: Annotated[Layout, typer.Option(help="How people share the picture.")] = Layout.AUTO,
     focus: Annotated[
-        str | None, typer.Option(help="Id of the participant who is large (speaker, sidebar) or alone (single).")
+        str | None,
+        typer.Option(help="Id, custom id or name of who is large (speaker, sidebar) or alone (single)."),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Id, custom id or name of who is seen and heard; may be repeated.")

@@ -17,7 +17,7 @@ from rich.progress import Progress as Bar
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.film import FilmClock
 from tapedeck.core.layouts import Layout
-from tapedeck.core.output import Output, VideoOutput
+from tapedeck.core.output import output_named
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.excerpt import Excerpt
 from tapedeck.render.job import Job, Progress, run
@@ -61,13 +61,14 @@ def replay(
 ) -> int:
     """Write the film of a recording, or of everything in the log, to `out`; the exit code.
 
-    A name that ends in `.tar` makes HLS with timed metadata, every other one an MP4.
+    What the name ends in says what is made (`core.output.output_named`). `focus`: who is large, named as in `excerpt`.
 
-    `focus`: a participant's id. Errors as `render.job.run`; InvalidError: `out` is a directory, or the layout has no
-    focus.
+    Errors as `render.job.run`; InvalidError: `out` is a directory or names no kind of file, the layout has no focus, or
+    somebody who is named was not there.
     """
     if out.is_dir():
         raise InvalidError(f"{out} is a directory: say which file to write.")
+    output = output_named(out.name, width, height)
     excerpt.check()
     whole_ns = _length_ns(logdir, recording_id)
     if excerpt.from_ns and excerpt.from_ns >= whole_ns:
@@ -77,7 +78,7 @@ def replay(
         log_dir=logdir,
         recording_id=recording_id,
         out_dir=out.parent,
-        outputs=(Output(out.name, VideoOutput(width, height), timed=out.suffix == ".tar"),),
+        outputs=(output,),
         layout=layout,
         focus=focus,
         excerpt=excerpt,
@@ -98,8 +99,9 @@ def replay(
         console.print("Stopped; nothing was written.")
         return 130
     took = max(time.monotonic() - begun, 1e-3)
+    size = f"{width}x{height}" if output.video is not None else "sound alone"
     console.print(
-        f"{file.path}  {_clock(file.duration_ns)}, {file.size_bytes / 1e6:.1f} MB, {width}x{height}, made in "
+        f"{file.path}  {_clock(file.duration_ns)}, {file.size_bytes / 1e6:.1f} MB, {size}, made in "
         f"{took:.1f} s ({file.duration_ns / _S / took:.1f} x real time)",
         highlight=False,
         soft_wrap=True,

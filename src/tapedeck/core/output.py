@@ -11,9 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from tapedeck.core.errors import InvalidError
 from tapedeck.core.wanted import RecordingOptions
 
-__all__ = ["QUALITIES", "AudioOutput", "Output", "VideoOutput", "content_type", "extension_of", "outputs_of"]
+__all__ = [
+    "QUALITIES",
+    "AudioOutput",
+    "Output",
+    "VideoOutput",
+    "content_type",
+    "extension_of",
+    "output_named",
+    "outputs_of",
+]
 
 _PIXELS_720P = 1280 * 720
 _MAXRATE_720P_BPS = MappingProxyType({"low": 1_000_000, "standard": 2_000_000, "high": 4_000_000})
@@ -140,6 +150,31 @@ def outputs_of(options: RecordingOptions, file_name: str) -> tuple[Output, ...]:
         sound = AudioOutput.of(options.audio.codec, options.audio.channels)
         outputs.append(Output(f"{stem}.{_EXTENSIONS[sound.codec]}", None, sound))
     return tuple(outputs)
+
+
+_NAMED: Mapping[str, tuple[str | None, str]] = MappingProxyType(
+    {
+        "mp4": ("h264", "aac"),
+        "tar": ("h264", "aac"),
+        "webm": ("vp9", "vorbis"),
+        "m4a": (None, "aac"),
+        "mp3": (None, "mp3"),
+        "ogg": (None, "vorbis"),
+    }
+)
+
+
+def output_named(file_name: str, width: int, height: int) -> Output:
+    """The file that a name asks for by its extension: a film of this size, or its sound. InvalidError: none does."""
+    extension = file_name.lower().rpartition(".")[2]
+    if extension not in _NAMED:
+        raise InvalidError(
+            f"{file_name!r} does not say what it is to be: end it in .mp4, .webm, .tar, or for the sound alone "
+            "in .m4a, .mp3 or .ogg."
+        )
+    video, sound = _NAMED[extension]
+    picture = None if video is None else VideoOutput(width, height, codec=video)
+    return Output(file_name, picture, AudioOutput.of(sound), timed=extension == "tar")
 
 
 def content_type(file_name: str) -> str:

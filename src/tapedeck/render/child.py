@@ -7,8 +7,8 @@ should know that films are not made as they were asked for, and then, for each j
 `{"event": "done", "files": [{"kind", "path", "size_bytes", "duration_ns", "checksum"}], "stats": {...}}` (a file of a
 track has its "layer" too) and
 `{"event": "failed", "error": "one sentence", "final": false}`. `checksum` is CRC-32C in hex; `final` is true when the
-log holds nothing of the recording, so that another attempt is of no use. Ends when no job is left: 0, or 1 if any
-failed. A job of tracks is one that has `tracks`, and is made alone.
+log holds nothing of the recording or of whom the film is to show, so that another attempt is of no use. Ends when no
+job is left: 0, or 1 if any failed. A job of tracks is one that has `tracks`, and is made alone.
 
 Owns being a good process: below capture in priority, bounded in memory, gone when its parent is (standard input ends,
 or on Linux the parent dies), gone without a trace on SIGTERM (exit 143). Refuses to know anything about films.
@@ -35,6 +35,7 @@ from typing import Any, TextIO
 from tapedeck.core.errors import InternalError, InvalidError, TapedeckError
 from tapedeck.media.mux import FilmFile
 from tapedeck.media.remux import RemuxedFile
+from tapedeck.render.excerpt import AbsentError
 from tapedeck.render.film import FilmStats, NothingRecordedError
 from tapedeck.render.job import Abandoned, Job, Progress
 from tapedeck.render.together import make_together
@@ -179,7 +180,7 @@ class _Answer:
 
     def refused(self, recording_id: str | None, exc: TapedeckError) -> None:
         self.has_failed = True
-        final = isinstance(exc, NothingRecordedError)
+        final = isinstance(exc, NothingRecordedError | AbsentError)
         self.say({"event": "failed", "recording_id": recording_id, "error": str(exc), "final": final})
 
 

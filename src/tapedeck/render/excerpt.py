@@ -13,9 +13,13 @@ from tapedeck.core.errors import InvalidError
 from tapedeck.core.timeline import NameChanged, ParticipantJoined
 from tapedeck.medialog.reader import LogReader
 
-__all__ = ["Excerpt", "people_of"]
+__all__ = ["AbsentError", "Excerpt", "one_of", "people_of"]
 
 _S = 1_000_000_000
+
+
+class AbsentError(InvalidError):
+    """Whoever is named is not in the log, or not in the film; another attempt would not find them either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ def _picture(film_ns: int, fps: int) -> int:
 def people_of(log: LogReader, wanted: Sequence[str]) -> frozenset[str]:
     """Ids of the participants that are meant: by id, else by custom id, else by a name they had, in any case.
 
-    InvalidError names whoever was not there.
+    AbsentError names whoever was not there.
     """
     ids: set[str] = set()
     custom: dict[str, set[str]] = {}
@@ -73,6 +77,20 @@ def people_of(log: LogReader, wanted: Sequence[str]) -> frozenset[str]:
     for word in wanted:
         meant = {word} & ids or custom.get(word) or names.get(word.casefold())
         if not word or not meant:
-            raise InvalidError(f"{word!r} was not there: give the id, the custom id or the name of a participant.")
+            raise AbsentError(f"{word!r} was not there: give the id, the custom id or the name of a participant.")
         found |= meant
     return frozenset(found)
+
+
+def one_of(log: LogReader, word: str, only: frozenset[str] | None = None) -> str:
+    """The one participant who is meant, named as in `people_of`. `only`: who is in the film; None for everybody.
+
+    AbsentError: nobody of them was there, or several are called so.
+    """
+    meant = people_of(log, (word,))
+    if only is not None and not meant & only:
+        raise AbsentError(f"{word!r} is not in the film, of which only others are: name somebody who is.")
+    meant = meant if only is None else meant & only
+    if len(meant) > 1:
+        raise AbsentError(f"{word!r} are several people: give the id of one, which is {' or '.join(sorted(meant))}.")
+    return next(iter(meant))

@@ -25,7 +25,7 @@ from tapedeck.media.press import Press
 from tapedeck.media.shared import Decoders
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.canvas import canvases
-from tapedeck.render.excerpt import Excerpt, people_of
+from tapedeck.render.excerpt import Excerpt, one_of, people_of
 from tapedeck.render.film import Film, FilmStats
 from tapedeck.render.stills import Stills
 
@@ -65,7 +65,8 @@ class Job:
     live: bool = False
     layout: Layout = Layout.AUTO
     focus: str | None = None
-    "The participant who is large (SPEAKER, SIDEBAR) or alone (SINGLE); None: whoever speaks."
+    """The participant who is large (SPEAKER, SIDEBAR) or alone (SINGLE), named as in `excerpt`; of a live film, whose
+    people are not known yet, by id. None: whoever speaks."""
     threads: int = 1
     """Of the picture encoder; 0: as many as it likes. With 1, pictures are encoded beside being painted only in haste,
     or while a live film is behind its log."""
@@ -197,6 +198,8 @@ class Take:
     def __init__(self, job: Job, log: LogReader, decoders: Decoders | None = None) -> None:
         """Create the part files. Errors as of `run`, but for Abandoned."""
         self.job = job
+        only = None if job.excerpt.only is None else people_of(log, job.excerpt.only)
+        focus = job.focus if job.focus is None or job.live else one_of(log, job.focus, only)
         try:
             job.out_dir.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
@@ -220,10 +223,10 @@ class Take:
             canvas,
             self._stills or self._press,
             layout=job.layout,
-            focus=job.focus,
+            focus=focus,
             new_canvas=canvases(job.log_dir, job.recording_id) if job.watermark else Canvas,
             part=job.excerpt.part(canvas.fps if canvas is not None else _VIDEO.fps),
-            only=None if job.excerpt.only is None else people_of(log, job.excerpt.only),
+            only=only,
             decoders=decoders,
         )
         if self._writers.hls is not None:

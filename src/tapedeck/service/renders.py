@@ -242,7 +242,7 @@ def _check(wish: RerenderWish, recording: Recording) -> None:
 
 
 async def _with_ids(session: DbSession, wish: RerenderWish, session_id: str) -> RerenderWish:
-    """The wish with ids for custom ids. InvalidError names who was not in the session."""
+    """The wish with ids for custom ids. InvalidError names who was not in the session, or is not in the film."""
     if wish.only is None and wish.focus is None:
         return wish
     people = await table.people_of_session(session, session_id)
@@ -254,7 +254,13 @@ async def _with_ids(session: DbSession, wish: RerenderWish, session_id: str) -> 
     only = (
         None if wish.only is None else tuple(dict.fromkeys(i for word in wish.only for i in _ids(known, word, "only")))
     )
-    focus = None if wish.focus is None else _ids(known, wish.focus, "focus")[0]
+    focus = None
+    if wish.focus is not None:
+        meant = [one for one in _ids(known, wish.focus, "focus") if only is None or one in only]
+        if not meant:
+            problem = '"focus" names somebody who is not in the film: only those in "only" are'
+            raise InvalidError(problem, (FieldProblem("/focus", problem),))
+        focus = meant[0]
     return replace(wish, only=only, focus=focus)
 
 

@@ -109,6 +109,16 @@ async def test_another_film_is_asked_for_and_followed(site: Site) -> None:
     assert await world.now_of(recording) == recording, "the recording is as it was"
 
 
+async def test_who_is_large_must_be_in_the_film(site: Site) -> None:
+    recording = await recorded(site)
+    await _people(site, recording)
+    answer = await ask(site, recording.id, {"layout": "single", "focus": "custom-Bob", "only": ["custom-Ada"]})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["source"]["pointer"] == "/focus" and "not in the film" in error["message"]
+    assert await site.world.renders.waiting() == []
+
+
 async def _people(site: Site, recording: Recording) -> dict[str | None, str]:
     """Ids by custom id."""
     assert recording.session_id is not None
@@ -145,7 +155,7 @@ async def test_a_film_expires_like_others_and_its_file_is_deleted(site: Site) ->
         ({"width": 0}, "/width", "must be at least 1"),
         ({"height": 1921}, "/height", "must be at most 1920"),
         ({"codec": "AV1"}, "/codec", "must be one of"),
-        ({"only": []}, "/only", ""),
+        ({"only": []}, "/only", "must have at least 1 item"),
         ({"only": ["eve"]}, "/only", "'eve', who was not in the session"),
         ({"focus": "ada"}, "/focus", "needs the layout"),
         ({"layout": "single", "focus": "eve"}, "/focus", "was not in the session"),
@@ -154,7 +164,7 @@ async def test_a_film_expires_like_others_and_its_file_is_deleted(site: Site) ->
         ({"from": 2, "to": 2}, "/to", 'must be greater than "from"'),
         ({"to": 0}, "/to", 'must be greater than "from"'),
         ({"to": "1:30"}, "/to", "must be a number"),
-        ({"size": "1080x1920"}, "/size", ""),
+        ({"size": "1080x1920"}, "/size", "is not known here"),
     ],
 )
 async def test_what_cannot_be_made_is_refused_by_field(
