@@ -24,7 +24,7 @@ serve: $(READY) ## run the server on 127.0.0.1:8080
 	$(BIN)/tapedeck serve
 
 test: $(READY) ## all tests, real browser included (installs Debian packages where missing)
-	@scripts/debian-packages chromium ffmpeg fonts-dejavu-core libfribidi0 nginx-light libnginx-mod-rtmp libnginx-mod-stream nodejs openssh-server radosgw ceph-mon ceph-osd
+	@scripts/debian-packages chromium ffmpeg fonts-dejavu-core fonts-lohit-deva fonts-noto-color-emoji fonts-wqy-microhei libfribidi0 nginx-light libnginx-mod-rtmp libnginx-mod-stream nodejs openssh-server radosgw ceph-mon ceph-osd
 	@command -v npm >/dev/null || scripts/debian-packages npm
 	@$(MAKE) --no-print-directory tests/sdk/node_modules
 	@PYTHON=$(BIN)/python scripts/test-servers

@@ -15,6 +15,7 @@ from tapedeck.browsing import tell_browser
 from tapedeck.cli import doctor
 from tapedeck.cli.doctor import Finding, examine
 from tapedeck.config import Settings
+from tapedeck.media.fonts import Fonts
 
 
 def findings(data_dir: Path, port: int = 0, rtc_ports: tuple[int, int] | None = None) -> dict[str, Finding]:
@@ -88,13 +89,22 @@ def test_little_space_a_slow_disk_and_missing_codecs_are_told(tmp_path: Path, mo
     monkeypatch.setattr(doctor, "_LOW_DISK_BYTES", 1 << 62)
     monkeypatch.setattr(doctor, "_SLOW_FSYNC_S", -1.0)
     monkeypatch.setattr(doctor, "missing_codecs", lambda: ["libx264"])
-    monkeypatch.setattr(doctor, "_FONT_ROOTS", (str(tmp_path),))
+    monkeypatch.setattr(doctor, "Fonts", lambda: Fonts([tmp_path]))
     monkeypatch.setattr(doctor, "_OLDEST_PYTHON", (9, 0))
     found = findings(tmp_path)
     bad = {what for what, finding in found.items() if not finding.ok}
     assert bad == {"python", "codecs", "fonts", "free space", "disk sync"}
     assert "libx264" in found["codecs"].text
     assert said(tmp_path)[0] == 1
+
+
+def test_scripts_that_no_font_writes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = findings(tmp_path)["fonts"].text
+    assert "emoji" not in text and "Hebrew" not in text
+    monkeypatch.setattr(doctor, "Fonts", lambda: Fonts([Path("/usr/share/fonts/truetype/dejavu")]))
+    found = findings(tmp_path)["fonts"]
+    assert found.ok and "emoji (fonts-noto-color-emoji)" in found.text and "Korean (fonts-noto-cjk)" in found.text
+    assert "Hebrew" not in found.text
 
 
 def test_a_check_that_fails_itself_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFont, features
+from PIL import Image, ImageChops, ImageFont, features
 
 from tapedeck.core.geometry import Size
 from tapedeck.core.look import PALETTE, colour_of
@@ -16,6 +16,7 @@ from tapedeck.media.fonts import FontFile, Fonts, usual_directories
 from tapedeck.media.text import TextPainter
 
 TILE = Size(624, 352)
+DEJAVU = Path("/usr/share/fonts/truetype/dejavu")
 PAINTER = TextPainter()
 BARE = TextPainter(Fonts([]))
 
@@ -172,10 +173,76 @@ def test_a_name_does_not_lie_over_the_initials() -> None:
         assert label is not None and max(disc) < tile.height - label.height
 
 
+def test_initials_of_many_letters_stay_on_their_disc() -> None:
+    """A cluster of Bengali is four boxes where no font has it."""
+    avatar = TextPainter(Fonts([DEJAVU])).avatar("বাংলা নাম", "p1", TILE)
+    across = round(TILE.height * 0.46)
+    box = avatar.convert("L").point([0] * 220 + [255] * 36).getbbox()
+    assert box is not None and box[2] - box[0] <= 0.85 * across
+    assert abs((box[0] + box[2]) / 2 - TILE.width / 2) < 4
+
+
+@pytest.mark.skipif(not features.check("raqm"), reason="FriBidi is not here: `core.script` orders everything")
+@pytest.mark.parametrize("name", ["Ada (محمد) {}", "Ada שלום B {}", "{} Ada (محمد) 7"])
+def test_a_name_of_two_scripts_and_two_fonts_keeps_its_order(font_dir: Path, name: str) -> None:
+    """Where the name says 12 or 77 the pictures differ: at the end that it stands at, and nowhere else."""
+    (font_dir / "deep" / "Own-Regular.ttf").rename(font_dir / "deep" / "Inter-Medium.ttf")
+    fonts = Fonts([font_dir, DEJAVU])
+    assert len({file for file, _ in fonts.runs(list(name))}) == 2
+    one, two = (TextPainter(fonts).label(name.format(number), TILE) for number in ("11", "77"))
+    assert one is not None and two is not None and one.width == two.width
+    changed = ImageChops.difference(one.convert("RGB"), two.convert("RGB")).getbbox()
+    assert changed is not None and changed[2] - changed[0] < one.width * 0.25
+    middle = (changed[0] + changed[2]) / 2 / one.width
+    assert middle > 0.8 if name.endswith("{}") else middle < 0.2
+
+
+SCRIPTS = {
+    "Devanagari": "नरेन्द्र मोदी",
+    "Chinese": "李小龍",
+    "Japanese": "山田 たろう",
+    "Korean": "김철수",
+    "Arabic": "محمد علي",
+    "Hebrew": "שלום עולם",
+    "Greek": "Ελένη Γλύκατζη",
+    "Cyrillic": "Лев Толстой",
+    "emoji": "Zoë 😀🎉",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_has_letters_and_no_boxes(script: str) -> None:
+    """Fonts of Debian: fonts-dejavu-core, fonts-lohit-deva, fonts-wqy-microhei, fonts-noto-color-emoji."""
+    fonts, name = Fonts(), SCRIPTS[script]
+    for ch in name.replace(" ", ""):
+        font = fonts.for_character(ch)
+        assert font is not None and font.writes(ch), ch
+    label = PAINTER.label(name, TILE)
+    boxes = BARE.label(name, TILE)
+    assert label is not None and boxes is not None and ink(label) > 40
+    assert label.tobytes() != boxes.tobytes()
+
+
+@pytest.mark.skipif(not features.check("raqm"), reason="FriBidi is not here")
+def test_letters_of_devanagari_are_joined() -> None:
+    """न्द्र is one sign of four letters."""
+    fonts = Fonts()
+    joined, apart = (TextPainter(fonts, is_shaping=shaping).label("नरेन्द्र", TILE) for shaping in (True, False))
+    assert joined is not None and apart is not None and joined.width < apart.width * 0.95
+
+
+@pytest.mark.parametrize("name", ["😀", "Zoë 😀", "שלום 😀", "👍🏽 Ada"])
+def test_emoji_have_their_colours_wherever_they_stand(name: str) -> None:
+    label = PAINTER.label(name, TILE)
+    assert label is not None
+    bright = [p for p in label.get_flattened_data() if isinstance(p, tuple) and p[0] > 150 and p[0] > p[2] + 60]
+    assert len(bright) > 60
+
+
 @pytest.mark.skipif(not features.check("raqm"), reason="FriBidi is not here: nothing to compare with")
 @pytest.mark.parametrize("name", ["שלום עולם", "Ada שלום 12", "محمد علي", "سلام (12)", "Αλέξανδρος", "Ada Lovelace"])
 def test_names_look_alike_with_and_without_a_shaping_library(name: str) -> None:
-    fonts = Fonts([Path("/usr/share/fonts/truetype/dejavu")])
+    fonts = Fonts([DEJAVU])
     with_it, without = (TextPainter(fonts, is_shaping=shaping).label(name, TILE) for shaping in (True, False))
     assert with_it is not None and without is not None and abs(with_it.width - without.width) <= 3
     size = (with_it.width // 4, with_it.height // 4)

@@ -20,13 +20,22 @@ from rich.markup import escape
 from tapedeck.adapters.srt import has_srt
 from tapedeck.core.errors import TapedeckError
 from tapedeck.media.codecs import missing_codecs
+from tapedeck.media.fonts import Fonts
 
 __all__ = ["Finding", "doctor", "examine", "tell_storage"]
 
 _LOW_DISK_BYTES = 2 << 30
 _SLOW_FSYNC_S = 0.25
 _OLDEST_PYTHON = (3, 11)
-_FONT_ROOTS = ("/usr/share/fonts", "/usr/local/share/fonts", "/System/Library/Fonts", "/Library/Fonts", "~/.fonts")
+_SCRIPTS = {
+    "Greek and Cyrillic": ("Ж", "fonts-dejavu-core"),
+    "Arabic and Hebrew": ("ع", "fonts-dejavu-core"),
+    "Chinese, Japanese and Korean": ("龍", "fonts-noto-cjk"),
+    "Devanagari": ("न", "fonts-noto-core"),
+    "Thai": ("ส", "fonts-noto-core"),
+    "emoji": ("\U0001f389", "fonts-noto-color-emoji"),
+}
+"""A letter of each, and the Debian package with a font that writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +121,13 @@ def _srt() -> tuple[bool, str]:
 
 
 def _fonts() -> tuple[bool, str]:
-    for root in (Path(name).expanduser() for name in _FONT_ROOTS):
-        for path in root.rglob("*") if root.is_dir() else ():
-            if path.suffix.lower() in (".ttf", ".otf", ".ttc"):
-                return True, f"found in {root}"
-    return False, "no TrueType font found, names will be drawn small and in Latin only; install fonts-dejavu-core"
+    fonts = Fonts()
+    if fonts.any is None:
+        return False, "no TrueType font found, names will be drawn small and in Latin only; install fonts-dejavu-core"
+    missing = [f"{script} ({package})" for script, (ch, package) in _SCRIPTS.items() if fonts.for_character(ch) is None]
+    if missing:
+        return True, f"found; names will have boxes for what none of them writes: {', '.join(missing)}"
+    return True, "found, for all scripts that were looked for"
 
 
 def _existing(path: Path) -> Path:

@@ -2,7 +2,8 @@
 
 A small part of the Unicode bidirectional algorithm (UAX 9: one line, no explicit embeddings, which `core.look.clean`
 takes out) and of Arabic joining: enough for names. Scripts that need more (Devanagari, Thai marks) stay as they are.
-Refuses to draw (`media/text.py`) and to be used where HarfBuzz and FriBidi are, which know it all.
+Where HarfBuzz and FriBidi are, which know it all, only the order of stretches is asked for: they see one font at a
+time, and a name of two scripts may need two. Refuses to draw (`media/text.py`).
 """
 
 from __future__ import annotations
@@ -10,29 +11,52 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
+from typing import TypeVar
 
-__all__ = ["visual"]
+__all__ = ["stretches", "visual"]
 
 _LAM = "\u0644"
 _TATWEEL = "\u0640"
+_BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _FORMS = ("isolated", "final", "initial", "medial")
 
 
 def visual(text: Sequence[str]) -> list[str]:
     """Clusters in reading order to clusters from left to right, Arabic letters in their joined forms."""
     shaped = _joined(text)
-    levels = _levels([_direction(cluster) for cluster in shaped])
+    levels = _levels([_direction(cluster) for cluster in shaped], shaped)
     seen = [_mirrored(cluster) if level % 2 else cluster for cluster, level in zip(shaped, levels, strict=True)]
-    for level in range(max(levels, default=0), 0, -1):  # UAX 9, L2
+    _reorder(seen, levels)
+    return seen
+
+
+def stretches(text: Sequence[str]) -> list[tuple[bool, list[str]]]:
+    """Clusters in reading order as stretches of one direction, from left to right: whether a stretch is read from the
+    right, and its clusters, still in reading order."""
+    levels = _levels([_direction(cluster) for cluster in text], text)
+    found: list[tuple[int, list[str]]] = []
+    for level, cluster in zip(levels, text, strict=True):
+        if not found or found[-1][0] != level:
+            found.append((level, []))
+        found[-1][1].append(cluster)
+    _reorder(found, [level for level, _ in found])
+    return [(bool(level % 2), part) for level, part in found]
+
+
+T = TypeVar("T")
+
+
+def _reorder(items: list[T], levels: list[int]) -> None:
+    """Reading order to the order from left to right, in place (UAX 9, L2)."""
+    for level in range(max(levels, default=0), 0, -1):
         start = 0
-        while start < len(seen):
+        while start < len(items):
             end = start
-            while end < len(seen) and levels[end] >= level:
+            while end < len(items) and levels[end] >= level:
                 end += 1
-            seen[start:end] = seen[start:end][::-1]
+            items[start:end] = items[start:end][::-1]
             levels[start:end] = levels[start:end][::-1]
             start = end + 1
-    return seen
 
 
 def _direction(cluster: str) -> str:
@@ -41,9 +65,10 @@ def _direction(cluster: str) -> str:
     return {"L": "L", "R": "R", "AL": "R", "EN": "N", "AN": "N"}.get(kind, "")
 
 
-def _levels(directions: list[str]) -> list[int]:
+def _levels(directions: list[str], text: Sequence[str]) -> list[int]:
     """How deep each cluster is embedded: even from left to right, odd from right to left."""
     base = next((d for d in directions if d in ("L", "R")), "L")
+    _pair_brackets(directions, text, base)
     resolved: list[str] = []
     before = base
     for index, direction in enumerate(directions):
@@ -60,6 +85,32 @@ def _levels(directions: list[str]) -> list[int]:
         resolved.append("L" if direction == "N" and before == "L" else direction)
     plain = 0 if base == "L" else 1
     return [{"L": 2 * plain, "R": 1, "N": 2}[direction] for direction in resolved]
+
+
+def _pair_brackets(directions: list[str], text: Sequence[str], base: str) -> None:
+    """Give the brackets of a pair one direction, in place (UAX 9, N0)."""
+    opened: list[int] = []
+    pairs: list[tuple[int, int]] = []
+    for index, cluster in enumerate(text):
+        if cluster[0] in _BRACKETS:
+            opened.append(index)
+        while opened and cluster[0] in _BRACKETS.values():
+            start = opened.pop()
+            if _BRACKETS[text[start][0]] == cluster[0]:
+                pairs.append((start, index))
+                break
+    for start, end in sorted(pairs):
+        inside = {_strong(direction) for direction in directions[start + 1 : end]} - {""}
+        before = next((_strong(d) for d in reversed(directions[:start]) if d), base)
+        if base in inside:
+            directions[start] = directions[end] = base
+        elif inside:
+            directions[start] = directions[end] = before
+
+
+def _strong(direction: str) -> str:
+    """What a number counts as: as what is read from the right."""
+    return "R" if direction == "N" else direction
 
 
 def _mirrored(cluster: str) -> str:

@@ -44,6 +44,8 @@ _PREFERRED = (
     "unifont",
 )
 _AVOIDED = ("bold", "italic", "oblique", "condensed", "mono", "serif", "light", "thin", "black", "display", "-ui")
+_PICTURES = 0x1F000
+"""From this character on they are mostly emoji."""
 _MOST_FILES = 6000
 _MOST_OPENED = 60
 """Fonts whose character maps are read for one character before it is given up."""
@@ -106,8 +108,10 @@ class Fonts:
         runs: list[tuple[FontFile | None, str]] = []
         for cluster in text:
             before = runs[-1][0] if runs else None
-            if before is not None and before.has_colour_bitmaps:
-                before = None  # it has letters and a space too, but much too wide
+            if before is not None and (before.has_colour_bitmaps or ord(cluster[0]) >= _PICTURES):
+                before = (
+                    None  # it has letters and a space too, but much too wide; a font of letters draws emoji plainly
+                )
             font = self.for_character(cluster[0], before)
             if len(cluster) > 1:
                 font = self._for_sequence(cluster) or font
@@ -119,7 +123,7 @@ class Fonts:
 
     def _for_sequence(self, cluster: str) -> FontFile | None:
         """A colour font for an emoji sequence: one for text would draw its parts side by side."""
-        if not any(ord(ch) >= 0x1F000 or ch in "\u200d\ufe0f\u20e3" for ch in cluster):
+        if not any(ord(ch) >= _PICTURES or ch in "\u200d\ufe0f\u20e3" for ch in cluster):
             return None
         font = self._search("\U0001f600")
         return font if font is not None and font.has_colour_bitmaps and font.writes(cluster[0]) else None
@@ -134,7 +138,7 @@ class Fonts:
     def _look_through(self, ch: str) -> FontFile | None:
         script = unicodedata.name(ch, "").partition(" ")[0].lower()
         named = [path for path in self._candidates if len(script) >= 3 and script in path.name.lower()]
-        emoji = [path for path in self._candidates if ord(ch) >= 0x1F000 and "emoji" in path.name.lower()]
+        emoji = [path for path in self._candidates if ord(ch) >= _PICTURES and "emoji" in path.name.lower()]
         good = self._candidates[: len(_PREFERRED)]
         opened = 0
         for path in (*emoji, *good, *named, *self._candidates):

@@ -6,8 +6,6 @@ tile without camera. Labels are kept in a bounded cache. Refuses to know where t
 
 from __future__ import annotations
 
-import unicodedata
-
 from PIL import Image, ImageDraw, ImageFont, features
 
 from tapedeck.core.geometry import Size
@@ -25,7 +23,7 @@ from tapedeck.core.look import (
     label_px,
     mix,
 )
-from tapedeck.core.script import visual
+from tapedeck.core.script import stretches, visual
 from tapedeck.media.fonts import FontFile, Fonts
 
 __all__ = ["TextPainter"]
@@ -34,8 +32,10 @@ _BITMAP_PX = 109
 """The one size of the pictures in Noto Color Emoji."""
 _CACHE = 128
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-_Run = tuple[_Font, str, float]
-"""Font, text, and the factor by which what the font draws is scaled."""
+_Run = tuple[_Font, str, float, str | None]
+"""Font, text, the factor by which what the font draws is scaled, and the direction (None: as the library finds)."""
+_WIDEST_INITIALS = 0.8
+"""Of the disc that they stand in."""
 
 
 class TextPainter:
@@ -101,6 +101,9 @@ class TextPainter:
         letters = initials(name)
         if letters and across >= 14:
             px = round(across * (0.42 if len(clusters(letters)) > 1 else 0.48))
+            width = _width(self._runs(clusters(letters), px))
+            if width > across * _WIDEST_INITIALS:  # a cluster may be several letters wide
+                px = max(1, int(px * across * _WIDEST_INITIALS / width))
             self._centred(image, clusters(letters), px, AVATAR_INK, top + across // 2)
         elif not letters:
             _silhouette(image, disc, left, top, mix(colour, AVATAR_INK, 0.72))
@@ -145,15 +148,20 @@ class TextPainter:
         return best
 
     def _runs(self, text: list[str], px: int) -> list[_Run]:
-        runs: list[_Run] = []
-        if not self._is_shaping:
-            text = visual(text)
-        for file, part in self._fonts.runs(text):
-            font, scale = self._font(file, px)
-            runs.append((font, part, scale))
-        if len(runs) > 1 and self._is_shaping and _right_to_left(text):
-            runs.reverse()
+        """What is drawn from left to right. A library that shapes orders what is of one font."""
+        found = self._fonts.runs(text if self._is_shaping else visual(text))
+        if len(found) < 2 or not self._is_shaping:
+            return [self._run(file, part, px, None) for file, part in found]
+        runs = []
+        for from_right, stretch in stretches(text):
+            direction = "rtl" if from_right else "ltr"
+            parts = [self._run(file, part, px, direction) for file, part in self._fonts.runs(stretch)]
+            runs += parts[::-1] if from_right else parts
         return runs
+
+    def _run(self, file: FontFile | None, text: str, px: int, direction: str | None) -> _Run:
+        font, scale = self._font(file, px)
+        return font, text, scale, direction if scale == 1.0 else None
 
     def _font(self, file: FontFile | None, px: int) -> tuple[_Font, float]:
         key = (file, px)
@@ -178,10 +186,10 @@ class TextPainter:
 
     def _write(self, image: Image.Image, runs: list[_Run], left: float, baseline: int, ink: Colour) -> None:
         """Write onto an RGBA image."""
-        for font, text, scale in runs:
+        for font, text, scale, direction in runs:
             if scale == 1.0:
                 layer = Image.new("RGBA", image.size, (*ink, 0))
-                ImageDraw.Draw(layer).text((left, baseline), text, (*ink, 255), font, anchor="ls")
+                ImageDraw.Draw(layer).text((left, baseline), text, (*ink, 255), font, anchor="ls", direction=direction)
                 image.alpha_composite(layer)
             else:
                 glyphs = _bitmap_glyphs(font, text)
@@ -191,11 +199,11 @@ class TextPainter:
                 whole = Image.new("RGBA", image.size, (0, 0, 0, 0))
                 whole.paste(glyphs, (round(left), top))
                 image.alpha_composite(whole)
-            left += _width([(font, text, scale)])
+            left += _width([(font, text, scale, direction)])
 
 
 def _width(runs: list[_Run]) -> float:
-    return sum(font.getlength(text) * scale for font, text, scale in runs)
+    return sum(font.getlength(text, direction=direction) * scale for font, text, scale, direction in runs)
 
 
 def _bitmap_glyphs(font: _Font, text: str) -> Image.Image:
@@ -203,14 +211,6 @@ def _bitmap_glyphs(font: _Font, text: str) -> Image.Image:
     image = Image.new("RGBA", (width, round(_BITMAP_PX * 1.18)), (0, 0, 0, 0))
     ImageDraw.Draw(image).text((0, 0), text, (255, 255, 255, 255), font, embedded_color=True)
     return image
-
-
-def _right_to_left(text: list[str]) -> bool:
-    for cluster in text:
-        direction = unicodedata.bidirectional(cluster[0])
-        if direction in ("L", "R", "AL"):
-            return direction != "L"
-    return False
 
 
 def _microphone_off(width: int, height: int) -> Image.Image:
