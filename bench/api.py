@@ -178,12 +178,14 @@ async def serve(root: Path, fill: Callable[[Database, AccessService], Awaitable[
     store = LocalStore(root / "bucket", "http://127.0.0.1", key)
     access = AccessService(db, clock, "bench")
     told = await fill(db, access)
-    ledger, compose = Ledger(db, clock), Composer(store)
+    ledger = Ledger(db, clock)
     vault = Vault(db, AesSealer(["a secret for the bench"]))
     recordings = RecordingService(db, clock, ledger, quick, store, vault)
     hosting = HostService(db, clock, quick, SessionService(db, ledger, recordings))
     meetings = MeetingService(db, clock, quick, hosting, vault)
     playback = PlaybackService(db, clock, store, LocalFilms(root / "hls"), key, "http://127.0.0.1:1", is_live=True)
+    livestreams = LivestreamService(db, clock, ledger, recordings, playback)
+    compose = Composer(store, livestreams.address)
     archives = ArchiveService(db, clock, store, None)
     local = LocalFiles(root / "films", root / "captures")
     app = create_app(
@@ -204,7 +206,7 @@ async def serve(root: Path, fill: Callable[[Database, AccessService], Awaitable[
         targets_service=TargetService(db, clock, vault),
         timed_service=TimedService(db, clock, quick),
         playback_service=playback,
-        livestreams_service=LivestreamService(db, clock, recordings, playback),
+        livestreams_service=livestreams,
         webhooks_service=WebhookService(db, clock),
         deliveries_service=DeliveryService(db, clock, ledger, compose, sample),
         feed=EventFeed(db, ledger, compose),

@@ -76,7 +76,7 @@ async def _measure(root: Path) -> tuple[list[float], float, int]:
     db, clock = Database(f"sqlite:///{root}/bench.db"), SystemClock()
     await db.migrate()
     ledger, poster = Ledger(db, clock), HttpPoster(allow_private=True)
-    compose = Composer(LocalStore(root / "bucket", "http://127.0.0.1", b"k" * 32))
+    compose = Composer(LocalStore(root / "bucket", "http://127.0.0.1", b"k" * 32), str)
     service = DeliveryService(db, clock, ledger, compose, sample)
     signer = RsaSigner(rsa.generate_private_key(public_exponent=65_537, key_size=2048))
     worker = DeliveryWorker(service, Deliverer(poster, signer, clock), ledger, clock)

@@ -11,6 +11,7 @@ from tapedeck.service.ledger import Ledger
 from tapedeck.service.livestreams import LivestreamService
 from tapedeck.service.playback import PlaybackService
 from tapedeck.service.recordings import RecordingService
+from tapedeck.service.sessions import SessionService
 from tapedeck.workers.playback import LocalFilms, PlaybackKeeper
 
 __all__ = ["Playing"]
@@ -27,6 +28,7 @@ class Playing:
         ledger: Ledger,
         store: ObjectStore,
         recordings: RecordingService,
+        sessions: SessionService,
         secret: str,
         public_url: str,
     ) -> None:
@@ -34,5 +36,6 @@ class Playing:
         is_live = settings.render_mode == "live"
         key = derive_key(secret, "playback")
         self.service = PlaybackService(db, clock, store, films, key, public_url, is_live=is_live)
-        self.livestreams = LivestreamService(db, clock, recordings, self.service)
+        self.livestreams = LivestreamService(db, clock, ledger, recordings, self.service)
+        sessions.show = self.livestreams.start_in
         self.keeper = PlaybackKeeper(self.service, films, ledger, self.livestreams.flush)

@@ -165,13 +165,14 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     capture = CaptureHost(settings.captures_dir, clock)
     recordings = RecordingService(db, clock, ledger, capture, store, vault, settings.recording_config)
     sessions = SessionService(db, ledger, recordings)
+    playing = Playing(settings, db, clock, ledger, store, recordings, sessions, secret, public_url)
     hosting = HostService(db, clock, capture, sessions)
     meetings = MeetingService(db, clock, capture, hosting, vault)
     signer = await asyncio.to_thread(RsaSigner.keep, settings.data_dir / "webhook.pem")
     poster = HttpPoster(allow_private=settings.allow_private_urls, timeout_s=settings.webhook_timeout_s)
-    compose = Composer(store)
-    feed = EventFeed(db, ledger, compose)
-    deliveries = DeliveryService(db, clock, ledger, Composer(store, settings.webhook_recording_statuses), sample)
+    feed = EventFeed(db, ledger, Composer(store, playing.livestreams.address))
+    compose = Composer(store, playing.livestreams.address, settings.webhook_recording_statuses)
+    deliveries = DeliveryService(db, clock, ledger, compose, sample)
     webhooks = DeliveryWorker(deliveries, Deliverer(poster, signer, clock), ledger, clock)
     limits = Limits(empty_timeout_s=settings.empty_meeting_timeout_s)
     lifecycle = LifecycleService(db, clock, ledger, recordings, limits)
@@ -208,7 +209,6 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         live=is_live,
         prepare=marks.ready,
     )
-    playing = Playing(settings, db, clock, ledger, store, recordings, secret, public_url)
     targets = TargetService(db, clock, vault, live=is_live)
     streams = StreamWorker(
         targets=targets,

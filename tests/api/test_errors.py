@@ -108,7 +108,7 @@ async def test_fields_of_meetings_are_400_in_the_documented_style(site: Site) ->
     assert answer.json()["error"]["message"] == 'BAD_REQUEST: "meeting_id" must be a valid GUID'
 
 
-@pytest.mark.parametrize("field", ["live_stream_on_start", "persist_chat", "summarize_on_end", "transcribe_on_end"])
+@pytest.mark.parametrize("field", ["persist_chat", "summarize_on_end", "transcribe_on_end"])
 async def test_what_a_meeting_cannot_do_is_refused_by_name(site: Site, field: str) -> None:
     answer = await site.ask("POST", "meetings", json={field: True})
     assert answer.status_code == 400

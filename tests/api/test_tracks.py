@@ -287,12 +287,12 @@ async def test_the_webhook_has_the_same_list(site: Site) -> None:
     got = (await site.ask("GET", f"recordings/{recording_id}")).json()["data"]
     stored = recording_of(json.loads(json.dumps(snapshot(await world.now_of_id(recording_id)))))
     happening = Happening(1, HappeningKind.RECORDING, world.clock.now(), world.app, meeting, None, stored)
-    message = await Composer(world.store)(happening)
+    message = await Composer(world.store, world.livestreams.address)(happening)
     assert message is not None
     said = json.loads(message.body)["recording"]
     assert said["downloadUrl"] == got["download_url"] != []
     assert said["fileSize"] == str(len(NAME)) and "audioDownloadUrl" not in said
-    stopped = await Composer(world.store)(
+    stopped = await Composer(world.store, world.livestreams.address)(
         replace(happening, recording=replace(stored, state=RecordingState.CLOSING, files=(), expires_at=None))
     )
     assert stopped is not None and "downloadUrl" not in json.loads(stopped.body)["recording"]

@@ -33,8 +33,8 @@ async def test_statuses_that_are_not_chosen_are_not_told(
     recording = Recording("r", "a", "m", "f.mp4", AT, state=state)
     meeting = Meeting("m", "a", AT, AT)
     happening = Happening(1, HappeningKind.RECORDING, AT, App("a", "acme", "A", AT), meeting, None, recording, previous)
-    chosen = Composer(store, ("RECORDING", "UPLOADING", "UPLOADED", "ERRORED"))
-    assert await Composer(store)(happening) is not None
+    chosen = Composer(store, str, ("RECORDING", "UPLOADING", "UPLOADED", "ERRORED"))
+    assert await Composer(store, str)(happening) is not None
     assert (await chosen(happening) is not None) == (word not in ("INVOKED", "PAUSED"))
     session = replace(happening, kind=HappeningKind.SESSION_STARTED, recording=None)
     assert await chosen(session) is not None

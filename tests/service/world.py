@@ -294,6 +294,8 @@ async def make_world(
     local = LocalFiles(root / "captures", *(root / name for name in ("films", "hls", "streams")))
     films = LocalFilms(root / "hls")
     playback = PlaybackService(db, clock, store, films, derive_key(SECRET, "playback"), public_url, is_live=True)
+    livestreams = LivestreamService(db, clock, ledger, recordings, playback)
+    sessions.show = livestreams.start_in
     meetings = MeetingService(db, clock, capture, hosting, vault)
     providers = CloudflareProviders(allow_private=True, answer_s=5)
     remote = RemoteService(db, clock, ledger, vault, providers, is_signed, public_url)
@@ -321,7 +323,7 @@ async def make_world(
             targets=TargetService(db, clock, vault),
             films=films,
             playback=playback,
-            livestreams=LivestreamService(db, clock, recordings, playback),
+            livestreams=livestreams,
             renders=RenderService(db, clock, store, lambda session: (root / "captures" / session).is_dir()),
             library=LibraryService(db, clock, recordings, store, remote=remote),
             remote=remote,
@@ -329,8 +331,8 @@ async def make_world(
             sessions=sessions,
             lifecycle=LifecycleService(db, clock, ledger, recordings),
             webhooks=WebhookService(db, clock, allow_private=True),
-            deliveries=DeliveryService(db, clock, ledger, Composer(store), sample),
-            feed=EventFeed(db, ledger, Composer(store)),
+            deliveries=DeliveryService(db, clock, ledger, Composer(store, livestreams.address), sample),
+            feed=EventFeed(db, ledger, Composer(store, livestreams.address)),
             signer=SIGNER,
             account_id=first.account_id,
             app=first.app,

@@ -160,6 +160,7 @@ def test_a_meeting_gives_only_what_was_given() -> None:
         "live_stream_on_start": None,
     }
     assert parse(MeetingBody, body).values() == {
+        "stream_on_start": False,
         "title": "T",
         "status": MeetingStatus.INACTIVE,
         "keep_alive_s": 61.0,

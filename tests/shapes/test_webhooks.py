@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapedeck.core.happenings import Guest, Happening, HappeningKind, guest_of, guest_snapshot, recording_of
+from tapedeck.core.happenings import (
+    Guest,
+    Happening,
+    HappeningKind,
+    StreamNews,
+    guest_of,
+    guest_snapshot,
+    recording_of,
+)
+from tapedeck.core.livestream import LivestreamStatus
 from tapedeck.core.meeting import App, Meeting, Session
 from tapedeck.core.recording import (
     Caller,
@@ -129,7 +138,7 @@ def test_events_of_meetings() -> None:
     assert guest_of(json.loads(json.dumps(guest_snapshot(gone)))) == gone
     bodies = {}
     for kind in HappeningKind:
-        if kind is not HappeningKind.RECORDING:
+        if kind not in (HappeningKind.RECORDING, HappeningKind.LIVESTREAM):
             live = replace(LIVE, ended_at=gone.left_at) if kind is HappeningKind.SESSION_ENDED else LIVE
             who = {HappeningKind.JOINED: guest, HappeningKind.LEFT: gone}.get(kind)
             message = message_of(Happening(1, kind, T0, APP, MEETING, live, guest=who))
@@ -149,6 +158,38 @@ def test_events_of_meetings() -> None:
     assert bodies["meeting.participantJoined"]["participant"] == joined
     left = joined | {"leftAt": "2026-03-02T09:15:13.120Z"}
     assert bodies["meeting.participantLeft"]["participant"] == left
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        (LivestreamStatus.INVOKED, "IDLE"),
+        (LivestreamStatus.LIVE, "LIVE"),
+        (LivestreamStatus.IDLE, "OFFLINE"),
+        (LivestreamStatus.ERRORED, "OFFLINE"),
+    ],
+)
+def test_livestream_is_told_in_the_words_of_its_event(status: LivestreamStatus, word: str) -> None:
+    news = StreamNews("stream", "r", T0, status)
+    happening = Happening(1, HappeningKind.LIVESTREAM, T0, APP, MEETING, LIVE, livestream=news)
+    message = message_of(happening, playback_url="https://media.example.org/hls/index.m3u8")
+    assert message is not None and message.event == "livestreaming.statusUpdate" and happening.key == "r"
+    assert json.loads(message.body) == {
+        "event": "livestreaming.statusUpdate",
+        "streamId": "stream",
+        "status": word,
+        "manualIngest": False,
+        "playbackUrl": "https://media.example.org/hls/index.m3u8",
+        "ingestServer": None,
+        "streamKey": None,
+        "meeting": {
+            "id": "m",
+            "title": MEETING.title,
+            "roomName": "m",
+            "status": "LIVE",
+            "organizedBy": {"id": "app", "name": "Campus"},
+        },
+    }
 
 
 NODE = """

@@ -1,4 +1,4 @@
-"""What an application is told of: changes of recordings, sessions that begin and end, people who come and go.
+"""What an application is told of: changes of recordings and livestreams, sessions, people who come and go.
 
 A happening is a row of the outbox with what belongs to it. Owns how a row is read back into objects; faces put it into
 their words.
@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from tapedeck.core.caution import Caution
+from tapedeck.core.livestream import LivestreamStatus
 from tapedeck.core.meeting import App, Meeting, Session
 from tapedeck.core.recording import (
     Caller,
@@ -27,7 +28,16 @@ from tapedeck.core.recording import (
 )
 from tapedeck.core.times import format_time, parse_time
 
-__all__ = ["Guest", "Happening", "HappeningKind", "Message", "guest_of", "guest_snapshot", "recording_of"]
+__all__ = [
+    "Guest",
+    "Happening",
+    "HappeningKind",
+    "Message",
+    "StreamNews",
+    "guest_of",
+    "guest_snapshot",
+    "recording_of",
+]
 
 
 class HappeningKind(StrEnum):
@@ -41,6 +51,8 @@ class HappeningKind(StrEnum):
     "Somebody who was not there is there, with the first of their connections."
     LEFT = "left"
     "Somebody is gone, with the last of their connections."
+    LIVESTREAM = "livestream"
+    "A livestream was asked for, has something to show, or is over."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,18 @@ class Guest:
     custom_id: str | None
     joined_at: datetime
     left_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamNews:
+    """How a livestream does from now on."""
+
+    id: str
+    recording_id: str
+    "What it shows."
+    created_at: datetime
+    "Of the livestream."
+    status: LivestreamStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +93,15 @@ class Happening:
     "As it was right after the change."
     previous: RecordingState | None = None
     guest: Guest | None = None
+    livestream: StreamNews | None = None
 
     @property
     def key(self) -> str:
-        """What must be told in order: everything of one recording, or of one session."""
+        """What must be told in order: everything of one recording and what shows it, or of one session."""
         if self.recording is not None:
             return self.recording.id
+        if self.livestream is not None:
+            return self.livestream.recording_id
         return self.session.id if self.session is not None else self.meeting.id
 
 

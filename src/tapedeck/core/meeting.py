@@ -50,6 +50,8 @@ class Meeting:
     "Defaults of its recordings, as the API takes them, already validated."
     ai_config: Mapping[str, Any] | None = None
     "Stored and given back; this server transcribes nothing."
+    stream_on_start: bool = False
+    "Whether each session is shown to viewers from its first join on."
 
 
 @dataclass(frozen=True, slots=True)

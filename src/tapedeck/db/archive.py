@@ -12,9 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.archive import ArchiveNote, ArchiveState
 from tapedeck.core.destination import DestinationKind
+from tapedeck.core.happenings import HappeningKind
 from tapedeck.core.library import LibraryStatus
 from tapedeck.db.library_rows import LibraryRow
-from tapedeck.db.models import DeliveryRow, DestinationRow, OutboxRow, RecordingRow, RerenderRow, UploadRow
+from tapedeck.db.models import (
+    DeliveryRow,
+    DestinationRow,
+    LivestreamRow,
+    OutboxRow,
+    RecordingRow,
+    RerenderRow,
+    UploadRow,
+)
 
 __all__ = [
     "Place",
@@ -162,9 +171,10 @@ async def scrub(session: AsyncSession, recording_id: str) -> None:
     people = {"started_by": None, "stopped_by": None}
     rows = update(RecordingRow).where(RecordingRow.id == recording_id)
     await session.execute(rows.values(**nobody, **people, failure=None, size_bytes=0, expires_at=None))
-    said = (await session.execute(select(OutboxRow).where(OutboxRow.recording_id == recording_id))).scalars().all()
-    for row in said:
+    of_states = (OutboxRow.recording_id == recording_id, OutboxRow.kind == HappeningKind.RECORDING)
+    for row in (await session.execute(select(OutboxRow).where(*of_states))).scalars().all():
         row.payload = {**row.payload, **nobody, **people, "failure": None}
+    await session.execute(update(LivestreamRow).where(LivestreamRow.recording_id == recording_id).values(name=None))
     sent = (DeliveryRow.key == recording_id, DeliveryRow.finished_at.is_not(None))
     await session.execute(delete(DeliveryRow).where(*sent))
     await session.execute(delete(RerenderRow).where(RerenderRow.recording_id == recording_id))

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Table, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.livestream import Livestream, LivestreamStatus, Showing
 from tapedeck.core.paging import Listing, Page
-from tapedeck.core.recording import ACTIVE, LIVE, RecordingState
+from tapedeck.core.recording import ACTIVE, LIVE, Recording, RecordingState
+from tapedeck.db.base import run
 from tapedeck.db.models import LivestreamRow, MeetingRow, RecordingRow
 from tapedeck.db.recordings import COLUMNS, split
 from tapedeck.db.rooms import MEETING_COLUMNS
@@ -25,6 +26,7 @@ __all__ = [
     "list_livestreams",
     "of_span",
     "open_of",
+    "open_on",
     "stop_livestream",
 ]
 
@@ -35,6 +37,12 @@ _ROWS = (
     select(*(_L[name] for name in _NAMES), *COLUMNS, *MEETING_COLUMNS)
     .join_from(_T, RecordingRow.__table__, _L.recording_id == _R.id)
     .join(MeetingRow.__table__, _L.meeting_id == _M.id)
+)
+# A finished statement, by an index: it is asked at the start and the stop of every recording.
+_OPEN_ON = select(*(_L[name] for name in _NAMES)).where(
+    _L.meeting_id == bindparam("of_meeting"),
+    _L.stopped_at.is_(None),
+    _L.recording_id == bindparam("of_recording"),
 )
 
 
@@ -54,10 +62,10 @@ async def add_livestream(session: AsyncSession, stream: Livestream) -> None:
     await session.flush()
 
 
-async def stop_livestream(session: AsyncSession, stream_id: str, at: datetime) -> None:
-    """It ends; one that has ended stays so."""
+async def stop_livestream(session: AsyncSession, stream_id: str, at: datetime) -> bool:
+    """It ends; one that has ended stays so. Whether it was not ended before."""
     rows = update(_T).where(_L.id == stream_id, _L.stopped_at.is_(None))
-    await session.execute(rows.values(stopped_at=at))
+    return (await run(session, rows.values(stopped_at=at), {})).rowcount == 1
 
 
 async def add_viewed(session: AsyncSession, viewed_ms: Mapping[str, int]) -> None:
@@ -80,6 +88,12 @@ async def open_of(session: AsyncSession, meeting_id: str) -> Showing | None:
     rows = _ROWS.where(_L.meeting_id == meeting_id, _L.stopped_at.is_(None), _R.state.in_(ACTIVE))
     row = (await session.execute(rows.order_by(_L.created_at.desc()).limit(1))).first()
     return None if row is None else _showing(row)
+
+
+async def open_on(session: AsyncSession, shown: Recording) -> Sequence[Livestream]:
+    """Those of a recording that nobody stopped."""
+    values = {"of_meeting": shown.meeting_id, "of_recording": shown.id}
+    return [_stream(row) for row in await run(session, _OPEN_ON, values)]
 
 
 async def list_livestreams(
@@ -122,6 +136,9 @@ def _chosen(app_id: str, wanted: LivestreamFilter) -> list[ColumnElement[bool]]:
 
 
 def _showing(row: Sequence[Any]) -> Showing:
-    stream = Livestream(**dict(zip(_NAMES, row, strict=False)))
     recording, _ = split(row[len(_NAMES) :])
-    return Showing(stream, recording)
+    return Showing(_stream(row), recording)
+
+
+def _stream(row: Sequence[Any]) -> Livestream:
+    return Livestream(**dict(zip(_NAMES, row, strict=False)))

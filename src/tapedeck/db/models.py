@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -124,6 +125,7 @@ class MeetingRow(Base):
     title_folded: Mapped[str] = mapped_column(Text)
     status: Mapped[str] = mapped_column(String(16))
     record_on_start: Mapped[bool]
+    stream_on_start: Mapped[bool] = mapped_column(server_default=false())
     keep_alive_s: Mapped[float]
     recording_config: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     ai_config: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
@@ -206,8 +208,8 @@ class RecordingCountRow(Base):
 class OutboxRow(Base):
     """One thing that happened, written in the transaction that made it.
 
-    Of a recording: its change of state, `seq` counting per recording. `participant_id` is set where somebody came or
-    went.
+    Of a recording: its change of state, `seq` counting per recording; of a livestream: its recording, and its `status`.
+    `participant_id` is set where somebody came or went.
     """
 
     __tablename__ = "outbox"

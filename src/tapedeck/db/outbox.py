@@ -16,9 +16,19 @@ from sqlalchemy import Integer, Select, Table, bindparam, delete, exists, func, 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from tapedeck.core.happenings import Guest, Happening, HappeningKind, guest_of, guest_snapshot, recording_of
+from tapedeck.core.happenings import (
+    Guest,
+    Happening,
+    HappeningKind,
+    StreamNews,
+    guest_of,
+    guest_snapshot,
+    recording_of,
+)
+from tapedeck.core.livestream import LivestreamStatus
 from tapedeck.core.meeting import Session
-from tapedeck.core.recording import RecordingState
+from tapedeck.core.recording import Recording, RecordingState
+from tapedeck.core.times import format_time, parse_time
 from tapedeck.db.access import to_app
 from tapedeck.db.models import AppRow, CursorRow, MeetingRow, OutboxRow, SessionRow
 from tapedeck.db.presence import to_session
@@ -32,6 +42,7 @@ __all__ = [
     "happenings",
     "latest",
     "note_guest",
+    "note_livestream",
     "note_session",
     "save_cursor",
 ]
@@ -63,6 +74,21 @@ async def note_guest(
 ) -> None:
     """Somebody came or went."""
     await _note(session, kind, app_id, live, at, guest)
+
+
+async def note_livestream(session: AsyncSession, news: StreamNews, shown: Recording, at: datetime) -> None:
+    """A livestream does otherwise than before; `shown` is its recording."""
+    values = {
+        "kind": str(HappeningKind.LIVESTREAM),
+        "app_id": shown.app_id,
+        "meeting_id": shown.meeting_id,
+        "session_id": shown.session_id,
+        "recording_id": news.recording_id,
+        "status": str(news.status),
+        "payload": {"id": news.id, "created_at": format_time(news.created_at)},
+        "created_at": at,
+    }
+    await (await session.connection()).execute(_NOTE, values)
 
 
 async def _note(
@@ -153,4 +179,11 @@ def _happening(row: OutboxRow, app: AppRow, live: SessionRow | None, meeting: Se
         recording_of(row.payload) if is_recording else None,
         RecordingState(row.previous) if is_recording and row.previous is not None else None,
         guest_of(row.payload) if row.participant_id is not None else None,
+        _news(row) if kind is HappeningKind.LIVESTREAM else None,
     )
+
+
+def _news(row: OutboxRow) -> StreamNews:
+    assert row.recording_id is not None and row.status is not None
+    at = parse_time(row.payload["created_at"])
+    return StreamNews(row.payload["id"], row.recording_id, at, LivestreamStatus(row.status))

@@ -60,6 +60,7 @@ MEETING_COLUMNS = (
     _M.keep_alive_s,
     _M.recording_config,
     _M.ai_config,
+    _M.stream_on_start,
 )
 """In the order of the fields of `Meeting`; plain columns, since rows are only read."""
 
@@ -222,6 +223,7 @@ def _meeting_values(meeting: Meeting) -> dict[str, Any]:
         "title_folded": (meeting.title or "").casefold(),
         "status": str(meeting.status),
         "record_on_start": meeting.record_on_start,
+        "stream_on_start": meeting.stream_on_start,
         "keep_alive_s": meeting.keep_alive_s,
         "recording_config": None if meeting.recording_config is None else dict(meeting.recording_config),
         "ai_config": None if meeting.ai_config is None else dict(meeting.ai_config),
@@ -232,9 +234,8 @@ def _meeting_values(meeting: Meeting) -> dict[str, Any]:
 
 def to_meeting(values: Sequence[Any]) -> Meeting:
     """The meeting of the values of `MEETING_COLUMNS`."""
-    (id_, app_id, created_at, updated_at, title, status, record_on_start, keep_alive_s, recording, ai) = values
-    status = MeetingStatus(status)
-    return Meeting(id_, app_id, created_at, updated_at, title, status, record_on_start, keep_alive_s, recording, ai)
+    (id_, app_id, created_at, updated_at, title, status, *wishes) = values
+    return Meeting(id_, app_id, created_at, updated_at, title, MeetingStatus(status), *wishes)
 
 
 # Participants

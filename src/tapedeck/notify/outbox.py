@@ -1,15 +1,16 @@
-"""From what happened to what is said of it: adds the links that only a store can make. Refuses to read a database."""
+"""From what happened to what is said of it: adds the links that are made for it. Refuses to read a database."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
 from tapedeck.core.errors import InvalidError
-from tapedeck.core.happenings import Guest, Happening, HappeningKind, Message
+from tapedeck.core.happenings import Guest, Happening, HappeningKind, Message, StreamNews
+from tapedeck.core.livestream import LivestreamStatus
 from tapedeck.core.meeting import App, Meeting, Session
 from tapedeck.core.naming import output_file_name
 from tapedeck.core.recording import Recording, RecordingState, StopCause
@@ -20,19 +21,25 @@ from tapedeck.shapes.webhooks import event_name, message_of
 __all__ = ["Composer", "sample"]
 
 _log = logging.getLogger(__name__)
+_NOWHERE = "https://tapedeck.invalid/hls/index.m3u8"
 
 
 class Composer:
     """Puts happenings into messages."""
 
-    def __init__(self, store: ObjectStore, statuses: Collection[str] | None = None) -> None:
-        """`statuses`: of recordings only these are spoken of; None for all."""
+    def __init__(
+        self, store: ObjectStore, address: Callable[[StreamNews], str], statuses: Collection[str] | None = None
+    ) -> None:
+        """`address`: where a livestream is watched; `statuses`: those of recordings that are spoken of; None: all."""
         self._store = store
+        self._address = address
         self._statuses = statuses
 
     async def __call__(self, happening: Happening) -> Message | None:
         """The message of a happening; None when the API does not speak of it."""
-        recording = happening.recording
+        recording, stream = happening.recording, happening.livestream
+        if stream is not None:
+            return message_of(happening, playback_url=self._address(stream))
         if recording is not None and self._statuses is not None and STATUS[recording.state] not in self._statuses:
             return None
         links: dict[str, str] = {}
@@ -75,7 +82,10 @@ def sample(event: str, app: App, now: datetime) -> Message:
             guest = Guest(str(uuid4()), str(uuid4()), "Test person", "test-person", begun)
             guest = replace(guest, left_at=now) if kind is HappeningKind.LEFT else guest
             happening = replace(happening, guest=guest)
-        message = message_of(happening)
+        elif kind is HappeningKind.LIVESTREAM:
+            news = StreamNews(str(uuid4()), str(uuid4()), begun, LivestreamStatus.LIVE)
+            happening = replace(happening, livestream=news)
+        message = message_of(happening, playback_url=_NOWHERE)
         if message is not None and message.event == event:
             return message
     raise InvalidError(f'BAD_REQUEST: "event" {event} is never sent by this server')

@@ -14,6 +14,7 @@ from tapedeck.core.recording import Command, Recording, RecordingChanged, advanc
 from tapedeck.db import recordings as table
 from tapedeck.db.engine import Database, DbSession
 from tapedeck.ports.clock import Clock
+from tapedeck.service import notices
 
 __all__ = ["Ledger", "Listener"]
 
@@ -74,6 +75,7 @@ class Ledger:
         changed, changes = advance(recording, command, now or self._clock.now())
         if changes:
             await table.save_recording(session, changed, changes)
+            await notices.recording_changed(session, changed, changes)
         return changed, changes
 
     async def amend(self, recording_id: str, change: Callable[[Recording], Recording]) -> Recording:

@@ -6,26 +6,29 @@ Viewers see what was captured between its start and its stop, and nothing else o
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
-from weakref import WeakValueDictionary
 
 from tapedeck.core.access import Principal
 from tapedeck.core.errors import ConflictError, NotFoundError
+from tapedeck.core.happenings import StreamNews
 from tapedeck.core.livestream import LINK_LIFE, Livestream, Showing
-from tapedeck.core.meeting import App
+from tapedeck.core.meeting import App, Meeting
 from tapedeck.core.paging import Listing, Page
-from tapedeck.core.recording import ACTIVE, Recording, WrongStateError
+from tapedeck.core.recording import ACTIVE, Recording, RecordingChanged, WrongStateError
 from tapedeck.core.times import whole_ms
 from tapedeck.db import livestreams as table
 from tapedeck.db import recordings as recordings_table
-from tapedeck.db.engine import Database
+from tapedeck.db.engine import Database, DbSession
 from tapedeck.db.livestreams import LivestreamFilter
 from tapedeck.db.rooms import find_meeting
 from tapedeck.ports.clock import Clock
+from tapedeck.service import notices
+from tapedeck.service.ledger import Ledger
 from tapedeck.service.playback import Pass, PlaybackService, Span
 from tapedeck.service.recordings import Action, RecordingService
 
@@ -33,43 +36,69 @@ __all__ = ["LivestreamFilter", "LivestreamService"]
 
 Size = tuple[int | None, int | None]
 """Width and height that are wanted; None: any."""
+Opened = tuple[Recording, RecordingChanged]
+"""A recording that was started, and how."""
+_ANY: Size = (None, None)
+_NO_SHOWS = "This server makes films after the meeting (RENDER_MODE), so it shows none live"
+_log = logging.getLogger(__name__)
 
 
 class LivestreamService:
     """Use cases of livestreams."""
 
-    def __init__(self, db: Database, clock: Clock, recordings: RecordingService, playback: PlaybackService) -> None:
+    def __init__(
+        self, db: Database, clock: Clock, ledger: Ledger, recordings: RecordingService, playback: PlaybackService
+    ) -> None:
         self._db = db
         self._clock = clock
+        self._ledger = ledger
         self._recordings = recordings
         self._playback = playback
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._viewed: dict[str, int] = {}
         playback.livestream = self._pass
         playback.on_watched = self._on_watched
 
-    async def start(
-        self, app: App, principal: Principal, meeting_id: str, name: str | None, size: Size, config: dict[str, Any]
-    ) -> Showing:
-        """Show a meeting from now on. `config` is what a recording that is started for it is started with.
+    async def start(self, app: App, principal: Principal, meeting_id: str, name: str | None, size: Size) -> Showing:
+        """Show a meeting from now on.
 
         NotFoundError; ConflictError: it has a livestream, or this server cannot show any; InvalidError as of a start.
         """
         if not self._playback.is_live:
-            raise ConflictError("This server makes films after the meeting (RENDER_MODE), so it shows none live")
-        async with self._locks.setdefault(meeting_id, asyncio.Lock()):
-            recording = await self._running(app, meeting_id, size)
-            is_own = recording is None
-            now = whole_ms(self._clock.now())
-            if recording is None:
-                view = await self._recordings.start(app, principal, meeting_id, config, allow_multiple=True)
-                recording = view.recording
-            stream = Livestream(
-                str(uuid4()), str(uuid4()), app.id, meeting_id, recording.id, name, is_own, created_at=now
-            )
-            async with self._db.write() as session:
-                await table.add_livestream(session, stream)
-        return Showing(stream, recording)
+            raise ConflictError(_NO_SHOWS)
+        opened: Opened | None = None
+        async with self._db.write() as session:
+            meeting = await find_meeting(session, meeting_id, app.id, lock=True)
+            if meeting is None:
+                raise NotFoundError(f"Meeting not found: {meeting_id}")
+            if await table.open_of(session, meeting_id) is not None:
+                raise ConflictError(f"Meeting {meeting_id} already has an active livestream")
+            shown = await self._running(session, meeting, size)
+            if shown is None:
+                config = await self._config(session, meeting, size)
+                opened = await self._recordings.start_beside(session, app, principal, meeting_id, config)
+                shown = opened[0]
+            showing = await self._add(session, shown, name, is_own=opened is not None)
+        await self._follow(opened)
+        return showing
+
+    async def start_in(self, session: DbSession, meeting: Meeting) -> Opened | None:
+        """Show a meeting that wants it from its first join, in a transaction of the caller's.
+
+        A recording that is started for it is returned: the caller publishes and dispatches it after the commit.
+        """
+        if not self._playback.is_live:  # it could when the meeting was made
+            _log.error("a meeting is not shown: %s", _NO_SHOWS, extra={"action": "no_show", "meeting_id": meeting.id})
+            return None
+        if await table.open_of(session, meeting.id) is not None:
+            return None
+        shown, opened = await self._running(session, meeting, _ANY), None
+        if shown is None:
+            opened = await self._recordings.start_in(session, meeting, await self._config(session, meeting, _ANY))
+            if opened is None:
+                return None
+            shown = opened[0]
+        await self._add(session, shown, None, is_own=opened is not None)
+        return opened
 
     async def stop(self, app: App, principal: Principal, meeting_id: str) -> None:
         """Show it no longer; a recording that was started for it ends. NotFoundError when there is none.
@@ -84,7 +113,12 @@ class LivestreamService:
             except WrongStateError:
                 pass  # it ended by itself meanwhile
         async with self._db.write() as session:
-            await table.stop_livestream(session, showing.stream.id, now)
+            # Held, so that it ends once: here, or with its recording.
+            recording = await recordings_table.find_recording(session, showing.recording.id, lock=True)
+            stopped = await table.stop_livestream(session, showing.stream.id, now)
+            if stopped and recording is not None and recording.state in ACTIVE:
+                await notices.showing(session, Showing(replace(showing.stream, stopped_at=now), recording), now)
+        self._ledger.announce()
 
     async def active(self, app: App, meeting_id: str) -> Showing:
         """The livestream of a meeting that goes on. NotFoundError."""
@@ -128,7 +162,7 @@ class LivestreamService:
         async with self._db.read() as session:
             return await table.of_span(session, app.id, start, end), self._clock.now()
 
-    def address(self, stream: Livestream) -> str:
+    def address(self, stream: Livestream | StreamNews) -> str:
         """Where viewers watch it: the same whenever it is asked for."""
         return self._playback.address("l", stream.id, stream.created_at + LINK_LIFE)
 
@@ -158,20 +192,42 @@ class LivestreamService:
         span = Span() if stream.is_own else Span(stream.created_at, stream.stopped_at)
         return Pass(stream.recording_id, span, stream.id)
 
-    async def _running(self, app: App, meeting_id: str, size: Size) -> Recording | None:
-        """A recording of the meeting that can be shown. NotFoundError, ConflictError."""
-        async with self._db.read() as session:
-            meeting = await find_meeting(session, meeting_id, app.id)
-            if meeting is None:
-                raise NotFoundError(f"Meeting not found: {meeting_id}")
-            if await table.open_of(session, meeting_id) is not None:
-                raise ConflictError(f"Meeting {meeting_id} already has an active livestream")
-            running = await recordings_table.of_meeting(session, app.id, meeting_id, ACTIVE)
+    async def _running(self, session: DbSession, meeting: Meeting, size: Size) -> Recording | None:
+        """A recording of the meeting that can be shown."""
         wanted = tuple(None if side is None else side + side % 2 for side in size)  # as a film's are
-        for recording in running:
+        for recording in await recordings_table.of_meeting(session, meeting.app_id, meeting.id, ACTIVE):
             options = recording.options
             sides = zip(wanted, (options.width, options.height), strict=True)
             fits = all(side is None or side == its for side, its in sides)
             if fits and options.video_export and self._playback.can_stream(recording):
                 return recording
         return None
+
+    async def _config(self, session: DbSession, meeting: Meeting, size: Size) -> dict[str, Any]:
+        """What a recording is started with to be shown: as the meeting's are, but such that players know it."""
+        usual = await self._recordings.usual_video(session, meeting)
+        sides = {name: side for name, side in zip(("width", "height"), size, strict=True) if side is not None}
+        kept = {key: wish for key, wish in usual.items() if not sides or key not in ("width", "height")}
+        return {"video_config": kept | sides | {"codec": "H264", "export_file": True}}
+
+    async def _add(self, session: DbSession, shown: Recording, name: str | None, *, is_own: bool) -> Showing:
+        stream = Livestream(
+            str(uuid4()),
+            str(uuid4()),
+            shown.app_id,
+            shown.meeting_id,
+            shown.id,
+            name,
+            is_own,
+            created_at=whole_ms(self._clock.now()),
+        )
+        await table.add_livestream(session, stream)
+        await notices.showing(session, Showing(stream, shown), stream.created_at)
+        return Showing(stream, shown)
+
+    async def _follow(self, opened: Opened | None) -> None:
+        """After the commit."""
+        self._ledger.announce()
+        if opened is not None:
+            self._ledger.publish(*opened)
+            await self._recordings.dispatch(opened[0])

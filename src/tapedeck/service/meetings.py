@@ -39,6 +39,7 @@ class MeetingValues(TypedDict, total=False):
     keep_alive_s: float
     recording_config: Mapping[str, Any] | None
     ai_config: Mapping[str, Any] | None
+    stream_on_start: bool
 
 
 class ParticipantValues(TypedDict, total=False):
@@ -104,6 +105,8 @@ class MeetingService:
 
     def _sealed(self, values: MeetingValues) -> MeetingValues:
         """With the credentials of a storage made unreadable. InvalidError as of `Vault.seal`."""
+        if values.get("stream_on_start"):
+            self._vault.check_streams("/live_stream_on_start")
         config = values.get("recording_config")
         if config is None:
             return values

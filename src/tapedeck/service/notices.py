@@ -1,20 +1,24 @@
-"""What is put in the outbox about sessions and the people in them, in the transaction of whoever changes them.
+"""What is put in the outbox about sessions, the people in them, and livestreams, in the transaction of the change.
 
 Somebody is announced with the first of their connections and gone with the last, whatever comes and goes between: a
-screen share or a reconnection is not another person. Hidden participants are never spoken of.
+screen share or a reconnection is not another person. Hidden participants are never spoken of. A livestream is what its
+recording makes it, so each change of that is looked at (`core/livestream.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from tapedeck.core.happenings import Guest, HappeningKind
+from tapedeck.core.happenings import Guest, HappeningKind, StreamNews
+from tapedeck.core.livestream import Showing
 from tapedeck.core.meeting import Meeting, Session
-from tapedeck.db import outbox, presence, rooms
+from tapedeck.core.recording import ACTIVE, LIVE, Recording, RecordingChanged
+from tapedeck.db import livestreams, outbox, presence, rooms
 from tapedeck.db.engine import DbSession
 
-__all__ = ["all_leave", "joined", "left", "session_ended", "session_started"]
+__all__ = ["all_leave", "joined", "left", "recording_changed", "session_ended", "session_started", "showing"]
 
 
 async def session_started(session: DbSession, meeting: Meeting, live: Session) -> None:
@@ -48,6 +52,23 @@ async def all_leave(session: DbSession, live: Session, at: datetime) -> None:
     """All who are there are about to be stored as gone."""
     for participant_id in await presence.participants_here(session, live.id):
         await _gone(session, live, participant_id, at)
+
+
+async def recording_changed(session: DbSession, recording: Recording, changes: Sequence[RecordingChanged]) -> None:
+    """A recording changed, and is stored so: livestreams that show it may begin or end by that."""
+    for change in changes:
+        begins = change.previous not in LIVE and change.state in LIVE
+        ends = change.previous in ACTIVE and change.state not in ACTIVE
+        if begins or ends:
+            for stream in await livestreams.open_on(session, recording):
+                await showing(session, Showing(stream, recording), change.at)
+
+
+async def showing(session: DbSession, now: Showing, at: datetime) -> None:
+    """A livestream is what it was not before, and stored so."""
+    stream = now.stream
+    news = StreamNews(stream.id, stream.recording_id, stream.created_at, now.status)
+    await outbox.note_livestream(session, news, now.recording, at)
 
 
 async def _gone(session: DbSession, live: Session, participant_id: str, at: datetime) -> None:

@@ -47,9 +47,7 @@ class Opening:
         first. InvalidError when that is no recording; at a first join the wishes are read leniently.
         """
         now = whole_ms(self._clock.now())
-        app = await access.find_app(session, meeting.app_id)
-        of_app = None if app is None else app.recording_config
-        levels = (self._vault.seal(config), meeting.recording_config, of_app, self._defaults)
+        levels = (self._vault.seal(config), *await self._levels(session, meeting))
         options = resolve_options(*levels, lenient=cause is StartCause.FIRST_JOIN)
         recording = Recording(
             id=str(uuid4()),
@@ -68,6 +66,12 @@ class Opening:
         for target in self._vault.targets(recording, *levels):
             await targets.add_target(session, target)
         return recording, change
+
+    async def usual_video(self, session: DbSession, meeting: Meeting) -> Mapping[str, Any]:
+        """What the picture of a meeting's recordings is to be, where their start does not speak of it."""
+        levels = [level for level in await self._levels(session, meeting) if level and "video_config" in level]
+        usual: Mapping[str, Any] = levels[0]["video_config"] if levels else {}
+        return usual
 
     async def tracks(
         self,
@@ -94,3 +98,8 @@ class Opening:
         for place in self._vault.places(recording, layers=sealed):
             await destinations.add_destination(session, place)
         return recording, change
+
+    async def _levels(self, session: DbSession, meeting: Meeting) -> tuple[Mapping[str, Any] | None, ...]:
+        """The wishes of the meeting, its app and the server."""
+        app = await access.find_app(session, meeting.app_id)
+        return (meeting.recording_config, None if app is None else app.recording_config, self._defaults)

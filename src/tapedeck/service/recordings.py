@@ -147,15 +147,18 @@ class RecordingService:
         await self.dispatch(recording)
         return await self._views.of(recording, meeting)
 
-    async def start_in(self, session: DbSession, meeting: Meeting) -> tuple[Recording, RecordingChanged] | None:
+    async def start_in(
+        self, session: DbSession, meeting: Meeting, config: Mapping[str, Any] | None = None
+    ) -> tuple[Recording, RecordingChanged] | None:
         """Start the recording of a meeting that wants one from its first join, in a transaction of the caller's.
 
-        None when one is running. The caller publishes and dispatches after the commit.
+        None when one is running, beside which only one with a `config` is started. The caller publishes and dispatches
+        after the commit.
         """
-        if self._draining or await self._running(session, meeting):
+        if self._draining or (config is None and await self._running(session, meeting)):
             return None
         try:
-            return await self._opening.film(session, meeting, {}, StartCause.FIRST_JOIN, None)
+            return await self._opening.film(session, meeting, config or {}, StartCause.FIRST_JOIN, None)
         except InvalidError as exc:  # who joins cannot mend what whoever made the meeting wanted
             extra = {"action": "start_refused", "meeting_id": meeting.id}
             _log.error("a meeting is not recorded: %s", exc, extra=extra)
@@ -200,6 +203,18 @@ class RecordingService:
         return Listing(views, found.total_count, page)
 
     # For the other services
+
+    async def start_beside(
+        self, session: DbSession, app: App, principal: Principal, meeting_id: str, config: Mapping[str, Any]
+    ) -> tuple[Recording, RecordingChanged]:
+        """As `start`, whatever runs, in a transaction of the caller's, who publishes and dispatches after it."""
+        self._admit(principal, meeting_id)
+        meeting = await self._recordable(session, app, meeting_id)
+        return await self._opening.film(session, meeting, config, StartCause.REQUEST, principal.caller(app))
+
+    async def usual_video(self, session: DbSession, meeting: Meeting) -> Mapping[str, Any]:
+        """As `Opening.usual_video`."""
+        return await self._opening.usual_video(session, meeting)
 
     async def dispatch(self, recording: Recording) -> None:
         """Tell capture to record. When it cannot, the recording fails and UnavailableError is raised."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 
 from tapedeck.core.errors import ConflictError, NotFoundError, TapedeckError
-from tapedeck.core.meeting import MeetingStatus, Session, SessionEnd
+from tapedeck.core.meeting import Meeting, MeetingStatus, Session, SessionEnd
 from tapedeck.core.page import is_page
 from tapedeck.core.recording import (
     ACTIVE,
@@ -45,16 +46,18 @@ class SessionService:
         self._ledger = ledger
         self._recordings = recordings
         self._tasks: set[asyncio.Task[None]] = set()
+        self.show: Callable[[DbSession, Meeting], Awaitable[_Change | None]] | None = None
+        "Starts the livestream of a meeting that wants one from its first join; what it started a recording by."
 
     async def on_session_started(self, meeting_id: str, session_id: str, at: datetime) -> None:
-        """The first participant joined; starts the recording of a meeting that wants one.
+        """The first participant joined; starts the recording and the livestream of a meeting that wants them.
 
         A session that is known goes on. Another one of the meeting that was left open ends. NotFoundError;
         ConflictError when the meeting has been made INACTIVE meanwhile.
         """
         at = whole_ms(at)
         ended: list[_Change] = []
-        opened: _Change | None = None
+        opened: list[_Change | None] = []
         async with self._db.write() as session:
             meeting = await rooms.find_meeting(session, meeting_id, lock=True)
             if meeting is None:
@@ -70,13 +73,15 @@ class SessionService:
             await presence.add_session(session, live, meeting.app_id)
             await notices.session_started(session, meeting, live)
             if meeting.record_on_start:
-                opened = await self._recordings.start_in(session, meeting)
+                opened.append(await self._recordings.start_in(session, meeting))
+            if meeting.stream_on_start and self.show is not None:
+                opened.append(await self.show(session, meeting))
         self._follow(ended)
         self._ledger.announce()
-        if opened is not None:
-            self._ledger.publish(*opened)
+        for recording, change in filter(None, opened):
+            self._ledger.publish(recording, change)
             # Not awaited here: capture is in the middle of reporting and may not take a command before we return.
-            task = asyncio.create_task(self._dispatch(opened[0]), name=f"dispatch {opened[0].id}")
+            task = asyncio.create_task(self._dispatch(recording), name=f"dispatch {recording.id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

@@ -81,15 +81,18 @@ class Vault:
             sealed["storage_config"] = self.seal_storage(level["storage_config"], f"{pointer}/storage_config")
         stream = level.get("live_streaming_config")
         if stream is not None and SEALED not in stream:
-            if not self._streams:
-                field = f"{pointer}/live_streaming_config" if pointer else "/rtmp_out_config"
-                text = f'"{field[1:].replace("/", ".")}" cannot be met: {NO_STREAMS}'
-                raise InvalidError(text, (FieldProblem(field, text),))
-            url = stream["rtmp_url"]
             field = f"{pointer}/live_streaming_config" if pointer else "/rtmp_out_config"
+            self.check_streams(field)
+            url = stream["rtmp_url"]
             address = self.seal_address(url, f"{field}/rtmp_url")
             sealed["live_streaming_config"] = {"rtmp_url": shown_address(url), SEALED: address}
         return sealed
+
+    def check_streams(self, field: str) -> None:
+        """Pass if films are made while they are recorded. InvalidError naming the field that asks for it."""
+        if not self._streams:
+            text = f'"{field[1:].replace("/", ".")}" cannot be met: {NO_STREAMS}'
+            raise InvalidError(text, (FieldProblem(field, text),))
 
     def seal_address(self, url: str, pointer: str = "/url") -> str:
         """An address to stream to, as it may be stored. InvalidError for SRT on a server that has none."""

@@ -115,7 +115,7 @@ class Meeting(TypedDict):
     created_at: Time
     updated_at: Time
     record_on_start: Annotated[bool, Field(description="A recording starts with the first person who joins.")]
-    live_stream_on_start: Literal[False]
+    live_stream_on_start: Annotated[bool, Field(description="Viewers see it from the first join on, over HLS.")]
     persist_chat: Literal[False]
     summarize_on_end: Literal[False]
     transcribe_on_end: Literal[False]

@@ -288,7 +288,7 @@ class MeetingBody(Body):
     session_keep_alive_time_in_secs: Annotated[float, BeforeValidator(number), Field(ge=60, le=600)] | None = None
     recording_config: Annotated[RecordingConfig, AfterValidator(_with_a_file)] | None = None
     ai_config: _AiConfig | None = None
-    live_stream_on_start: _NotTrue = None
+    live_stream_on_start: bool | None = None
     persist_chat: _NotTrue = None
     summarize_on_end: _NotTrue = None
     transcribe_on_end: _NotTrue = None
@@ -302,6 +302,8 @@ class MeetingBody(Body):
             given["status"] = MeetingStatus(self.status.lower())
         if "record_on_start" in self.model_fields_set:
             given["record_on_start"] = bool(self.record_on_start)
+        if "live_stream_on_start" in self.model_fields_set:
+            given["stream_on_start"] = bool(self.live_stream_on_start)
         if self.session_keep_alive_time_in_secs is not None:
             given["keep_alive_s"] = self.session_keep_alive_time_in_secs
         if "recording_config" in self.model_fields_set:
@@ -387,8 +389,8 @@ class RedeliverBody(Body):
 
 
 class _LivestreamVideo(Body):
-    width: _Whole | None = None
-    height: _Whole | None = None
+    width: _Side | None = None
+    height: _Side | None = None
 
 
 class LivestreamBody(Body):

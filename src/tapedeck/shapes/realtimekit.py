@@ -265,7 +265,7 @@ def meeting_body(meeting: Meeting, listed: bool = False) -> dict[str, Any]:
         "created_at": format_time(meeting.created_at),
         "updated_at": format_time(meeting.updated_at),
         "record_on_start": meeting.record_on_start,
-        "live_stream_on_start": False,
+        "live_stream_on_start": meeting.stream_on_start,
         "persist_chat": False,
         "summarize_on_end": False,
         "transcribe_on_end": False,

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from tapedeck.core.happenings import Guest, Happening, HappeningKind, Message
+from tapedeck.core.happenings import Guest, Happening, HappeningKind, Message, StreamNews
+from tapedeck.core.livestream import LivestreamStatus
 from tapedeck.core.meeting import SessionEnd
 from tapedeck.core.recording import Recording, RecordingState, recorded_seconds
 from tapedeck.core.times import format_time
@@ -26,12 +27,12 @@ SentEventName = Literal[
     "meeting.participantJoined",
     "meeting.participantLeft",
     "recording.statusUpdate",
+    "livestreaming.statusUpdate",
 ]
-"""Events that this server has reason to send: it has no chat, no live stream and no transcript."""
+"""Events that this server has reason to send: it has no chat and no transcript."""
 EventName = Literal[
     SentEventName,
     "meeting.chatSynced",
-    "livestreaming.statusUpdate",
     "meeting.transcript",
     "meeting.summary",
 ]
@@ -45,8 +46,18 @@ _NAMES: Mapping[HappeningKind, SentEventName] = MappingProxyType(
         HappeningKind.SESSION_ENDED: "meeting.ended",
         HappeningKind.JOINED: "meeting.participantJoined",
         HappeningKind.LEFT: "meeting.participantLeft",
+        HappeningKind.LIVESTREAM: "livestreaming.statusUpdate",
     }
 )
+_STREAM: Mapping[LivestreamStatus, str] = MappingProxyType(
+    {
+        LivestreamStatus.INVOKED: "IDLE",
+        LivestreamStatus.LIVE: "LIVE",
+        LivestreamStatus.IDLE: "OFFLINE",
+        LivestreamStatus.ERRORED: "OFFLINE",
+    }
+)
+"""Events have other words than answers: IDLE is one that has nothing to show yet."""
 _STOPPED = frozenset({"UPLOADING", "UPLOADED", "ERRORED"})
 
 
@@ -58,14 +69,18 @@ def event_name(happening: Happening) -> str | None:
     return _NAMES[happening.kind]
 
 
-def message_of(happening: Happening, video_url: Download = None, audio_url: str | None = None) -> Message | None:
-    """The message a happening is told by, with links to the files of a finished recording; None for none."""
+def message_of(
+    happening: Happening, video_url: Download = None, audio_url: str | None = None, playback_url: str | None = None
+) -> Message | None:
+    """The message a happening is told by, with links to the files of a finished recording, or to watch; None: none."""
     event = event_name(happening)
     if event is None:
         return None
     body: dict[str, Any] = {"event": event}
     if happening.recording is not None:
         body["recording"] = _recording(happening.recording, video_url, audio_url)
+    if happening.livestream is not None:
+        body |= _livestream(happening.livestream, playback_url)
     body["meeting"] = _meeting(happening)
     if happening.guest is not None:
         body["participant"] = _guest(happening.guest)
@@ -113,9 +128,22 @@ def _recording(recording: Recording, video_url: Download, audio_url: str | None)
     return body
 
 
+def _livestream(news: StreamNews, playback_url: str | None) -> dict[str, Any]:
+    """Nobody pushes into a livestream of this server."""
+    return {
+        "streamId": news.id,
+        "status": _STREAM[news.status],
+        "manualIngest": False,
+        "playbackUrl": playback_url,
+        "ingestServer": None,
+        "streamKey": None,
+    }
+
+
 def _meeting(happening: Happening) -> dict[str, Any]:
-    """The block that all events share. A recording that has no session yet says nothing of one."""
-    meeting, live, app = happening.meeting, happening.session, happening.app
+    """The block that all events share. A recording that has no session yet says nothing of one, a livestream never."""
+    meeting, app = happening.meeting, happening.app
+    live = happening.session if happening.livestream is None else None
     body: dict[str, Any] = {"id": meeting.id}
     if live is not None:
         body["sessionId"] = live.id

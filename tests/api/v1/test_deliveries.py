@@ -88,6 +88,7 @@ async def test_what_was_delivered_can_be_read_and_sent_again(
         "meeting.ended",
         "meeting.participantJoined",
         "meeting.participantLeft",
+        "livestreaming.statusUpdate",
     ],
 )
 async def test_a_test_event_is_like_a_real_one(

@@ -60,19 +60,16 @@ def add_livestream_routes(routes: APIRouter, prefix: str, gate: Gate, livestream
         optional_body=True,
         fails={409: "It is shown already, or this server makes films after the meeting."},
         about="Over HLS, at `playback_url`, from now on. What is shown is the recording that runs, if it is in H264 "
-        "and of the wanted size; else one is started, which ends with the livestream.",
+        "and of the wanted size; else one is started, as the meeting's are, which ends with the livestream.",
     )
     async def start(account_id: str, app_id: str, meeting_id: str, request: Request) -> Response:
         entry = await gate.enter(request, account_id, app_id)
         given = await read_text(request, JSON_LIMIT)
         body = bodies.parse(bodies.LivestreamBody, parse_json(given) if given.strip() else {}, PREFIX)
         meeting_id = parse_uuid(meeting_id, "meeting_id")
-        video = {"codec": "H264"} | (
-            {} if body.video_config is None else body.video_config.model_dump(exclude_none=True)
-        )
-        wanted = bodies.parse(bodies.StartBody, {"meeting_id": meeting_id, "video_config": video}, PREFIX)
-        size = (video.get("width"), video.get("height"))
-        showing = await livestreams.start(entry.app, entry.principal, meeting_id, body.name, size, wanted.config())
+        video = body.video_config
+        size = (None, None) if video is None else (video.width, video.height)
+        showing = await livestreams.start(entry.app, entry.principal, meeting_id, body.name, size)
         return Reply(single(shapes.started_body(showing, livestreams.address(showing.stream))))
 
     @routes.post(f"{prefix}/meetings/{{meeting_id}}/active-livestream/stop")
