@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -240,6 +240,22 @@ async def serve(root: Path, fill: Callable[[Database, AccessService], Awaitable[
     await asyncio.gather(*servers)
 
 
+@contextlib.contextmanager
+def served(module: str) -> Iterator[Any]:
+    """`serve` as another process, which is `module` with a folder as its argument; what it said, as JSON."""
+    with tempfile.TemporaryDirectory() as root:
+        server = subprocess.Popen([sys.executable, "-m", module, root], stdout=subprocess.PIPE, text=True)
+        try:
+            assert server.stdout is not None
+            yield json.loads(server.stdout.readline())
+        finally:
+            server.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(10)
+            server.kill()
+            server.wait()
+
+
 def times_of(ask: Callable[[], bytes]) -> tuple[list[float], bytes]:
     """Milliseconds of each round, sorted, and the last answer."""
     body = b""
@@ -339,19 +355,8 @@ def _start_row(port: int) -> Row:
 
 def rows() -> list[Row]:
     """Serve, ask, and stop."""
-    with tempfile.TemporaryDirectory() as root:
-        command = [sys.executable, "-m", "bench.api", root]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert server.stdout is not None
-            port, peer_port = json.loads(server.stdout.readline())
-            return [_one_row(port, peer_port), *_list_rows(port, peer_port), _start_row(port)]
-        finally:
-            server.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                server.wait(10)
-            server.kill()
-            server.wait()
+    with served("bench.api") as (port, peer_port):
+        return [_one_row(port, peer_port), *_list_rows(port, peer_port), _start_row(port)]
 
 
 if __name__ == "__main__":

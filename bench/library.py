@@ -6,19 +6,16 @@ Served and measured as `bench/api.py` does, beside a bare route that returns the
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import http.client
 import json
-import subprocess
 import sys
-import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import uvloop
 from sqlalchemy import text
 
-from bench.api import ROUNDS, asker, say, serve, times_of
+from bench.api import ROUNDS, asker, say, serve, served, times_of
 from bench.row import Row
 from tapedeck.core.access import TokenScope
 from tapedeck.db.engine import Database
@@ -110,18 +107,8 @@ def _list_rows(port: int, peer_port: int, key: str) -> list[Row]:
 
 def rows() -> list[Row]:
     """Serve, ask, and stop."""
-    with tempfile.TemporaryDirectory() as root:
-        command = [sys.executable, "-m", "bench.library", root]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert server.stdout is not None
-            return _list_rows(*json.loads(server.stdout.readline()))
-        finally:
-            server.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                server.wait(10)
-            server.kill()
-            server.wait()
+    with served("bench.library") as said:
+        return _list_rows(*said)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 import aiohttp
@@ -50,7 +50,10 @@ __all__ = [
     "read_events",
     "read_frames",
     "together",
+    "told",
 ]
+
+T = TypeVar("T")
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -278,6 +281,15 @@ async def together(**stories: Awaitable[Any]) -> dict[str, Any]:
     """Run stories at once. One that fails does not end the others: its exception stands for its result."""
     results = await asyncio.gather(*stories.values(), return_exceptions=True)
     return dict(zip(stories, results, strict=True))
+
+
+def told(stories: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    """What became of one of the stories; its exception is raised here."""
+    found = stories[name]
+    if isinstance(found, BaseException):
+        raise found
+    assert isinstance(found, kind)
+    return found
 
 
 def judge(

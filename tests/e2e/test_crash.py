@@ -29,6 +29,7 @@ from tests.e2e.kit import (
     open_house,
     read_frames,
     together,
+    told,
 )
 
 from tapedeck.core.frames import Kind
@@ -267,19 +268,10 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return asyncio.run(play_ends(tmp_path_factory.mktemp("ends")))
 
 
-def story(played: dict[str, Any], name: str) -> Survived:
-    """What became of a story; its exception is raised here."""
-    found = played[name]
-    if isinstance(found, BaseException):
-        raise found
-    assert isinstance(found, Survived)
-    return found
-
-
 @pytest.mark.parametrize("name", ["come_back", "stay_away"])
 def test_a_kill_costs_at_most_a_second_of_media(killed: dict[str, Any], name: str) -> None:
     """In the log, and in the film."""
-    one = story(killed, name)
+    one = told(killed, name, Survived)
     for kind in Kind:
         last_ns = max(f.taken_ns for f in one.log if f.track.kind is kind and f.taken_ns < one.killed_ns)
         print(f"{name}, {kind}: {(one.killed_ns - last_ns) / MS:.0f} ms lost")  # noqa: T201
@@ -289,7 +281,7 @@ def test_a_kill_costs_at_most_a_second_of_media(killed: dict[str, Any], name: st
 
 def test_who_comes_back_continues_the_same_recording_and_the_same_film(killed: dict[str, Any]) -> None:
     """The outage is a cut, from the last media before the kill to the first after it."""
-    one = story(killed, "come_back")
+    one = told(killed, "come_back", Survived)
     assert (one.seen["back"].status, one.seen["before"].status) == ("RECORDING", "RECORDING")
     assert [take.id for take in one.seen["all"]] == [one.recording.id]
     before, after = one.recorded
@@ -302,7 +294,7 @@ def test_who_comes_back_continues_the_same_recording_and_the_same_film(killed: d
 
 
 def test_with_nobody_back_the_film_is_delivered_by_itself(killed: dict[str, Any]) -> None:
-    one = story(killed, "stay_away")
+    one = told(killed, "stay_away", Survived)
     assert one.seen["back"].status == "RECORDING"
     assert one.recording.stop_reason is not None
     assert (one.recording.stop_reason.reason, one.recording.stop_reason.caller) == ("INTERNAL_ERROR", None)
@@ -318,28 +310,28 @@ def test_with_nobody_back_the_film_is_delivered_by_itself(killed: dict[str, Any]
 
 
 def test_a_paused_recording_stays_paused_over_a_kill_and_can_be_resumed(killed: dict[str, Any]) -> None:
-    one = story(killed, "paused")
+    one = told(killed, "paused", Survived)
     assert (one.seen["back"].status, one.seen["resumed"].status) == ("PAUSED", "RECORDING")
     assert len(one.recorded) == 2
     one.assert_good()
 
 
 def test_a_recording_that_waits_for_people_still_waits_after_a_kill(killed: dict[str, Any]) -> None:
-    one = story(killed, "invoked")
+    one = told(killed, "invoked", Survived)
     assert one.seen["back"].status == "INVOKED"
     assert one.recorded[0].start.middle_ns > one.back_ns
     one.assert_good()
 
 
 def test_a_killed_film_process_costs_nothing(ended: dict[str, Any]) -> None:
-    one = story(ended, "film_killed")
+    one = told(ended, "film_killed", Survived)
     assert one.seen["before"].status == "RECORDING"
     assert one.recorded[0].start.middle_ns < one.killed_ns < one.recorded[0].end.middle_ns
     one.assert_good()
 
 
 def test_a_kill_between_stop_and_film_costs_nothing(ended: dict[str, Any]) -> None:
-    one = story(ended, "killed_after_stop")
+    one = told(ended, "killed_after_stop", Survived)
     assert one.seen["stopped"].status == "UPLOADING"
     assert one.recording.stop_reason is not None
     assert one.recording.stop_reason.reason == "API_CALL"
@@ -347,7 +339,7 @@ def test_a_kill_between_stop_and_film_costs_nothing(ended: dict[str, Any]) -> No
 
 
 def test_a_server_asked_to_end_delivers_its_films_first(ended: dict[str, Any]) -> None:
-    one = story(ended, "asked_to_end")
+    one = told(ended, "asked_to_end", Survived)
     assert one.seen["code"] == 0
     assert one.seen["took_s"] < 15
     assert one.seen["first"].status == "UPLOADED", "the film was there before the server ended"

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from cloudflare import UnprocessableEntityError
-from tests.e2e.kit import MS, SMALL, House, Recording, S, Take, Viewed, open_house, read_events, together
+from tests.e2e.kit import MS, SMALL, House, Recording, S, Take, Viewed, open_house, read_events, together, told
 from tests.pace import eventually
 from tests.pages.site import Site, open_site
 
@@ -183,14 +183,6 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return asyncio.run(play(tmp_path_factory.mktemp("pages")))
 
 
-def of(played: dict[str, Any], name: str) -> Shown:
-    found = played[name]
-    if isinstance(found, BaseException):
-        raise found
-    assert isinstance(found, Shown)
-    return found
-
-
 def assert_shows(viewed: Viewed, look: Look, other: Look | None = None) -> None:
     """The film is the page, all of it, in step, and nobody else."""
     film = viewed.film
@@ -210,13 +202,13 @@ def assert_shows(viewed: Viewed, look: Look, other: Look | None = None) -> None:
 
 
 def test_the_film_is_what_the_page_shows_and_nothing_of_the_people(played: dict[str, Any]) -> None:
-    shown = of(played, "both")
+    shown = told(played, "both", Shown)
     assert shown.viewed is not None
     assert_shows(shown.viewed, ADA, GRACE)
 
 
 def test_the_people_are_filmed_without_the_page(played: dict[str, Any]) -> None:
-    other = of(played, "both").other
+    other = told(played, "both", Shown).other
     assert other is not None
     film = other.film
     assert sum(box is not None for box in film.sights["Grace"].boxes) >= 0.97 * len(film.starts_ns)
@@ -225,14 +217,14 @@ def test_the_people_are_filmed_without_the_page(played: dict[str, Any]) -> None:
 
 
 def test_a_page_that_takes_back_its_trigger_ends_its_recording(played: dict[str, Any]) -> None:
-    recording = of(played, "both").recording
+    recording = told(played, "both", Shown).recording
     assert recording.status == "UPLOADED"
     assert recording.stop_reason is not None
     assert recording.stop_reason.reason == "ALL_PEERS_LEFT"
 
 
 def test_what_was_paused_is_not_in_the_film(played: dict[str, Any]) -> None:
-    shown = of(played, "both")
+    shown = told(played, "both", Shown)
     assert shown.viewed is not None
     recording = shown.recording
     assert recording.started_time is not None and recording.stopped_time is not None
@@ -241,7 +233,7 @@ def test_what_was_paused_is_not_in_the_film(played: dict[str, Any]) -> None:
 
 
 def test_a_page_is_given_a_token_and_the_configuration_and_is_no_participant(played: dict[str, Any]) -> None:
-    seen = of(played, "both").seen
+    seen = told(played, "both", Shown).seen
     config = json.loads(base64.urlsafe_b64decode(seen["query"]["config"] + "=="))
     assert config["video_config"]["width"] == 640
     assert seen["query"]["authToken"].count(".") == 2
@@ -251,7 +243,7 @@ def test_a_page_is_given_a_token_and_the_configuration_and_is_no_participant(pla
 
 
 def test_an_app_of_the_recording_sdk_is_recorded_until_everybody_has_left(played: dict[str, Any]) -> None:
-    shown = of(played, "sdk")
+    shown = told(played, "sdk", Shown)
     assert shown.viewed is not None
     assert shown.recording.stop_reason is not None
     assert shown.recording.stop_reason.reason == "ALL_PEERS_LEFT"
@@ -260,7 +252,7 @@ def test_an_app_of_the_recording_sdk_is_recorded_until_everybody_has_left(played
 
 
 def test_a_browser_that_is_killed_ends_the_film_and_loses_nothing_before(played: dict[str, Any]) -> None:
-    shown = of(played, "killed")
+    shown = told(played, "killed", Shown)
     assert shown.viewed is not None
     assert shown.recording.stop_reason is not None
     assert shown.recording.stop_reason.reason == "INTERNAL_ERROR"
@@ -269,11 +261,11 @@ def test_a_browser_that_is_killed_ends_the_film_and_loses_nothing_before(played:
 
 
 def test_a_page_that_is_not_there_is_an_error(played: dict[str, Any]) -> None:
-    assert of(played, "missing").recording.status == "ERRORED"
+    assert told(played, "missing", Shown).recording.status == "ERRORED"
 
 
 def test_a_recording_stopped_before_its_page_began_is_an_error(played: dict[str, Any]) -> None:
-    assert of(played, "early").recording.status == "ERRORED"
+    assert told(played, "early", Shown).recording.status == "ERRORED"
 
 
 async def test_after_a_crash_of_the_server_the_page_is_opened_again_and_the_film_goes_on(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import cloudflare
 import pytest
-from tests.e2e.kit import MS, SMALL, House, Recording, S, Take, Viewed, judge, open_house, together
+from tests.e2e.kit import MS, SMALL, House, Recording, S, Take, Viewed, judge, open_house, together, told
 
 from tapedeck.sources.synthetic import CAST, Look
 from tapedeck.testing.expect import Attendance, Recorded
@@ -208,16 +208,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
 STORIES = ("on_start", "twice", "two", "back", "paused")
 
 
-def story(played: dict[str, Any], name: str) -> Any:
-    """What became of a story; its exception is raised here."""
-    if isinstance(played[name], BaseException):
-        raise played[name]
-    return played[name]
-
-
 def test_record_on_start_records_from_the_first_join_until_all_left(played: dict[str, Any]) -> None:
     """[22, 27]"""
-    ended: Ended = story(played, "on_start")
+    ended = told(played, "on_start", Ended)
     reason = ended.recording.start_reason
     assert reason is not None
     assert (reason.reason, reason.caller) == ("RECORD_ON_START", None)
@@ -234,7 +227,7 @@ def test_record_on_start_records_from_the_first_join_until_all_left(played: dict
 
 def test_a_recording_that_nobody_joins_is_errored_and_stays_so(played: dict[str, Any]) -> None:
     """[29], and in INVOKED pausing is a conflict that costs one request [25]."""
-    ended: Ended = story(played, "nobody")
+    ended = told(played, "nobody", Ended)
     assert ended.seen["first"].status == "INVOKED"
     for name in ("pause", "resume", "second", "late"):
         assert ended.seen[name].status_code == 409, name
@@ -246,13 +239,13 @@ def test_a_recording_that_nobody_joins_is_errored_and_stays_so(played: dict[str,
 
 
 def test_a_recording_stopped_before_any_media_is_errored(played: dict[str, Any]) -> None:
-    ended: Ended = story(played, "given_up")
+    ended = told(played, "given_up", Ended)
     assert ended.recording.status == "ERRORED"
 
 
 def test_max_seconds_ends_a_recording_by_itself(played: dict[str, Any]) -> None:
     """[28]"""
-    ended: Ended = story(played, "a_minute")
+    ended = told(played, "a_minute", Ended)
     started, stopped = ended.recording.started_time, ended.recording.stopped_time
     assert started is not None
     assert stopped is not None
@@ -265,7 +258,7 @@ def test_max_seconds_ends_a_recording_by_itself(played: dict[str, Any]) -> None:
 
 def test_stop_is_answered_with_uploading_and_stopping_again_changes_nothing(played: dict[str, Any]) -> None:
     """[23, 24]"""
-    ended: Ended = story(played, "twice")
+    ended = told(played, "twice", Ended)
     one, two = ended.seen["answers"]
     assert (one.status, two.status) == ("UPLOADING", "UPLOADING")
     assert one.stopped_time == two.stopped_time == ended.recording.stopped_time
@@ -280,7 +273,7 @@ def test_stop_is_answered_with_uploading_and_stopping_again_changes_nothing(play
 
 
 def test_two_recordings_of_one_meeting_share_its_log(played: dict[str, Any]) -> None:
-    long, short = story(played, "two")
+    long, short = told(played, "two", tuple)
     assert long.seen["conflict"].status_code == 409
     assert attempt(long.seen["conflict"]) == 0
     assert long.recording.session_id == short.recording.session_id
@@ -293,7 +286,7 @@ def test_two_recordings_of_one_meeting_share_its_log(played: dict[str, Any]) -> 
 
 def test_pause_and_resume_are_repeatable_and_a_paused_recording_can_be_stopped(played: dict[str, Any]) -> None:
     """[25, 30]"""
-    ended: Ended = story(played, "paused")
+    ended = told(played, "paused", Ended)
     statuses = [ended.seen[name].status for name in ("paused", "again", "active", "resumed", "once more", "stopped")]
     assert statuses == ["PAUSED", "PAUSED", "PAUSED", "RECORDING", "RECORDING", "UPLOADING"]
     assert ended.seen["active"].id == ended.recording.id
@@ -303,7 +296,7 @@ def test_pause_and_resume_are_repeatable_and_a_paused_recording_can_be_stopped(p
 
 
 def test_who_comes_back_in_time_keeps_the_recording_alive(played: dict[str, Any]) -> None:
-    ended: Ended = story(played, "back")
+    ended = told(played, "back", Ended)
     assert ended.seen["before"] == "RECORDING"
     assert ended.recording.stop_reason is not None
     assert ended.recording.stop_reason.reason == "API_CALL"

@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 import pytest
 from azure.storage.blob.aio import BlobServiceClient
-from tests.e2e.kit import SMALL, House, Recording, open_house, together
+from tests.e2e.kit import SMALL, House, Recording, open_house, together, told
 from tests.pace import eventually
 from tests.servers.azurite import ACCOUNT_KEY, azurite
 from tests.servers.moto import moto
@@ -219,17 +219,10 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return asyncio.run(play(tmp_path_factory.mktemp("storages")))
 
 
-def story(played: dict[str, Any], name: str) -> Any:
-    """What became of a story; its exception is raised here."""
-    if isinstance(played[name], BaseException):
-        raise played[name]
-    return played[name]
-
-
 @pytest.mark.parametrize("kind", ["aws", "azure", "sftp"])
 def test_each_storage_gets_the_bytes_of_the_built_in_copy(kind: str, played: dict[str, Any]) -> None:
     """Under `path/output_file_name`, which is where they were looked for."""
-    one: Delivered = story(played, "everywhere")[kind]
+    one: Delivered = told(played, "everywhere", dict)[kind]
     assert one.recording.output_file_name.startswith(kind)
     assert len(one.ours) == one.recording.file_size
     assert one.theirs == one.ours
@@ -237,7 +230,7 @@ def test_each_storage_gets_the_bytes_of_the_built_in_copy(kind: str, played: dic
 
 
 def test_what_was_asked_for_is_shown_without_its_secrets(played: dict[str, Any]) -> None:
-    for one in story(played, "everywhere").values():
+    for one in told(played, "everywhere", dict).values():
         shown = one.recording.storage_config.model_dump(exclude_unset=True)
         assert shown["type"] == one.mine["type"]
         assert not {"access_key", "secret", "password", "private_key"} & {
@@ -250,7 +243,7 @@ def test_what_was_asked_for_is_shown_without_its_secrets(played: dict[str, Any])
     [("azure, wrong key", "does not allow this key"), ("sftp, wrong key", "check username and private_key")],
 )
 def test_a_wrong_key_is_told_to_its_owner(kind: str, said: str, played: dict[str, Any]) -> None:
-    one: Delivered = story(played, "everywhere")[kind]
+    one: Delivered = told(played, "everywhere", dict)[kind]
     assert one.recording.status == "UPLOADED", "the built-in bucket has it"
     (error,) = one.errors
     assert error["type"] == kind.partition(",")[0]
@@ -260,13 +253,13 @@ def test_a_wrong_key_is_told_to_its_owner(kind: str, said: str, played: dict[str
 
 
 def test_a_server_killed_while_it_uploads_delivers_once_and_leaves_nothing(played: dict[str, Any]) -> None:
-    one: Survived = story(played, "killed")
+    one = told(played, "killed", Survived)
     assert (one.before, one.sent_before) == ("UPLOADING", 0)
     assert len(one.ours) == one.recording.file_size
     assert one.versions == [one.ours]
 
 
 def test_no_secret_of_a_storage_is_in_the_log(played: dict[str, Any]) -> None:
-    story(played, "killed")
+    told(played, "killed", Survived)
     for secret in played["secrets"]:
         assert secret not in played["log"]

@@ -6,10 +6,11 @@ server can change between the question and the use.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from tapedeck.core.errors import DestinationError
+from tapedeck.core.errors import DestinationError, InvalidError
 
 __all__ = [
     "URL_LIMIT",
@@ -18,6 +19,7 @@ __all__ = [
     "is_public",
     "is_public_text",
     "named_privately",
+    "read_url",
     "url_problem",
 ]
 
@@ -61,21 +63,33 @@ def is_public_text(text: str) -> bool:
         return False
 
 
-def url_problem(url: str) -> str | None:
-    """What is wrong with the URL of an endpoint, as the end of a sentence; None when nothing is."""
+def read_url(url: str, schemes: Sequence[str]) -> SplitResult:
+    """A URL taken apart. InvalidError with the end of a sentence when it is none of these schemes with a host and no
+    more than that: what clients read in different ways is no URL here.
+    """
     if len(url) > URL_LIMIT:
-        return f"must have at most {URL_LIMIT} characters"
+        raise InvalidError(f"must have at most {URL_LIMIT} characters")
     if not url.isprintable() or any(c.isspace() for c in url) or "\\" in url:
-        return "must be a valid uri"
+        raise InvalidError("must be a valid uri")
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return "must be a valid uri"
-    if parts.scheme not in ("http", "https") or not host:
-        return "must be a valid uri with the scheme http or https"
+        host, port = parts.hostname, parts.port
+    except ValueError as exc:
+        raise InvalidError("must be a valid uri") from exc
+    if parts.scheme not in schemes or not host or port == 0:
+        *others, last = schemes
+        raise InvalidError(f"must be a valid uri with the scheme {', '.join(others)} or {last}")
     if parts.username is not None or parts.password is not None:
-        return "must not have a user name or password in it"
+        raise InvalidError("must not have a user name or password in it")
+    return parts
+
+
+def url_problem(url: str) -> str | None:
+    """What is wrong with the URL of an endpoint, as the end of a sentence; None when nothing is."""
+    try:
+        read_url(url, ("http", "https"))
+    except InvalidError as exc:
+        return str(exc)
     return None
 
 

@@ -11,7 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from tapedeck.core.egress import URL_LIMIT
+from tapedeck.core.egress import read_url
+from tapedeck.core.errors import InvalidError
 
 __all__ = [
     "MOST_TARGETS",
@@ -101,19 +102,10 @@ class SrtPlace:
 
 def address_problem(url: str) -> str | None:
     """What is wrong with an address to stream to, as the end of a sentence; None when nothing is."""
-    if len(url) > URL_LIMIT:
-        return f"must have at most {URL_LIMIT} characters"
-    if not url.isprintable() or any(c.isspace() for c in url) or "\\" in url:
-        return "must be a valid uri"
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return "must be a valid uri"
-    if (parts.scheme not in _PORTS and parts.scheme != "srt") or not host or port == 0:
-        return "must be a valid uri with the scheme rtmp, rtmps or srt"
-    if parts.username is not None or parts.password is not None:
-        return "must not have a user name or password in it"
+        parts = read_url(url, (*_PORTS, "srt"))
+    except InvalidError as exc:
+        return str(exc)
     if parts.scheme == "srt":
         return _srt_problem(url, parts)
     if not parts.path.strip("/"):

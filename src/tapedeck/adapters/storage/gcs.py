@@ -28,8 +28,8 @@ from yarl import URL
 
 from tapedeck.adapters.egress import Guard, is_refusal
 from tapedeck.adapters.storage.faults import refused_address, store_error, unreachable
-from tapedeck.adapters.storage.pieces import put_in_parts, same_size
-from tapedeck.core.errors import DestinationError, NotFoundError, UnavailableError
+from tapedeck.adapters.storage.pieces import put_in_parts, same_size, stored
+from tapedeck.core.errors import DestinationError, NotFoundError
 from tapedeck.core.naming import content_disposition
 from tapedeck.core.parts import PartRule
 from tapedeck.core.presign import GOOGLE, link_times, sign_url
@@ -82,7 +82,7 @@ class GcsStore:
             return await put_in_parts(self, key, path, content_type, filename)
         data = await asyncio.to_thread(path.read_bytes)
         await self._ask("PUT", key, {}, data, _named(content_type, filename))
-        return await self._stored(key, size)
+        return await stored(self, key, size)
 
     async def head(self, key: str) -> ObjectInfo:
         """Describe an object."""
@@ -157,7 +157,7 @@ class GcsStore:
         said = await self._ask("POST", key, {"uploadId": token}, body, {"content-type": "application/xml"})
         if said.tag.endswith("Error"):  # which the S3 way of it may say behind a status of 200
             raise store_error(said.findtext("{*}Code", ""), 500, key)
-        return await self._stored(key, sum(part.size_bytes for part in parts))
+        return await stored(self, key, sum(part.size_bytes for part in parts))
 
     async def made(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo | None:
         """The object of a finished upload, by size."""
@@ -198,12 +198,6 @@ class GcsStore:
         if self._session is not None:
             await self._session.close()
             self._session = None
-
-    async def _stored(self, key: str, size_bytes: int) -> ObjectInfo:
-        info = await self.head(key)
-        if info.size_bytes != size_bytes:
-            raise UnavailableError(f"The storage holds {info.size_bytes} of {size_bytes} bytes of {key}")
-        return info
 
     async def _ask(
         self,

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from tapedeck.core.errors import NotFoundError
+from tapedeck.core.errors import NotFoundError, UnavailableError
 from tapedeck.core.parts import plan_whole
 from tapedeck.ports.storage import MultipartStore, ObjectInfo, ObjectStore, Part
 
-__all__ = ["put_in_parts", "same_size"]
+__all__ = ["put_in_parts", "same_size", "stored"]
 
 _AT_ONCE = 4
 
@@ -46,6 +46,14 @@ async def same_size(store: ObjectStore, key: str, parts: Sequence[Part]) -> Obje
     except NotFoundError:
         return None
     return info if info.size_bytes == sum(part.size_bytes for part in parts) else None
+
+
+async def stored(store: ObjectStore, key: str, size_bytes: int) -> ObjectInfo:
+    """The object that was just stored. UnavailableError when the store holds less, or more, of it."""
+    info = await store.head(key)
+    if info.size_bytes != size_bytes:
+        raise UnavailableError(f"The storage holds {info.size_bytes} of {size_bytes} bytes of {key}")
+    return info
 
 
 def _read(path: Path, start: int, size: int) -> bytes:

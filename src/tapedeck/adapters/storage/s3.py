@@ -29,9 +29,9 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from tapedeck.adapters.egress import Guard, is_refusal
 from tapedeck.adapters.storage.faults import refused_address, store_error, unreachable
-from tapedeck.adapters.storage.pieces import put_in_parts
+from tapedeck.adapters.storage.pieces import put_in_parts, stored
 from tapedeck.core.assembly import parts_tag
-from tapedeck.core.errors import NotFoundError, UnavailableError
+from tapedeck.core.errors import NotFoundError
 from tapedeck.core.naming import content_disposition
 from tapedeck.core.parts import PartRule, PlannedPart
 from tapedeck.core.presign import AWS, aws_signer, link_times, sign_url
@@ -95,7 +95,7 @@ class S3Store:
         data = await asyncio.to_thread(path.read_bytes)
         named = {"ContentType": content_type, "ContentDisposition": content_disposition(filename)}
         await self._do(key, "put_object", Key=key, Body=data, **self._sum(data), **named)
-        return await self._stored(key, size)
+        return await stored(self, key, size)
 
     async def head(self, key: str) -> ObjectInfo:
         """Describe an object."""
@@ -182,7 +182,7 @@ class S3Store:
         """Make the object of these parts."""
         listed = [{"PartNumber": p.number, "ETag": p.tag} for p in sorted(parts, key=lambda part: part.number)]
         await self._do(key, "complete_multipart_upload", Key=key, UploadId=token, MultipartUpload={"Parts": listed})
-        return await self._stored(key, sum(part.size_bytes for part in parts))
+        return await stored(self, key, sum(part.size_bytes for part in parts))
 
     async def made(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo | None:
         """The object of a finished upload, by size and by the tag that is made of its parts' tags."""
@@ -228,12 +228,6 @@ class S3Store:
     def _sum(self, data: bytes) -> dict[str, str]:
         """The checksum to send, where the signature has none."""
         return {"ContentMD5": _md5(data)} if self._is_secure else {}
-
-    async def _stored(self, key: str, size_bytes: int) -> ObjectInfo:
-        info = await self.head(key)
-        if info.size_bytes != size_bytes:
-            raise UnavailableError(f"The storage holds {info.size_bytes} of {size_bytes} bytes of {key}")
-        return info
 
     async def _do(self, what: str, operation: str, **asked: Any) -> Any:
         client = await self._open()
