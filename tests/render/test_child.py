@@ -15,9 +15,11 @@ import pytest
 from tests.render.meetings import FPS, GrowingLog, S
 from tests.render.test_job import meeting_of_two
 
+from tapedeck.media.shelf import Shelf
+
 
 @contextmanager
-def child(job: dict[str, Any] | str) -> Iterator["subprocess.Popen[str]"]:
+def child(job: dict[str, Any] | str, shelf: Shelf | None = None) -> Iterator["subprocess.Popen[str]"]:
     """A render process that was given a job; killed at the end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tapedeck.render.child"],
@@ -25,6 +27,7 @@ def child(job: dict[str, Any] | str) -> Iterator["subprocess.Popen[str]"]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        pass_fds=() if shelf is None or shelf.fd is None else (shelf.fd,),
     )
     try:
         assert process.stdin is not None
@@ -78,6 +81,19 @@ def test_a_job_is_done(tmp_path: Path) -> None:
     assert file["kind"] == "video" and file["path"] == str(path)
     assert file["size_bytes"] == path.stat().st_size and file["duration_ns"] == 3 * S
     assert len(file["checksum"]) == 8 and done["stats"]["pictures"] == 3 * FPS
+
+
+def test_the_head_of_a_film_is_handed_over_in_memory(tmp_path: Path) -> None:
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    shelf = Shelf()
+    with child(body(tmp_path, shelf=shelf.fd), shelf) as process:
+        done = answers(process)[-1]
+        assert process.wait(30) == 0
+    (file,) = done["files"]
+    head = shelf.take(file["head_at"], file["head_bytes"])
+    shelf.close()
+    whole = (tmp_path / "out" / "a.mp4").read_bytes()
+    assert head[:] == whole[: len(head)] and whole[len(head) + 4 : len(head) + 8] == b"mdat"
 
 
 def test_a_job_that_fails_says_why(tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ class Reel:
         self._file.write(struct.pack(">I", self.size + 8))
         self._file.seek(len(self.HEAD) + self.size)
         self._file.write(moov)
-        return Film(self.final, *self._file.finish(self.final))
+        size, crc = self._file.finish(self.final)
+        return Film(self.final, size, crc, self._file.head)
 
     def lose(self) -> None:
         """As a render that dies."""

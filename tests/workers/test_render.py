@@ -72,6 +72,23 @@ async def test_a_film_is_reported_with_its_files() -> None:
     await renders.drain(5)
 
 
+async def test_the_head_of_a_film_comes_through_memory() -> None:
+    script = """
+from tapedeck.media.shelf import put_on
+heads = [b"one" * 3000, b"two" * 20]
+files = [{"kind": "video", "path": "f", "size_bytes": 3, "duration_ns": 4,
+          "head_at": put_on(job["shelf"], head), "head_bytes": len(head)} for head in heads]
+files.append(files[0] | {"head_at": 1 << 40})
+say(event="done", files=files)
+"""
+    outcome = Outcome()
+    renders = host(outcome, script)
+    renders.submit(job())
+    await asyncio.wait_for(outcome.heard.wait(), 60)
+    await renders.drain(5)
+    assert [file.head[:] for file in outcome.done["r1"]] == [b"one" * 3000, b"two" * 20, b""], "the process is gone"
+
+
 async def test_progress_and_process_are_known_while_it_runs() -> None:
     outcome = Outcome()
     renders = host(outcome, "say(event='progress', film_ns=5, behind_ns=6)\nsys.stdin.readline()")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,29 @@ async def test_only_the_front_and_the_tail_are_left_at_the_end(desk: Desk) -> No
     assert (await transfer.finish(film)).size_bytes == film.size_bytes
     front_and_tail = desk.store.sent[len(live) :]
     assert sum(size for _, size in front_and_tail) == film.size_bytes - 15 * MIB
+    await desk.holds(film)
+
+
+async def test_the_head_of_a_film_that_is_in_memory_is_not_read(desk: Desk) -> None:
+    transfer, reel = desk.transfer(), desk.reel()
+    reel.grow(24 * MIB)
+    await follow(transfer, reel)
+    film = reel.finish(index_bytes=3 * MIB)
+    whole = film.path.read_bytes()
+    assert film.head and whole.startswith(film.head)
+    with film.path.open("r+b") as file:
+        file.seek(MIB)
+        file.write(bytes(MIB))  # a reader of the disk would send this
+    await transfer.finish(film)
+    assert await desk.store.bytes_of("film.mp4") == whole
+
+
+async def test_a_head_in_memory_that_is_another_films_is_sent_from_the_disk(desk: Desk) -> None:
+    transfer, reel = desk.transfer(), desk.reel()
+    reel.grow(24 * MIB)
+    await follow(transfer, reel)
+    film = reel.finish()
+    await transfer.finish(replace(film, head=b"x" * len(film.head)))
     await desk.holds(film)
 
 

@@ -37,6 +37,22 @@ async def test_a_film_goes_to_the_bucket_and_to_the_customer(tmp_path: Path) -> 
         assert {place.state for place in (await post.places(recording)).values()} == {S.DONE}
 
 
+async def test_the_head_that_the_render_handed_over_is_not_read_back(tmp_path: Path) -> None:
+    async with open_post(tmp_path) as post:
+        recording = await post.recording(K.EXTERNAL)
+        reel = post.reel(recording)
+        reel.grow(MIB)
+        film = reel.finish(index_bytes=MIB)
+        whole = film.path.read_bytes()
+        with film.path.open("r+b") as file:
+            file.write(bytes(MIB))  # a reader of the disk would send this
+        post.worker.follow(recording)
+        post.worker.keep(recording.id, {recording.file_name: film.head})
+        await post.stop(recording, film)
+        await post.over(recording)
+        assert await post.external(recording) == whole
+
+
 async def test_a_store_that_is_down_for_ten_minutes_gets_its_film_and_holds_up_nobody(tmp_path: Path) -> None:
     async with open_post(tmp_path) as post:
         up_again = post.world.clock.now() + timedelta(minutes=10)

@@ -14,7 +14,7 @@ afterwards, so a SHA-256 would cost a second reading of the whole file between s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -81,6 +81,8 @@ class FilmFile:
     "CRC-32C (Castagnoli) of the whole file, as S3 and GCS compute it."
     kind: str = "video"
     "`video` or `audio`; `poster`, `sprite` or `storyboard`."
+    head: bytes = field(default=b"", repr=False)
+    "The first bytes of the file, of an MP4 as far as its media; of others nothing."
 
 
 class _Lane:
@@ -250,7 +252,7 @@ class FilmWriter:
         pictures_ns = 0 if self._pictures is None else self._pictures.count * 1_000_000_000 // self._fps
         sound_ns = self._sound.count * 1_000_000_000 // self._rate
         kind = "audio" if self._pictures is None else "video"
-        return FilmFile(final_path, size_bytes, max(pictures_ns, sound_ns), crc32c, kind)
+        return FilmFile(final_path, size_bytes, max(pictures_ns, sound_ns), crc32c, kind, self._file.head)
 
     def abort(self) -> None:
         """Give up and remove the part file. Safe at any time, also after an error and after `finish`."""

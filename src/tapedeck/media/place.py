@@ -59,6 +59,8 @@ class PartFile:
         "What follows the media. A day's index is 40 MB; it is not read back from the disk."
         self._patched_to = 0
         "End of what was written over in the media."
+        self.head = b""
+        "What the finished film begins with, if its index was put in front; who sends it need not read it."
 
     def write(self, data: bytes | memoryview) -> int:
         """Write at the current place. After `abort` nothing is written any more, and nothing fails."""
@@ -142,6 +144,7 @@ class PartFile:
         crc = combine(google_crc32c.value(head + read(media.offset, media.header)), payload_crc, payload_size)
         _wait_for_readers(self._fd)
         self._place(head, media.offset, index.offset)
+        self.head = head
         return crc
 
     def abort(self) -> None:

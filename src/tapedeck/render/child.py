@@ -5,7 +5,8 @@ on standard output, each with the `recording_id` of its job (its `seat`, if it h
 `{"event": "progress", "film_ns", "behind_ns"}` about twice a second, `{"event": "note", "text"}` where an operator
 should know that films are not made as they were asked for, and then, for each job, one of
 `{"event": "done", "files": [{"kind", "path", "size_bytes", "duration_ns", "checksum"}], "stats": {...}}` (a file of a
-track has its "layer" too) and
+track has its "layer" too; of a film whose head is in the memory behind the descriptor `shelf` of its job, `head_at` and
+`head_bytes` say where) and
 `{"event": "failed", "error": "one sentence", "final": false}`. `checksum` is CRC-32C in hex; `final` is true when the
 log holds nothing of the recording or of whom the film is to show, so that another attempt is of no use. Ends when no
 job is left: 0, or 1 if any failed. A job of tracks is one that has `tracks`, and is made alone.
@@ -35,6 +36,7 @@ from typing import Any, TextIO
 from tapedeck.core.errors import InternalError, InvalidError, TapedeckError
 from tapedeck.media.mux import FilmFile
 from tapedeck.media.remux import RemuxedFile
+from tapedeck.media.shelf import put_on
 from tapedeck.render.excerpt import AbsentError
 from tapedeck.render.film import FilmStats, NothingRecordedError
 from tapedeck.render.job import Abandoned, Job, Progress
@@ -122,6 +124,11 @@ def _told(kind: str, file: FilmFile | RemuxedFile) -> dict[str, Any]:
     }
 
 
+def _head(job: Job, file: FilmFile) -> dict[str, Any]:
+    at = put_on(job.shelf, file.head)
+    return {} if at is None else {"head_at": at, "head_bytes": len(file.head)}
+
+
 def _read(source: TextIO, jobs: queue.SimpleQueue[Job], answer: _Answer, stop: threading.Event) -> None:
     """Further jobs; standard input ends when the parent closes it or dies."""
     try:
@@ -165,7 +172,7 @@ class _Answer:
         self.say({"event": "progress", "recording_id": _seat(job), **times})
 
     def done(self, job: Job, files: tuple[FilmFile, ...], stats: FilmStats) -> None:
-        self.made(job, [_told(file.kind, file) for file in files], stats)
+        self.made(job, [_told(file.kind, file) | _head(job, file) for file in files], stats)
 
     def made(self, job: Job | TrackJob, files: list[dict[str, Any]], stats: FilmStats | TrackStats) -> None:
         self.say({"event": "done", "recording_id": _seat(job), "files": files, "stats": asdict(stats)})

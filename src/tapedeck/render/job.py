@@ -86,6 +86,8 @@ class Job:
     "Of a live film: where it goes as a stream while somebody wants it."
     hls_dir: Path | None = None
     "Where the film goes as fragments for players, from its first second."
+    shelf: int | None = None
+    "Descriptor of the memory in which the heads of the files are handed over (`media/shelf.py`)."
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> Job:
@@ -108,6 +110,7 @@ class Job:
                 watermark=bool(body.get("watermark", True)),
                 live_dir=None if body.get("live_dir") is None else Path(body["live_dir"]),
                 hls_dir=None if body.get("hls_dir") is None else Path(body["hls_dir"]),
+                shelf=None if body.get("shelf") is None else int(body["shelf"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise InvalidError(f"The render job is malformed: {exc!r}.") from exc

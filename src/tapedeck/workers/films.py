@@ -198,6 +198,7 @@ class FilmWorker:
             )
             for file in files
         ]
+        self._uploads.keep(recording_id, {file.path.name: file.head for file in files if file.head})
         rendered = await self._report(recording_id, lambda: self._lifecycle.on_rendered(recording_id, stored))
         # The ledger does not tell of a film made again, which a slow destination may want long after the others.
         if rendered is not None and (

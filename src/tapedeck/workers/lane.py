@@ -7,11 +7,12 @@ give up is `core/delivery.py`. Whatever a store does here, other lanes do not no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from mmap import mmap
 from pathlib import Path
 from typing import TypeVar
 
@@ -68,6 +69,8 @@ class Delivery:
     "The film is finished, or will never be."
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
     "Set when somebody asks for another attempt; those that wait later wait for the next of it."
+    heads: Mapping[str, bytes | mmap] = field(default_factory=dict)
+    "The first bytes of files by name, until an attempt fails: what is to wait in memory for hours is small."
     lost: str | None = None
     "Why there will be none any more, though there was one."
 
@@ -206,7 +209,7 @@ class Lane:
             if bucket.links or not path.is_file():
                 size = await self._place(bucket, file, key, path)
             else:
-                film = Film(path, file.size_bytes, int(file.crc32c, 16))
+                film = Film(path, file.size_bytes, int(file.crc32c, 16), self._delivery.heads.get(file.name, b""))
                 transfer = self._transfer(bucket, file.name)
                 size, assembly = (await transfer.finish(film)).size_bytes, transfer.assembly
             if size != file.size_bytes:
@@ -237,6 +240,7 @@ class Lane:
 
     async def _failed(self, error: str, *, refused: bool) -> bool:
         """An attempt at the finished film failed; whether it was the last."""
+        self._delivery.heads = {}
         sent = sum(transfer.sent for transfer in self._transfers.values()) + len(self._uploads)
         attempts = 1 if sent > self._sent_before else self.destination.attempts + 1
         self._sent_before = sent

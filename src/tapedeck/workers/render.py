@@ -12,6 +12,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -59,6 +60,8 @@ class FilmFile:
     duration_ns: int
     checksum: str
     layer: str | None = None
+    head: bytes | mmap = field(default=b"", repr=False, compare=False)
+    "Its first bytes, if the process handed them over."
 
 
 class NothingToRenderError(MediaError):
@@ -241,6 +244,7 @@ class RenderHost:
         try:
             await studio.send({**job.body, "live": live, "haste": not live})
             answer = await self._read_answer(run, replace(job, live=live), seat)
+            files = [_film_file(item, studio) for item in (answer or {}).get("files", ())]
         finally:
             run.process = None
             await studio.leave(seat, in_order=answer is not None)
@@ -251,7 +255,7 @@ class RenderHost:
         if answer["event"] == "failed":
             reason = str(answer.get("error", "the render failed without a reason"))
             raise NothingToRenderError(reason) if answer.get("final") else MediaError(reason)
-        return [_film_file(item) for item in answer["files"]]
+        return files
 
     async def _read_answer(self, run: _Running, job: RenderJob, seat: Seat) -> dict[str, Any] | None:
         now = asyncio.get_running_loop().time
@@ -275,7 +279,7 @@ class _NotTakenUp(Exception):
     """The process that a film was to join had come to its end."""
 
 
-def _film_file(item: dict[str, Any]) -> FilmFile:
+def _film_file(item: dict[str, Any], studio: Studio) -> FilmFile:
     return FilmFile(
         kind=str(item["kind"]),
         path=Path(item["path"]),
@@ -283,4 +287,5 @@ def _film_file(item: dict[str, Any]) -> FilmFile:
         duration_ns=int(item["duration_ns"]),
         checksum=str(item.get("checksum", "")),
         layer=None if item.get("layer") is None else str(item["layer"]),
+        head=studio.head(item),
     )

@@ -11,11 +11,13 @@ import contextlib
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from mmap import mmap
 from typing import Any
 
 import structlog
 
 from tapedeck.core.errors import MediaError
+from tapedeck.media.shelf import Shelf
 
 __all__ = ["Seat", "Studio"]
 
@@ -58,8 +60,9 @@ class Seat:
 class Studio:
     """A running process. `open` starts one; OSError if it cannot be started."""
 
-    def __init__(self, process: asyncio.subprocess.Process, on_end: Callable[[], None]) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, on_end: Callable[[], None], shelf: Shelf) -> None:
         self.process = process
+        self._shelf = shelf
         self._on_end = on_end
         self._seats: dict[str, Seat] = {}
         self._tail: deque[str] = deque(maxlen=_TAIL)
@@ -70,14 +73,20 @@ class Studio:
     @classmethod
     async def open(cls, command: tuple[str, ...], on_end: Callable[[], None]) -> Studio:
         """Start a process; `on_end` is called when it is over."""
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=_LINE_LIMIT,
-        )
-        return cls(process, on_end)
+        shelf = Shelf()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                limit=_LINE_LIMIT,
+                pass_fds=() if shelf.fd is None else (shelf.fd,),
+            )
+        except BaseException:
+            shelf.close()
+            raise
+        return cls(process, on_end, shelf)
 
     @property
     def films(self) -> int:
@@ -95,8 +104,12 @@ class Studio:
         """Have a film made."""
         assert self.process.stdin is not None
         with contextlib.suppress(ConnectionError, RuntimeError):
-            self.process.stdin.write(json.dumps(body).encode() + b"\n")
+            self.process.stdin.write(json.dumps(body | {"shelf": self._shelf.fd}).encode() + b"\n")
             await self.process.stdin.drain()
+
+    def head(self, file: dict[str, Any]) -> bytes | mmap:
+        """The first bytes of a file of which the process told, if it handed them over; to be taken before leaving."""
+        return self._shelf.take(int(file.get("head_at", -1)), int(file.get("head_bytes", 0)))
 
     async def leave(self, seat: Seat, *, in_order: bool) -> None:
         """The film is made, or given up. With the last one the process ends; at once if not `in_order`, with all others
@@ -111,6 +124,7 @@ class Studio:
         await self._end()
 
     async def _end(self) -> None:
+        self._shelf.close()
         if self.process.stdin is not None:
             self.process.stdin.close()
         if self.process.returncode is None:

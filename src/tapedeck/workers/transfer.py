@@ -11,7 +11,8 @@ import asyncio
 import os
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from mmap import mmap
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -51,6 +52,8 @@ class Film:
     path: Path
     size_bytes: int
     crc32c: int
+    head: bytes | mmap = field(default=b"", repr=False, compare=False)
+    "Its first bytes, if they are in memory."
 
 
 class Transfer:
@@ -175,7 +178,7 @@ class Transfer:
         if not await self._send(film):
             # What was sent is not what is here: a film made anew, or bytes that changed on the way.
             await self.abort()
-            if not await self._send(film):
+            if not await self._send(replace(film, head=b"")):
                 raise FilmGoneError("The film on this machine is not the one that was made: its checksum differs.")
         token = self._token()
         self._journal.complete(film.crc32c, [part.number for part in self._parts])
@@ -223,7 +226,7 @@ class Transfer:
         async def send(part: PlannedPart) -> None:
             async with slots:
                 known = pending if part.start == pending_at and len(pending) <= part.size else b""
-                rest = await asyncio.to_thread(_read, film.path, part.start + len(known), part.size - len(known))
+                rest = await asyncio.to_thread(_read, film, part.start + len(known), part.size - len(known))
                 data = known + rest
                 await self._put(part, data, google_crc32c.value(data), live=False, offset=part.start)
 
@@ -267,7 +270,7 @@ class Transfer:
         if self._journal.token is not None:
             await self._ask(self._store.abort(self._key, self._journal.token))
         token = await self._ask(self._store.begin(self._key, self._content_type, self._filename))
-        self._journal.begin(token, media_at)
+        await asyncio.to_thread(self._journal.begin, token, media_at)  # it waits for the disk
         self._known = True
 
     async def _put(self, part: PlannedPart, data: bytes, crc: int, *, live: bool, offset: int) -> None:
@@ -338,9 +341,12 @@ def _media_at(path: Path) -> int:
     return next((box.offset + box.header for box in boxes if box.kind == b"mdat"), -1)
 
 
-def _read(path: Path, start: int, size: int) -> bytes:
-    with _here(path) as fd:
-        data = os.pread(fd, size, start)
+def _read(film: Film, start: int, size: int) -> bytes:
+    """So many bytes of it, from memory where they are there."""
+    data: bytes = film.head[start : start + size]
+    if len(data) == size:
+        return data
+    with _here(film.path) as fd:
         while len(data) < size:
             more = os.pread(fd, size - len(data), start + len(data))
             if not more:

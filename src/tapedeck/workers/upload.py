@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,11 @@ class UploadWorker:
         delivery = self._deliveries[recording.id]
         delivery.files = tuple(files)
         delivery.ready.set()
+
+    def keep(self, recording_id: str, heads: Mapping[str, bytes | mmap]) -> None:
+        """First bytes of its films by file name, in memory: a delivery that follows it need not read them."""
+        if (delivery := self._deliveries.get(recording_id)) is not None:
+            delivery.heads = heads
 
     def cancel(self, recording: Recording) -> None:
         """There will be no film: drop what was sent of it, also by a process that died."""

@@ -1,6 +1,6 @@
 """DigitalOcean's type, whose endpoint follows from its region: over TLS, to Ceph behind a certificate of that name.
 
-TLS ends in the test, so that a byte can be changed behind it: what a store gets is held against the MD5 of each part.
+TLS ends in the test, so that a byte can be changed behind it: each part is held against its SHA-256.
 """
 
 from __future__ import annotations

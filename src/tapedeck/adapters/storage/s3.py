@@ -1,7 +1,7 @@
 """S3 and what speaks like it, through boto3 in threads of its own: no other client gives parts numbers of ours.
 
-Every part and every small object goes up with its checksum, which the store checks before it answers: over TLS its MD5,
-else the SHA-256 that the request is signed with, and which costs a fraction of an MD5. Connections are made
+Every part and every small object goes up with its checksum, which the store checks before it answers: the SHA-256 that
+the request is signed with. It costs less than half of an MD5, whatever the wire. Connections are made
 by the guard (`adapters.egress`); boto3 reads no file and no variable of the environment. Links are signed here, since
 boto3 signs with its own clock.
 """
@@ -9,8 +9,6 @@ boto3 signs with its own clock.
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -76,7 +74,6 @@ class S3Store:
         self._guard = guard
         self._by_host = by_host
         self._equal = equal
-        self._is_secure = endpoint.startswith("https:")
         self._read_timeout_s = read_timeout_s
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
         self._client: Any = None
@@ -94,7 +91,7 @@ class S3Store:
             return await put_in_parts(self, key, path, content_type, filename)
         data = await asyncio.to_thread(path.read_bytes)
         named = {"ContentType": content_type, "ContentDisposition": content_disposition(filename)}
-        await self._do(key, "put_object", Key=key, Body=data, **self._sum(data), **named)
+        await self._do(key, "put_object", Key=key, Body=data, **named)
         return await stored(self, key, size)
 
     async def head(self, key: str) -> ObjectInfo:
@@ -154,7 +151,7 @@ class S3Store:
     async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
         """Store a part; the store checks its sum."""
         asked = {"Key": key, "UploadId": token, "PartNumber": number, "Body": data}
-        said = await self._do(key, "upload_part", **await asyncio.to_thread(self._sum, data), **asked)
+        said = await self._do(key, "upload_part", **asked)
         return Part(number, len(data), said["ETag"], _is_sealed(said))
 
     def is_beside(self, other: S3Store) -> bool:
@@ -225,10 +222,6 @@ class S3Store:
         if client is not None:
             client.close()
 
-    def _sum(self, data: bytes) -> dict[str, str]:
-        """The checksum to send, where the signature has none."""
-        return {"ContentMD5": _md5(data)} if self._is_secure else {}
-
     async def _do(self, what: str, operation: str, **asked: Any) -> Any:
         client = await self._open()
         return await self._run(what, lambda: getattr(client, operation)(Bucket=self._bucket, **asked))
@@ -264,7 +257,7 @@ class S3Store:
                 retries={"mode": "standard", "total_max_attempts": _TRIES},
                 s3={
                     "addressing_style": "virtual" if self._by_host else "path",
-                    "payload_signing_enabled": not self._is_secure,
+                    "payload_signing_enabled": True,
                 },
                 # Others than AWS refuse the newer checksums; the ones that are sent all of them check.
                 request_checksum_calculation="when_required",
@@ -293,10 +286,6 @@ def _is_tag(tag: str, parts: Sequence[Part]) -> bool:
 def _is_sealed(said: Any) -> bool:
     """Whether tags are no MD5s, whatever they look like: with keys of the key service, or of the customer."""
     return str(said.get("ServerSideEncryption", "")).startswith("aws:kms") or "SSECustomerAlgorithm" in said
-
-
-def _md5(data: bytes) -> str:
-    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
 def _session(guard: Guard, read_timeout_s: float) -> URLLib3Session:
