@@ -124,5 +124,5 @@ def test_a_bucket_that_can_sign_no_links_is_refused(monkeypatch: pytest.MonkeyPa
     with pytest.raises(InvalidError, match="BUCKET_ACCESS_KEY") as refused:
         load_settings()
     assert "correct-horse" not in str(refused.value)
-    monkeypatch.setenv("TAPEDECK_BUCKET_ACCESS_KEY", "AccountName=a;AccountKey=Y29ycmVjdA==")
+    monkeypatch.setenv("TAPEDECK_BUCKET_ACCESS_KEY", "AccountName=films;AccountKey=Y29ycmVjdA==")
     assert load_settings().bucket_storage is not None

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 
 from tapedeck.core.archive import StorageClass
-from tapedeck.core.bucketurl import bucket_storage
+from tapedeck.core.bucketurl import bucket_directory, bucket_storage
 from tapedeck.core.errors import InvalidError
 from tapedeck.shapes.configs import AppRecordingConfig, recording_defaults
 
@@ -260,7 +260,7 @@ class Settings(BaseSettings):
     @property
     def bucket_dir(self) -> Path:
         """Directory of the built-in bucket."""
-        return Path(unquote(urlsplit(self.bucket_url).path)) if self.bucket_url else self.data_dir / "bucket"
+        return Path(bucket_directory(self.bucket_url)) if self.bucket_url else self.data_dir / "bucket"
 
     @property
     def bucket_storage(self) -> dict[str, Any] | None:

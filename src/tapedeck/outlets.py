@@ -13,7 +13,7 @@ from tapedeck.adapters.storage.factory import PrefixedStore, Store, Stores
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.adapters.storage.probe import probe
 from tapedeck.config import Settings
-from tapedeck.core.bucketurl import bucket_storage
+from tapedeck.core.bucketurl import bucket_directory, bucket_storage
 from tapedeck.core.destination import Destination, DestinationKind, file_key
 from tapedeck.core.errors import DestinationError, InvalidError
 from tapedeck.service.vault import Vault
@@ -80,7 +80,7 @@ async def probe_storage(settings: Settings, named: str) -> str:
         given = (settings.bucket_access_key, settings.bucket_secret)
         found = bucket_storage(named, *(None if value is None else value.get_secret_value() for value in given))
         if found is None:
-            local = LocalStore(Path(named.removeprefix("file://")), "http://localhost", b"probe")
+            local = LocalStore(Path(bucket_directory(named)), "http://localhost", b"probe")
             return await probe(local, name, links=False)
         storage, stores = found, Stores(Guard(allow_private=True))
     try:

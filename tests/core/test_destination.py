@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import posixpath
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -18,6 +20,7 @@ from tapedeck.core.destination import (
     split_storage,
 )
 from tapedeck.core.errors import InvalidError
+from tapedeck.core.naming import NAME_LIMIT, object_key
 
 AWS = {"type": "aws", "bucket": "b", "region": "r", "access_key": "AK", "secret": "SK", "path": "x"}
 
@@ -77,6 +80,8 @@ def test_a_key_is_the_path_and_the_name(path: str, key: str) -> None:
         "\ud800",
         "x" * 513,
         "ж" * 200,
+        "/".join(["录音" * 30] * 4),
+        "/".join(["x" * 200] * 3),
     ],
 )
 def test_a_path_that_could_lead_elsewhere_is_refused(path: str) -> None:
@@ -104,3 +109,12 @@ def test_whatever_is_accepted_stays_under_its_path(path: str, name: str) -> None
 
 def test_every_secret_of_the_api_is_known() -> None:
     assert set(SECRETS) == {"access_key", "secret", "password", "private_key"}
+
+
+@given(st.text(alphabet="x录\U0001f600/", max_size=600), st.integers(1, NAME_LIMIT))
+def test_a_path_that_is_taken_has_room_for_any_name_of_ours(path: str, length: int) -> None:
+    """What the request says is true of the upload, hours later; also below our own folders in a bucket."""
+    if path_problem(path) is None:
+        assert file_key(path, "n" * length).endswith("n" * length)
+        ours = object_key(str(UUID(int=0)), datetime(2026, 3, 2, tzinfo=UTC), "n" * length)
+        assert len(f"{clean_path(path)}/{ours}".encode()) <= 1024

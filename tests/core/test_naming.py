@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.ids import is_account_id, is_app_id, is_uuid, parse_uuid
-from tapedeck.core.naming import check_key, content_disposition, is_prefix, object_key, output_file_name
+from tapedeck.core.naming import (
+    NAME_LIMIT,
+    check_key,
+    content_disposition,
+    is_prefix,
+    object_key,
+    output_file_name,
+    track_file_name,
+)
 
 AT = datetime(2022, 12, 1, 8, 11, 10, 430_000, tzinfo=UTC)
 MEETING = "8b1c5a0e-0a54-4d0d-9a39-2f3f0c6a1d11"
@@ -30,6 +38,18 @@ def test_prefixes_that_are_taken(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "a b", "a-b", "ä", "a\n", "x" * 101, "../a", "１"])
 def test_prefixes_that_are_refused(text: str) -> None:
     assert not is_prefix(text)
+
+
+@given(st.integers(1, 100), st.text(min_size=1, max_size=300), st.booleans())
+def test_the_longest_name_of_tracks_leaves_room_for_what_lies_beside_it(
+    length: int, user_id: str, is_screen: bool
+) -> None:
+    """All but the user's id is whole: the id of the connection tells people apart."""
+    name = track_file_name("p" * length, user_id, MEETING, is_screen, "audio", AT, "webm")
+    kind = "screenshare" if is_screen else "peer"
+    assert check_key(name) == name and len(name) <= NAME_LIMIT
+    assert name.startswith("p" * length + "_")
+    assert name.endswith(f"_{MEETING}_{kind}_audio_1669882270430.webm")
 
 
 def test_keys_lie_by_day_and_recording() -> None:

@@ -42,7 +42,9 @@ SEALED = "sealed"
 SEALED_KEYS = ("storage_config", "live_streaming_config")
 """Parts of a level of wishes that have one."""
 PATH_LIMIT = 512
-"""Longest path in characters."""
+"""Longest path in characters,"""
+PATH_BYTES = 700
+"""and in bytes: with what of ours comes below it, the longest name of a file too, a key has 1024 at most."""
 
 
 class DestinationKind(StrEnum):
@@ -143,6 +145,8 @@ def path_problem(path: str) -> str | None:
     """What is wrong with a path in a storage, as the end of a sentence; None when nothing is."""
     if len(path) > PATH_LIMIT:
         return f"must have at most {PATH_LIMIT} characters"
+    if len(unicodedata.normalize("NFC", path).encode(errors="replace")) > PATH_BYTES:
+        return f"must have at most {PATH_BYTES} bytes"
     if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in path):
         return "must not have control characters"
     if "\\" in path:

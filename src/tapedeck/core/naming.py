@@ -10,6 +10,7 @@ from tapedeck.core.errors import InvalidError
 from tapedeck.core.times import to_ms
 
 __all__ = [
+    "NAME_LIMIT",
     "PREFIX_LIMIT",
     "TRACK_FILE_TEMPLATE",
     "check_key",
@@ -28,6 +29,8 @@ KEY_LIMIT = 1024
 
 TRACK_FILE_TEMPLATE = "{{file_name_prefix}}_{{user_id}}_{{peer_id}}_{{stream_kind}}_{{media_kind}}_{{date_time}}.webm"
 """What a recording of tracks has in the place of a file name."""
+NAME_LIMIT = 200
+"""Longest name of a file: whoever writes it has one of his own beside it for a while, and a disk takes 255 bytes."""
 _USER_LIMIT = 64
 """Longest part of a user id in a file name; the peer's id beside it tells people apart."""
 
@@ -59,8 +62,9 @@ def track_file_name(
 ) -> str:
     """`TRACK_FILE_TEMPLATE` filled in. What cannot be in a name becomes `-`; a long user id is cut."""
     stream_kind = "screenshare" if is_screen else "peer"
-    user = _STRANGE.sub("-", user_id)[:_USER_LIMIT]
-    return f"{prefix}_{user}_{peer_id}_{stream_kind}_{media_kind}_{to_ms(began_at)}.{extension}"
+    rest = f"_{peer_id}_{stream_kind}_{media_kind}_{to_ms(began_at)}.{extension}"
+    user = _STRANGE.sub("-", user_id)[: min(_USER_LIMIT, NAME_LIMIT - len(prefix) - 1 - len(rest))]
+    return f"{prefix}_{user}{rest}"
 
 
 def object_key(recording_id: str, invoked_at: datetime, file_name: str) -> str:

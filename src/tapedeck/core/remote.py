@@ -12,7 +12,7 @@ from enum import StrEnum
 from uuid import uuid4
 
 from tapedeck.core.errors import ConflictError
-from tapedeck.core.naming import is_segment, output_file_name
+from tapedeck.core.naming import NAME_LIMIT, is_segment, output_file_name
 from tapedeck.core.recording import (
     TRANSITIONS,
     Command,
@@ -103,7 +103,7 @@ class RemoteRecording:
 def adopt(remote: RemoteRecording, app_id: str, meeting_id: str, now: datetime) -> Recording:
     """A recording of ours for one of another recorder's, in the state that it has reached there."""
     name = remote.file_name
-    if not is_segment(name):
+    if not is_segment(name) or len(name) > NAME_LIMIT:
         name = output_file_name(None, meeting_id, remote.invoked_at)
     fresh = Recording(
         id=str(uuid4()),

@@ -6,26 +6,30 @@ a value of the object in it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from tapedeck.core.credential import (
+    bucket_problem,
+    connection_problem,
+    container_problem,
+    endpoint_problem,
+    host_problem,
+    key_problem,
+    region_problem,
+    service_account_problem,
+    user_problem,
+)
 from tapedeck.core.destination import clean_path, path_problem
-from tapedeck.core.egress import url_problem
 
 __all__ = ["STORAGE_TYPES", "StorageConfig", "storage_values"]
 
 _SECRET_LIMIT = 16_384
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
-_CONTAINER = re.compile(r"\$root|\$web|[a-z0-9][a-z0-9-]{1,62}")
-_REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _ACCOUNT = re.compile(r"[A-Za-z0-9]{1,64}")
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9a-fA-F:.]{2,45}")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?")
 _HOST_KEY = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}( .*)?")
 
@@ -60,49 +64,8 @@ def _region(value: str) -> str:
     return value.strip().lower()
 
 
-def _endpoint(value: str) -> str | None:
-    if problem := url_problem(value):
-        return problem
-    parts = urlsplit(value)
-    return (
-        "must be only a scheme, a host and a port" if parts.query or parts.fragment or parts.path.strip("/") else None
-    )
-
-
-def _credentials(value: str) -> str | None:
-    """A service account's JSON. Nothing but its name and its key is used: no address in it is ever asked."""
-    try:
-        found = json.loads(value)
-    except (ValueError, RecursionError):
-        return "must be the JSON text of a service account's key"
-    if not isinstance(found, dict) or found.get("type") != "service_account":
-        return 'must be the JSON text of a key of the type "service_account"'
-    for name in ("client_email", "private_key"):
-        if not isinstance(found.get(name), str) or not found[name].strip():
-            return f"must be the JSON text of a service account's key, with {name}"
-    return None
-
-
-def _connection(value: str) -> str | None:
-    """An Azure connection string, whole enough to be used."""
-    parts: dict[str, str] = {}
-    for piece in value.strip().strip(";").split(";"):
-        name, separator, text = piece.partition("=")
-        if not separator:
-            return "must be a connection string, such as AccountName=...;AccountKey=..."
-        parts[name.strip().lower()] = text.strip()
-    if parts.get("usedevelopmentstorage"):
-        return "must be a connection string of an account, not of development storage"
-    if not parts.get("sharedaccesssignature") and not (parts.get("accountname") and parts.get("accountkey")):
-        return "must be a connection string with AccountName and AccountKey, or with SharedAccessSignature"
-    endpoint = parts.get("blobendpoint")
-    if endpoint is not None and url_problem(endpoint):
-        return "must be a connection string whose BlobEndpoint is a URL"
-    if endpoint is None and not re.fullmatch(r"[a-z0-9]{3,24}", parts.get("accountname", "")):
-        return "must be a connection string with AccountName, or with BlobEndpoint"
-    if not re.fullmatch(r"[A-Za-z0-9.-]*", parts.get("endpointsuffix", "")):
-        return "must be a connection string whose EndpointSuffix is a host name"
-    return None
+def _region_or_none(value: str) -> str | None:
+    return region_problem(_region(value)) if value.strip() else None
 
 
 def _pinned(value: str) -> str | None:
@@ -120,11 +83,11 @@ def _port(value: Any) -> Any:
 
 
 _Secret = Annotated[str, Field(max_length=_SECRET_LIMIT, json_schema_extra={"writeOnly": True})]
-_Filled = Annotated[_Secret, _check(_filled, _tidy)]
+_Key = Annotated[_Secret, _check(key_problem, _tidy)]
 _Path = Annotated[str, _check(path_problem, clean_path)]
-_Bucket = Annotated[str, _fits(_BUCKET, "must be the name of a bucket: letters, digits, dots and hyphens")]
-_Endpoint = Annotated[str, _check(_endpoint, lambda value: value.rstrip("/"))]
-_HasRegion = Annotated[str, _fits(_REGION, "must be a region, such as ap-south-1", _region)]
+_Bucket = Annotated[str, _check(bucket_problem)]
+_Endpoint = Annotated[str, _check(endpoint_problem, lambda value: value.rstrip("/"))]
+_HasRegion = Annotated[str, _check(lambda value: region_problem(_region(value)), _region)]
 
 
 class _Storage(BaseModel):
@@ -145,10 +108,10 @@ class Aws(_Storage):
     """An S3 bucket, or a compatible one at `endpoint`."""
 
     type: Literal["aws"]
-    access_key: _Filled
-    secret: _Filled
+    access_key: _Key
+    secret: _Key
     bucket: _Bucket
-    region: Annotated[str, _fits(re.compile(f"({_REGION.pattern})?"), "must be a region, such as ap-south-1", _region)]
+    region: Annotated[str, _check(_region_or_none, _region)]
     endpoint: _Endpoint | None = None
 
 
@@ -156,8 +119,8 @@ class DigitalOcean(_Storage):
     """A Space."""
 
     type: Literal["digitalocean"]
-    access_key: _Filled
-    secret: _Filled
+    access_key: _Key
+    secret: _Key
     bucket: _Bucket
     region: _HasRegion
 
@@ -166,8 +129,8 @@ class Cloudflare(_Storage):
     """An R2 bucket, of an account or at an endpoint."""
 
     type: Literal["cloudflare"]
-    access_key: _Filled
-    secret: _Filled
+    access_key: _Key
+    secret: _Key
     bucket: _Bucket
     account_id: Annotated[str, _fits(_ACCOUNT, "must be the id of an account")] | None = None
     endpoint: _Endpoint | None = None
@@ -177,8 +140,8 @@ class Azure(_Storage):
     """A container; `access_key` is a connection string, `secret` and `region` stay empty."""
 
     type: Literal["azure"]
-    access_key: Annotated[_Secret, _check(_connection, _tidy)]
-    bucket: Annotated[str, _fits(_CONTAINER, "must be the name of a container")]
+    access_key: Annotated[_Secret, _check(connection_problem, _tidy)]
+    bucket: Annotated[str, _check(container_problem)]
     region: Annotated[str, Field(max_length=128)]
     secret: _Secret | None = None
 
@@ -187,7 +150,7 @@ class Gcs(_Storage):
     """A bucket of Google's; `secret` is the JSON of a service account's key."""
 
     type: Literal["gcs"]
-    secret: Annotated[_Secret, _check(_credentials, _tidy)]
+    secret: Annotated[_Secret, _check(service_account_problem, _tidy)]
     bucket: _Bucket
     region: Annotated[str, Field(max_length=128), _check(_filled)]
 
@@ -196,8 +159,8 @@ class Sftp(_Storage):
     """A directory of an SSH server; `path` begins where the login does."""
 
     type: Literal["sftp"]
-    host: Annotated[str, _fits(_HOST, "must be a host name or an address")]
-    username: Annotated[str, Field(max_length=256), _check(_filled)]
+    host: Annotated[str, _check(host_problem)]
+    username: Annotated[str, Field(max_length=256), _check(user_problem)]
     auth_method: Literal["KEY", "PASSWORD"]
     port: Annotated[int, BeforeValidator(_port), Field(ge=1, le=65_535)] = 22
     password: _Secret | None = None

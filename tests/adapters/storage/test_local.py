@@ -166,5 +166,5 @@ async def test_a_link_is_signed_for_this_file_name_and_end(store: LocalStore) ->
 
 def test_a_directory_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises((UnavailableError, NotFoundError)):
+    with pytest.raises(DestinationError, match="cannot be made: Not a directory"):
         LocalStore(tmp_path / "file" / "bucket", "http://x", LINK_KEY)

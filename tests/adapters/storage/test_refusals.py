@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from tests.adapters.storage.conftest import Place, open_place
 from tests.servers.process import free_port
 
 from tapedeck.adapters.egress import Guard
 from tapedeck.adapters.storage.factory import make_store
 from tapedeck.adapters.storage.probe import probe
+from tapedeck.cli.doctor import tell_storage
 from tapedeck.config import load_settings
 from tapedeck.core.egress import UnreachableError
 from tapedeck.core.errors import DestinationError
@@ -108,6 +110,61 @@ async def test_a_server_that_hangs_or_is_gone_is_given_up(
                 await store.head("x")
         finally:
             await store.aclose()
+
+
+MISTAKES = [
+    ("ceph", "s3://films/deep?endpoint={url}", {}, "opened by its link"),
+    ("ceph", "s3://no-such-bucket?endpoint={url}", {}, "bucket does not exist"),
+    ("ceph", "s3://films?endpoint={url}", {"bucket_secret": WRONG}, "does not belong to the access key"),
+    ("ceph", "s3://films?endpoint={url}", {"bucket_access_key": "nobody"}, "does not know the access key"),
+    ("ceph", "s3://films?endpoint={tls}", {}, "cannot prove who it is"),
+    ("ceph", "s3://films?endpoint=http://no-such-host.invalid", {}, "host name is not known"),
+    ("ceph", "s3://films?endpoint={gone}", {}, "Nothing answers"),
+    ("ceph", "s3://films?endpoint={url}/films", {}, "only a scheme, a host and a port"),
+    ("ceph", "s3://films?region=a%20b&endpoint={url}", {}, "region must be a region"),
+    ("ceph", "s3://fi!ms?endpoint={url}", {}, "must be the name of a bucket"),
+    ("ceph", "s3://films?endpoint={url}", {"bucket_secret": ""}, "BUCKET_SECRET is needed"),
+    ("gcs", "gs://{bucket}/deep?endpoint={url}", {}, "opened by its link"),
+    ("gcs", "gs://no-such-bucket?endpoint={url}", {}, "bucket does not exist"),
+    ("gcs", "gs://{bucket}?endpoint={url}", {"bucket_secret": "{}"}, 'the type "service_account"'),
+    ("azure", "az://{bucket}/deep", {}, "opened by its link"),
+    ("azure", "az://no-such-container", {}, "bucket does not exist"),
+    ("azure", "az://{bucket}", {"bucket_access_key": "AccountName=films"}, "with AccountName and AccountKey"),
+    ("azure", "az://{bucket}", {"bucket_access_key": WRONG}, "must be a connection string"),
+    ("file", "file://{here}/a%20bucket", {}, "was written, read back, and deleted"),
+    ("file", "file://{here}/film/bucket", {}, "cannot be made: Not a directory"),
+    ("file", "file://{here}/bucket?size=1", {}, "no options for file"),
+    ("file", "ftp://{here}", {}, "give file:///path"),
+]
+
+
+@pytest.mark.parametrize(("kind", "url", "given", "words"), MISTAKES)
+async def test_doctor_says_in_one_line_what_is_wrong_with_a_bucket(
+    kind: str,
+    url: str,
+    given: dict[str, str],
+    words: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "film").touch()
+    storage: dict[str, Any] = {}
+    if kind != "file":
+        async for place in open_place(kind, request, tmp_path):
+            storage = place.storage
+    at = storage.get("endpoint", "")
+    named = {"url": at, "tls": at.replace("http:", "https:"), "gone": f"http://127.0.0.1:{free_port()}"}
+    url = url.format(here=tmp_path, bucket=storage.get("bucket"), **named)
+    keys = {f"bucket_{name}": storage.get(name) for name in ("access_key", "secret")} | given
+    settings = load_settings(data_dir=tmp_path / "data", **keys)
+    code = await tell_storage(Console(), probe_storage(settings, url))
+    said = capsys.readouterr()
+    assert words in said.out and said.err == ""
+    assert said.out.startswith("bad" if code else "ok") and said.out.count("\n") == 1
+    assert not any(value in said.out for value in keys.values() if value)
+    if kind == "file":
+        assert sorted(path.name for path in tmp_path.iterdir()) == (["film"] if code else ["a bucket", "film"])
 
 
 async def test_doctor_tries_a_url_or_a_file(

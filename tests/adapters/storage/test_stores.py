@@ -21,6 +21,7 @@ from tapedeck.adapters.storage.factory import PrefixedStore, make_store
 from tapedeck.core.destination import file_key
 from tapedeck.core.egress import RefusedTargetError, UnreachableError
 from tapedeck.core.errors import DestinationError, NotFoundError, UnavailableError
+from tapedeck.core.naming import NAME_LIMIT
 from tapedeck.core.parts import plan_whole
 from tapedeck.ports.storage import MultipartStore, ObjectStore, Part
 
@@ -143,7 +144,7 @@ async def test_names_in_any_script_stay_under_their_path(place: Place, tmp_path:
     film = tmp_path / "film"
     film.write_bytes(FILM[:1000])
     for path in ("", "/2026/Ünïcode 录音/записи/", "a b&c?d#e%2F+=", "~/.ssh", "..a/b.."):
-        key = file_key(path, f"{uuid4().hex} ß.mp4")
+        key = file_key(path, f"{uuid4().hex} ß.mp4".rjust(NAME_LIMIT - 1, "n"))
         await place.store.put_file(key, film, "video/mp4", NAME)
         assert await content(place.store, key) == FILM[:1000]
         if place.has_links:

@@ -209,7 +209,7 @@ class AzureStore:
     def _open(self) -> BlobServiceClient:
         if self._service is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=self._read_timeout_s)
-            self._session = aiohttp.ClientSession(
+            self._session = self._session or aiohttp.ClientSession(
                 connector=self._guard.connector(),
                 trust_env=False,
                 timeout=timeout,

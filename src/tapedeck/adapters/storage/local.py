@@ -54,8 +54,10 @@ class LocalStore:
         self._root = root
         self._public_url = public_url.rstrip("/")
         self._link_key = link_key
-        with _mapped(str(root)):
+        try:
             root.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise DestinationError(f"The directory of the bucket cannot be made: {exc.strerror} ({root}).") from exc
 
     async def put_file(self, key: str, path: Path, content_type: str, filename: str) -> ObjectInfo:
         """Store a local file under `key`: linked if it lies on the same disk, else copied. The caller's file stays."""

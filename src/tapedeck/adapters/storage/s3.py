@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import botocore.session
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, ValidationError
 from botocore.httpsession import URLLib3Session
 from urllib3.exceptions import HTTPError, NewConnectionError
 
@@ -239,7 +239,8 @@ class S3Store:
         """The client, made on first use: reading boto3's tables takes a while."""
         async with self._making:
             if self._client is None:
-                self._client = await asyncio.get_running_loop().run_in_executor(self._threads, self._make)
+                with _mapped(self._bucket):
+                    self._client = await asyncio.get_running_loop().run_in_executor(self._threads, self._make)
         return self._client
 
     def _make(self) -> Any:
@@ -328,6 +329,8 @@ def _mapped(what: str) -> Iterator[None]:
         if code in ("InvalidRange", "416"):
             raise _BeyondEndError from None
         raise store_error(code, status, what) from exc
+    except (ParamValidationError, ValidationError) as exc:  # before anything is sent: a name that can be none
+        raise store_error("", 400, what) from exc
     except (BotoCoreError, HTTPError, OSError) as exc:
         if is_refusal(exc):
             raise refused_address() from exc

@@ -17,6 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import asyncssh
+from asyncssh.saslprep import SASLPrepError
 
 from tapedeck.adapters.egress import Guard, is_refusal
 from tapedeck.adapters.storage.faults import refused_address, unreachable
@@ -285,6 +286,9 @@ class SftpStore:
                 keepalive_interval=15,
                 keepalive_count_max=3,
             )
+        except SASLPrepError:
+            dialled.close()
+            raise DestinationError("The user name has a form that no server knows: check username.") from None
         except BaseException:
             dialled.close()
             raise
