@@ -73,8 +73,8 @@ def bucket_storage(url: str, access_key: str | None = None, secret: str | None =
     options |= {"region": options["region"].lower()} if "region" in options else {}
     if unknown := sorted(set(options) - _OPTIONS[scheme]):
         raise InvalidError(f"there is no option {unknown[0]} for {scheme}://")
-    for name, check in (("endpoint", endpoint_problem), ("region", region_problem)):
-        if name in options and (problem := check(options[name])):
+    for name, problem_of in (("endpoint", endpoint_problem), ("region", region_problem)):
+        if name in options and (problem := problem_of(options[name])):
             raise InvalidError(f"the {name} {problem}")
     storage = {"type": _TYPES[scheme], "bucket": parts.netloc, "path": clean_path(path)} | options
     given = {"access_key": access_key, "secret": secret}
