@@ -16,9 +16,10 @@ from tapedeck.core.errors import (
     TapedeckError,
     UnavailableError,
 )
-from tapedeck.core.meeting import MeetingStatus, Participant
+from tapedeck.core.meeting import Meeting, MeetingStatus, Participant
 from tapedeck.core.paging import Page
-from tapedeck.core.recording import RecordingState, StopCause, WrongStateError
+from tapedeck.core.recording import Recording, RecordingState, StopCause, WrongStateError
+from tapedeck.core.times import to_ms
 from tapedeck.service.recordings import Action, RecordingFilter
 
 
@@ -48,6 +49,20 @@ async def test_start_merges_the_request_over_the_meeting_key_by_key(world: World
     assert (recording.options.width, recording.options.height) == (334, 720)
     assert recording.options.max_seconds == 70
     assert recording.file_name == f"m_{meeting.id}_1772442904120.mp4"
+
+
+async def test_recordings_that_begin_in_one_millisecond_have_names_of_their_own(world: World) -> None:
+    """In a customer's storage the name is all that tells their films apart."""
+    meeting, other = await world.meeting(), await world.meeting()
+
+    async def start(of: Meeting, **config: str) -> Recording:
+        return (await world.recordings.start(world.app, world.backend, of.id, config, allow_multiple=True)).recording
+
+    begun = [await start(meeting) for _ in range(3)]
+    assert [one.file_name for one in begun] == [f"{meeting.id}_{1772442904120 + n}.mp4" for n in range(3)]
+    assert [to_ms(one.invoked_at) for one in begun] == [1772442904120 + n for n in range(3)]
+    assert (await start(meeting, file_name_prefix="p")).file_name == f"p_{meeting.id}_1772442904120.mp4"
+    assert (await start(other)).file_name == f"{other.id}_1772442904120.mp4"
 
 
 async def test_start_needs_a_known_and_active_meeting(world: World) -> None:

@@ -40,6 +40,7 @@ __all__ = [
     "add_recording",
     "find_recording",
     "find_with_meeting",
+    "has_name",
     "in_states",
     "of_meeting",
     "of_session",
@@ -172,6 +173,13 @@ async def of_meeting(
     """Recordings of a meeting in some states, newest first."""
     values = {"of_meeting": meeting_id, "of_app": app_id, "states": sorted(map(str, states))}
     return [_recording(row) for row in await run(session, _OF_MEETING, values)]
+
+
+async def has_name(session: AsyncSession, recording: Recording) -> bool:
+    """Whether its meeting has a recording of the same name: both begun in one millisecond."""
+    same = (_R.meeting_id == recording.meeting_id, _R.app_id == recording.app_id)
+    found = select(_R.id).where(*same, _R.invoked_at == recording.invoked_at, _R.file_name == recording.file_name)
+    return (await session.execute(found.limit(1))).first() is not None
 
 
 async def of_session(session: AsyncSession, session_id: str, states: Collection[RecordingState]) -> Sequence[Recording]:

@@ -6,6 +6,8 @@ All in a transaction of the caller's, who publishes the change and tells capture
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +17,7 @@ from tapedeck.core.options import resolve_options
 from tapedeck.core.output import extension_of
 from tapedeck.core.recording import Caller, Recording, RecordingChanged, RecordingKind, RecordingOptions, StartCause
 from tapedeck.core.times import whole_ms
-from tapedeck.db import access, destinations, targets
+from tapedeck.db import access, destinations, recordings, targets
 from tapedeck.db.engine import DbSession
 from tapedeck.ports.clock import Clock
 from tapedeck.service.ledger import Ledger
@@ -59,6 +61,10 @@ class Opening:
             start_cause=cause,
             started_by=caller,
         )
+        while await recordings.has_name(session, recording):  # a customer's storage would keep one film of the two
+            now += timedelta(milliseconds=1)
+            name = output_file_name(options.file_name_prefix, meeting.id, now, extension_of(options))
+            recording = replace(recording, file_name=name, invoked_at=now)
         places = self._vault.places(recording, *levels)
         change = await self._ledger.open(session, recording, imported)
         for place in places:
