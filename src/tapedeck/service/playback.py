@@ -225,9 +225,11 @@ class PlaybackService:
         file = _playable(recording)
         if recording.state not in _GROWING and file is not None:
             found = await self._table(recording, file)
-            return Finished(
-                found, file.crc32c, played.anchors, entry.span, lambda start, end: self._read(file, start, end)
-            )
+
+            async def read(start: int, end: int) -> bytes:
+                return await self._read(file, start, end)
+
+            return Finished(found, file.crc32c, file.size_bytes, played.anchors, entry.span, read)
         fragments = await self._films.fragments(recording.id)
         if not fragments:
             raise NotBegunError

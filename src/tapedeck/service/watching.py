@@ -126,12 +126,14 @@ class Finished:
         self,
         film: FilmTable,
         crc32c: str,
+        size_bytes: int,
         anchors: Sequence[Anchor],
         span: Span,
         read: Callable[[int, int], Awaitable[bytes]],
     ) -> None:
-        """`crc32c` tells this film from another of the same recording."""
+        """`crc32c` tells this film from another of the same recording; `size_bytes` is how long its file is."""
         self._crc32c = crc32c
+        self._size_bytes = size_bytes
         self._film = film
         self._anchors = anchors
         self._read = read
@@ -178,6 +180,8 @@ class Finished:
             piece = self._film.piece(number)
         except ValueError as exc:  # of a film that somebody else made
             raise NotFoundError(f"This part of the film cannot be played over HLS: {exc}") from exc
+        if piece.end > self._size_bytes:
+            raise NotFoundError("This part of the film cannot be played over HLS: it lies behind the end of the file")
         data = await self._read(piece.start, piece.end)
         if len(data) < piece.end - piece.start:
             raise UnavailableError("The film cannot be read now", retry_after_s=WAIT_S)
