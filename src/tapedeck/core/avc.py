@@ -7,13 +7,14 @@ out: parameter sets stay where they were sent, so that a stream may change its s
 from __future__ import annotations
 
 __all__ = [
+    "config_sets",
     "decoder_config",
     "from_lengths",
     "has_parameter_sets",
+    "is_config",
     "nal_units",
     "parameter_sets",
     "picture_size",
-    "start_codes",
     "to_lengths",
 ]
 
@@ -73,36 +74,36 @@ def has_parameter_sets(payload: bytes) -> bool:
     return any(unit[0] & 31 == _SPS for unit in nal_units(payload[:_HEAD]))
 
 
-def start_codes(payload: bytes, *, is_config: bool = False) -> bytes:
-    """A frame (`is_config`: what an encoder says of its stream) in Annex B, whichever way it comes.
+def is_config(description: bytes) -> bool:
+    """Whether an encoder describes its stream by an AVCDecoderConfigurationRecord, so that its frames carry lengths.
 
-    Of an AVCDecoderConfigurationRecord and of lengths of four bytes. ValueError when it breaks off.
+    Else by parameter sets in Annex B, or not at all, and its frames have start codes. A record begins with its version,
+    which is 1; Annex B begins with zeros.
     """
-    if not payload or payload.startswith((b"\0\0\1", b"\0\0\0\1")):
-        return payload
+    return description.startswith(b"\1")
+
+
+def config_sets(record: bytes) -> bytes:
+    """The parameter sets of an AVCDecoderConfigurationRecord in Annex B.
+
+    ValueError when it breaks off, or when lengths are not of four bytes, as `from_lengths` reads them.
+    """
+    if len(record) > 4 and record[4] & 3 != 3:
+        raise ValueError("NAL units have lengths of other than four bytes")
     units: list[bytes] = []
-    at = 0
-
-    def take(size_bytes: int) -> None:
-        nonlocal at
-        size = int.from_bytes(payload[at : at + size_bytes])
-        at += size_bytes
-        if at + size > len(payload):
-            raise ValueError("a NAL unit ends too early")
-        units.append(payload[at : at + size])
-        at += size
-
-    if is_config:
-        at = 5
-        for mask in (31, 255):
-            count = payload[at] & mask
-            at += 1
-            for _ in range(count):
-                take(2)
-    else:
-        while at < len(payload):
-            take(4)
-    return b"".join(b"\0\0\0\1" + unit for unit in units)
+    at = 5
+    for mask in (31, 255):
+        if at >= len(record):
+            raise ValueError("a configuration record ends too early")
+        count = record[at] & mask
+        at += 1
+        for _ in range(count):
+            start = at + 2
+            at = start + int.from_bytes(record[at:start])
+            units += (b"\0\0\0\1", record[start:at])
+    if at > len(record):
+        raise ValueError("a configuration record ends too early")
+    return b"".join(units)
 
 
 def picture_size(sequence: bytes) -> tuple[int, int]:

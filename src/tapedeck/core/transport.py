@@ -6,7 +6,7 @@ Packets themselves are `core/mpegts.py`'s.
 
 from __future__ import annotations
 
-from tapedeck.core.avc import from_lengths, start_codes
+from tapedeck.core.avc import config_sets, from_lengths
 from tapedeck.core.errors import MediaError
 from tapedeck.core.flv import AUDIO, SCRIPT, VIDEO, Tag
 from tapedeck.core.mpegts import CLOCK, TransportStream, adts
@@ -60,7 +60,7 @@ class TransportFeed:
 
     def _set_up(self, tag: Tag) -> None:
         if tag.kind == VIDEO:
-            self._parameters = start_codes(tag.body[5:], is_config=True)
+            self._parameters = config_sets(tag.body[5:])
             return
         config = int.from_bytes(tag.body[2:4], "big")
         self._sound = _RATES[config >> 7 & 15], config >> 3 & 15

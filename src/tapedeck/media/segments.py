@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import av
 from av.container import OutputContainer
 
-from tapedeck.core.avc import has_parameter_sets, start_codes
+from tapedeck.core.avc import config_sets, from_lengths, has_parameter_sets, is_config
 from tapedeck.core.errors import MediaError
 from tapedeck.core.hls import Segment, media_playlist, target_seconds
 from tapedeck.core.id3 import text_tag
@@ -63,6 +63,7 @@ class SegmentArchive:
         self._mtime = 0 if created_at is None else int(created_at.timestamp())
         self._stream = TransportStream()
         self._parameters = b""
+        self._has_lengths = False
         self._pictures: deque[av.Packet[Any]] = deque()
         self._sounds: deque[av.Packet[Any]] = deque()
         self._texts: deque[tuple[int, str]] = deque()
@@ -76,7 +77,9 @@ class SegmentArchive:
     def start(self) -> None:
         """The encoders are open, and the carrier was started: know what is said of the streams."""
         video = self.carrier.streams.video[0].codec_context
-        self._parameters = start_codes(bytes(video.extradata or b""), is_config=True)
+        description = bytes(video.extradata or b"")
+        self._has_lengths = is_config(description)
+        self._parameters = config_sets(description) if self._has_lengths else description
 
     def mux(self, packet: av.Packet[Any]) -> None:
         """The next packet of a stream of the carrier."""
@@ -109,7 +112,7 @@ class SegmentArchive:
         if packet.is_keyframe and pts - self._start >= _SEGMENT:
             self._cut(pts)
         self._put_texts(dts)
-        data = start_codes(bytes(packet))
+        data = from_lengths(bytes(packet)) if self._has_lengths else bytes(packet)
         if packet.is_keyframe and not has_parameter_sets(data):
             data = self._parameters + data
         self._put(self._stream.picture(data, pts, dts, is_key=packet.is_keyframe))
