@@ -295,6 +295,19 @@ def test_who_cannot_be_heard_has_a_mark() -> None:
     assert [director.scene_at(at * S).tiles[0].is_muted for at in (0, 2, 4, 6, 8)] == [True, False, True, False, True]
 
 
+def test_the_sound_of_a_shared_screen_is_nobody_speaking() -> None:
+    """Ada is muted and shares a film with music: it is heard, but not as her voice."""
+    music = TrackInfo("ada-music", "ada-share", "ada", Kind.AUDIO, Codec.OPUS, origin=Origin.SCREEN)
+    loud = [AudioLevel(n * 20 * MS, "ada-music", 15) for n in range(100)]
+    share = joined(0, "ada", peer="ada-share", origin=Origin.SCREEN)
+    events = (joined(0, "ada"), camera(0, "ada"), voice(0, "ada"), TrackMuted(0, "ada-mic"), share)
+    director = directed(*events, screen(0, "ada", "ada-share"), TrackOpened(0, music), *loud)
+    (_, ada) = director.scene_at(1 * S).tiles
+    assert ada.key == "person:ada" and ada.is_muted and not ada.speaking
+    director = directed(*events, TrackOpened(0, music), *(AudioLevel(e.at_ns, "ada-mic", 15) for e in loud))
+    assert director.scene_at(1 * S).tiles[-1].speaking, "her own voice is"
+
+
 @dataclass(frozen=True)
 class Step:
     kind: int

@@ -250,6 +250,22 @@ def test_a_shared_screen_is_a_file_of_its_own_and_stands_still(tmp_path: Path) -
     assert files["ada ada-peer peer video"].duration_ms == pytest.approx(4000, abs=60), "a camera is off after 2 s"
 
 
+def test_the_sound_of_a_shared_screen_is_a_file_of_its_own(tmp_path: Path) -> None:
+    """OC-53"""
+    meeting = Meeting()
+    span(meeting, 0, 3)
+    meeting.join("ada", 0)
+    meeting.microphone("ada", 0, 2 * S)
+    meeting.join("ada", S, peer="share", origin=Origin.SCREEN)
+    meeting.open("music", "ada", "share", Codec.OPUS, Origin.SCREEN, S)
+    music = tone(50, 880)
+    meeting.packets("music", ((S + n * 20 * MS, packet) for n, packet in enumerate(music)))
+    meeting.lay_down(tmp_path / "log", 4 * S)
+    files, _ = make(tmp_path)
+    assert sorted(files) == ["ada ada-peer peer audio", "ada share screenshare audio"]
+    assert [packet for _, packet in files["ada share screenshare audio"].packets] == list(music)
+
+
 def test_size_and_parameters_may_change_in_a_file(tmp_path: Path) -> None:
     meeting = Meeting()
     span(meeting, 0, 6)

@@ -65,6 +65,11 @@ class _Track:
     info: TrackInfo
     is_muted: bool = False
 
+    @property
+    def is_voice(self) -> bool:
+        """Whether it is somebody's microphone: what a shared screen sounds like is not them speaking."""
+        return self.info.kind is Kind.AUDIO and self.info.origin is Origin.CAMERA
+
 
 _CANVAS = Size(1280, 720)
 
@@ -139,8 +144,8 @@ class Director:
     def _apply(self, event: TimelineEvent, at_ns: int) -> None:
         if isinstance(event, AudioLevel):
             track = self._tracks.get(event.track_id)
-            if track is not None and self._speakers.level(track.info.participant_id, at_ns, event.dbov):
-                self._is_stale = True
+            if track is not None and track.is_voice:
+                self._is_stale |= self._speakers.level(track.info.participant_id, at_ns, event.dbov)
             return
         self._is_stale = True
         if isinstance(event, ParticipantJoined):
@@ -186,8 +191,10 @@ class Director:
             body = self._people.get(info.participant_id)
             if track.is_muted or body is None or info.peer_id not in body.peers:
                 continue
-            if info.kind is not Kind.VIDEO:
+            if track.is_voice:
                 heard.add(info.participant_id)
+            elif info.kind is not Kind.VIDEO:
+                continue
             elif info.origin is Origin.SCREEN:
                 name = None if is_page(info.participant_id) else clean(body.name)
                 screens.append(Screen(info.participant_id, name, track_id))
