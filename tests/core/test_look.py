@@ -51,6 +51,19 @@ def test_a_clean_name_is_one_short_line_without_controls(name: str) -> None:
     assert len(initials(name)) <= len(name) * 3
 
 
+@pytest.mark.parametrize(
+    "name", ["\u200b", "\u200d\u200d", " \u3164 ", "\u2800", "\u0301", "\u2060\u00ad", "\ufe0f", "\u115f"]
+)
+def test_a_name_of_which_nothing_is_seen_is_none(name: str) -> None:
+    assert clean(name) == initials(name) == ""
+
+
+def test_what_steers_writing_is_kept_only_where_letters_need_it() -> None:
+    assert clean("So\u00adfie\u200b \u2060B\ufeff") == "Sofie B"
+    for name in ("می\u200cخواهم", "👩\u200d👧", "\U0001f3f4\U000e0067\U000e0062\U000e007f", "क\u094d\u200dष"):
+        assert clean(name) == name
+
+
 def test_direction_overrides_cannot_disguise_a_name() -> None:
     assert clean("Eve\u202eadA\u2066 x\n\ty") == "EveadA x y"
 

@@ -8,7 +8,7 @@ import pytest
 
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.options import resolve_options
-from tapedeck.core.output import AudioOutput, content_type, extension_of, outputs_of
+from tapedeck.core.output import AudioOutput, VideoOutput, content_type, extension_of, outputs_of
 from tapedeck.core.wanted import AudioExport, RecordingOptions, Watermark
 
 OFF: dict[str, Any] = {"export_file": False}
@@ -89,6 +89,15 @@ def test_no_file_at_all_is_refused_and_named(config: dict[str, Any]) -> None:
 def test_a_film_and_the_sound_beside_it_are_encoded_once_where_they_are_the_same() -> None:
     film, sound = outputs_of(RecordingOptions(audio=AudioExport()), "a.mp4")
     assert film.audio == sound.audio == AudioOutput()
+
+
+def test_what_the_operator_says_of_encoding_reaches_the_film() -> None:
+    said = {"frame_rate": 25, "quality": "low", "encoder": "vaapi"}
+    options = resolve_options({}, None, {"encoding_config": said})
+    (film,) = outputs_of(options, "a.mp4")
+    assert film.video is not None
+    assert (film.video.fps, film.video.quality, film.video.encoder) == (25, "low", "vaapi")
+    assert film.video.maxrate_bps == 1_000_000 and film.video.crf > VideoOutput().crf
 
 
 def test_every_file_has_a_type() -> None:

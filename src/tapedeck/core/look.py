@@ -78,16 +78,27 @@ def label_px(tile: Size) -> int:
 
 
 def clean(name: str, longest: int = 120) -> str:
-    """A name on one line: no control characters or direction overrides, single spaces, at most `longest` clusters."""
+    """A name on one line: no control or direction characters, single spaces, at most `longest` clusters.
+
+    Empty when nothing of it would be seen.
+    """
     kept = "".join(" " if ch.isspace() else ch for ch in name if ch.isspace() or _printable(ch))
+    if not any(unicodedata.category(ch) not in _UNSEEN and ch not in _BLANK for ch in kept):
+        return ""
     return "".join(clusters(" ".join(kept.split()))[:longest])
 
 
+_UNSEEN = ("Zs", "Cf", "Mn", "Me")
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters without ink: fillers of Hangul, and Braille without a dot."""
+
+
 def _printable(ch: str) -> bool:
+    """Of what steers how others are written only joiners, and the tags of flags."""
     category = unicodedata.category(ch)
-    return (
-        category not in ("Cc", "Cs", "Co", "Cn") and ch not in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-    )
+    if category == "Cf":
+        return ch in "\u200c\u200d" or "\U000e0020" <= ch <= "\U000e007f"
+    return category not in ("Cc", "Cs", "Co", "Cn")
 
 
 def clusters(text: str) -> list[str]:
