@@ -74,7 +74,7 @@ async def everything(site: Site, ids: dict[str, str], key: str) -> list[str]:
     seen: list[str] = []
     told = 0
     for route in site.app.routes:
-        if not isinstance(route, APIRoute) or "GET" not in route.methods or route.path.endswith("/events"):
+        if not isinstance(route, APIRoute) or "GET" not in (route.methods or ()) or route.path.endswith("/events"):
             continue
         path = route.path_format.format_map({name: ids.get(name, name) for name in route.param_convertors})
         headers = {"x-api-key": key} if path.startswith("/api/v1") else site.bearer()
