@@ -192,6 +192,7 @@ async def test_retention_over_http(house: House) -> None:
     assert await house.data("PUT", room, json={"delete_after_days": None}) == nothing | {"purge_after_days": 1}
     assert await house.data("GET", room) == nothing | {"purge_after_days": 1}
     assert await house.data("GET", "/retention/due") == []
+    assert await house.data("GET", "/retention/due?at=0001-01-01T00:00:00Z") == []
     answer = (await house.ask("GET", "/retention/due?at=2026-03-05T09:16:00Z&limit=1")).json()
     line = {
         "id": f"rec_{recording.id}",

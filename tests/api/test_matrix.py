@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 from fastapi.routing import APIRoute
+from httpx import Response
 from tests.api.described import empty_app
 from tests.api.kit import Site
 from tests.service.world import START
@@ -201,3 +203,35 @@ async def test_what_is_another_tenants_is_not_there(site: Site) -> None:
     assert seen and all(status == 404 for *_, status in seen), seen
     own = [(path, await ask(site, method, path, some.tenant, some.ids)) for method, path, _ in seen if method == "GET"]
     assert own and all(status == 200 for _, status in own), own
+
+
+async def test_no_route_tells_or_changes_what_is_another_tenants(site: Site) -> None:
+    """Every route of the rooms API, with the other's ids wherever one can be: path, query and body."""
+    some = await tokens(site)
+    room = await site.world.meeting(title="Their room")
+    person, recording = await site.world.person(room, name="Their person"), (await site.world.start(room)).id
+    ids = {"room_id": room.id, "rec_id": recording, "participant_id": person.id}
+    routes = [(method, path) for method, path, who in table() if who in _TENANTS]
+    seen = [path for method, path in routes if method == "GET"]
+
+    async def theirs() -> list[str]:
+        answers = [await look(site, "GET", path, some.tenant_admin, ids) for path in seen]
+        return [answer.text for answer in answers]
+
+    before = await theirs()
+    assert sum("Their room" in text for text in before) >= 3 and any("Their person" in text for text in before)
+    body = {"ids": [recording], "room_id": room.id, "recording_id": recording, "meeting_id": room.id, "hold": True}
+    body |= {"name": "Mine", "tier": "bulk", "days": 1, "delete_after_days": 0, "ttl_seconds": 60, "role": "host"}
+    query = {"room_id": f"room_{room.id}", "recording_id": f"rec_{recording}", "search": "Their", "limit": "100"}
+    for method, path in routes:
+        for asked in ({}, query):
+            answer = await look(site, method, path, some.foreign_tenant, ids, params=asked, json=body)
+            assert "Their" not in answer.text, (method, path, answer.text)
+            assert answer.status_code < 500, (method, path, answer.text)
+    assert await theirs() == before
+
+
+async def look(site: Site, method: str, path: str, key: str, ids: dict[str, str], **more: Any) -> Response:
+    """One request of a tenant."""
+    url = re.sub(r"\{(\w+)\}", lambda part: ids[part[1]], path)
+    return await site.http.request(method, url, headers={"x-api-key": key}, **more)

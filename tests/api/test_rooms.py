@@ -17,6 +17,7 @@ from tests.service.world import World
 
 from tapedeck.core.access import TokenScope
 from tapedeck.core.caution import Caution
+from tapedeck.core.errors import UnavailableError
 from tapedeck.core.meeting import Meeting, MeetingStatus
 from tapedeck.core.recording import FilmFile, Recording, RecordingState, Stop, StopCause
 from tapedeck.db.recordings import add_caution
@@ -187,6 +188,23 @@ async def test_a_room_that_is_recorded_cannot_be_deleted_and_its_recordings_stay
     await house.data("DELETE", f"/rooms/{room.id}")
     (left,) = await house.data("GET", "/recordings")
     assert left["room_id"] == f"room_{room.id}"
+
+
+async def test_a_room_whose_deletion_fails_midway_is_closed_and_can_be_deleted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never hidden and open: then nobody could close it here any more."""
+    room = await house.world.meeting()
+
+    async def fail(*_: object) -> None:
+        raise UnavailableError("later")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tapedeck.service.rooms.table.delete_room", fail)
+        assert (await house.ask("DELETE", f"/rooms/{room.id}")).status_code == 503
+    assert (await house.data("GET", f"/rooms/{room.id}"))["is_open"] is False
+    await house.data("DELETE", f"/rooms/{room.id}")
+    assert await house.refused("DELETE", f"/rooms/{room.id}") == (404, "NOT_FOUND")
 
 
 async def test_a_tenant_needs_no_other_api_to_let_people_in(house: House) -> None:

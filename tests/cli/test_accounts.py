@@ -96,6 +96,9 @@ async def test_scope_and_expiry_are_the_token_s(monkeypatch: pytest.MonkeyPatch,
         (("token", "create", "--expires", "tomorrow"), "--expires"),
         (("token", "create", "--expires", "2001-01-01T00:00:00Z"), "is over"),
         (("token", "revoke", "nothing"), "Token not found: nothing"),
+        (("tenant", "create", ""), "A name must have 1 to 256 characters"),
+        (("app", "create", "two\nlines"), "A name must have 1 to 256 characters"),
+        (("token", "create", "--name", "n" * 257), "A name must have 1 to 256 characters"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(shell: Shell, words: tuple[str, ...], said: str) -> None:

@@ -33,3 +33,4 @@ def test_a_cutoff_is_so_many_days_ago_and_none_where_nothing_is_wished() -> None
     assert policy.cutoff(RetentionStep.ARCHIVE, NOW) == NOW
     assert policy.cutoff(RetentionStep.DELETE, NOW) is None
     assert policy.cutoff(RetentionStep.PURGE, NOW) == NOW - timedelta(days=3)
+    assert policy.cutoff(RetentionStep.PURGE, datetime(1, 1, 2, tzinfo=UTC)) is None

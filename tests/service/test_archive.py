@@ -20,6 +20,7 @@ from tests.service.world import START, World
 
 from tapedeck.adapters.egress import Guard
 from tapedeck.adapters.storage.archive import S3Archive, make_archive
+from tapedeck.core.access import AppPrincipal
 from tapedeck.core.archive import ArchiveState, StorageClass, Tier
 from tapedeck.core.errors import InternalError, InvalidError, NotFoundError, UnavailableError
 from tapedeck.core.library import LibraryStatus, Span
@@ -87,6 +88,12 @@ class Vaulted:
         assert found is not None
         return found
 
+    async def undelete(self, recording: Recording) -> None:
+        """As the tenant of the world."""
+        world = self.world
+        assert isinstance(world.backend, AppPrincipal)
+        await world.library.undelete(world.app, world.backend, recording.id)
+
     def cold(self) -> list[str]:
         return [item["Key"] for item in self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", ())]
 
@@ -102,7 +109,7 @@ class Vaulted:
         self.keeper = LibraryKeeper(self.archives, self.retention, world.clock)
 
     async def trail(self, app: App | None = None) -> list[str]:
-        deeds, _ = await self.retention.trail(app or self.world.app, Span(100, 0))
+        deeds, _ = await self.world.library.trail(app or self.world.app, Span(100, 0))
         return [deed.action for deed in reversed(deeds)]
 
 
@@ -319,8 +326,9 @@ async def test_a_deletion_meanwhile_wins(vault: Vaulted, monkeypatch: pytest.Mon
     with pytest.raises(NotFoundError):
         await vault.archives.archive(vault.world.app, ME, recording.id)
     assert vault.cold() == [] and await hot(vault, recording) == ["video", "poster"]
-    back = await vault.retention.undelete(vault.world.app, ME, recording.id)
-    assert (back.state, back.status) == (None, LibraryStatus.READY)
+    await vault.undelete(recording)
+    place = await vault.place(recording)
+    assert (place.state, place.status, place.deleted_at) == (None, LibraryStatus.READY, None)
 
 
 async def test_what_can_be_read_at_once_is_restored_at_once_whatever_the_setting_is_now(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.pace import eventually
@@ -60,7 +61,7 @@ async def test_archive_then_delete_then_purge_each_on_its_day(vault: Vaulted) ->
     place = await vault.place(recording)
     assert place.purged_at == clock.now() and place.purge_at is None and place.note.files == ()
     assert vault.cold() == [] and await hot(vault, recording) == []
-    deeds, total = await vault.retention.trail(world.app, Span(100, 0))
+    deeds, total = await vault.world.library.trail(world.app, Span(100, 0))
     assert [deed.action for deed in reversed(deeds)] == [
         "retention.change",
         "recording.archive",
@@ -99,16 +100,16 @@ async def test_undelete_counts_the_days_anew_and_ends_with_the_purge(vault: Vaul
     clock.move(5 * 86_400)
     await vault.retention.run(clock.now())
     clock.move(86_400)
-    await vault.retention.undelete(world.app, ME, recording.id)
-    with pytest.raises(InvalidError, match="not deleted"):
-        await vault.retention.undelete(world.app, ME, recording.id)
+    await vault.undelete(recording)
+    with pytest.raises(NotFoundError, match="no such deleted"):
+        await vault.undelete(recording)
     assert await vault.retention.run(clock.now()) == []
     clock.move(5 * 86_400)
     assert [due.step for due in await vault.retention.run(clock.now())] == [RetentionStep.DELETE]
     clock.move(2 * 86_400)
     assert [due.step for due in await vault.retention.run(clock.now())] == [RetentionStep.PURGE]
     with pytest.raises(NotFoundError):
-        await vault.retention.undelete(world.app, ME, recording.id)
+        await vault.undelete(recording)
     with pytest.raises(NotFoundError):
         await vault.retention.hold(world.app, ME, recording.id, True)
 
@@ -141,7 +142,7 @@ async def test_another_tenant_neither_sees_nor_feels_it(vault: Vaulted) -> None:
         vault.archives.restore(world.app, ME, theirs.id, Tier.STANDARD, 1),
         vault.archives.place(world.app, theirs.id),
         vault.retention.hold(world.app, ME, theirs.id, True),
-        vault.retention.undelete(world.app, ME, theirs.id),
+        vault.undelete(theirs),
         vault.retention.purge(world.app, ME, theirs.id),
         vault.retention.policy(world.app, theirs.meeting_id),
         vault.retention.set_policy(world.app, ME, {}, theirs.meeting_id),
@@ -150,6 +151,34 @@ async def test_another_tenant_neither_sees_nor_feels_it(vault: Vaulted) -> None:
             await refused
     assert await vault.trail(other) == []
     assert await vault.trail() == ["retention.change", "recording.delete"]
+
+
+async def test_a_recording_that_cannot_be_purged_holds_up_no_other(
+    vault: Vaulted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong with one, for whatever reason: every other one, of any tenant, has its turn each round."""
+    world = vault.world
+    recordings = [await vault.ready() for _ in range(3)]
+    for recording in recordings:
+        await delete(vault, recording)
+    await vault.retention.set_policy(world.app, ME, {"purge_after_days": 0})
+    broken = recordings[1].id
+    real = places.scrub
+
+    async def scrub(session: Any, recording_id: str) -> None:
+        if recording_id == broken:
+            raise ValueError("a row that nobody expected")
+        await real(session, recording_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tapedeck.service.retention.table.scrub", scrub)
+        for _ in range(2):  # when it is due, and as a purge that was begun
+            await vault.retention.run(world.clock.now())
+        left = {recording.id for recording in recordings if (await vault.place(recording)).purge_at is not None}
+        assert left == {broken}
+        assert None not in {(await vault.place(recording)).purged_at for recording in recordings}
+    await vault.retention.run(world.clock.now())
+    assert (await vault.place(recordings[1])).purge_at is None
 
 
 async def test_a_purge_leaves_nothing_of_it(vault: Vaulted) -> None:
@@ -228,12 +257,12 @@ async def test_a_purge_that_a_store_stops_is_ended_later(vault: Vaulted, monkeyp
     place = await vault.place(recording)
     assert place.purged_at is not None and place.purge_at is not None and len(vault.cold()) == 1
     with pytest.raises(NotFoundError):
-        await vault.retention.undelete(vault.world.app, ME, recording.id)
+        await vault.undelete(recording)
     vault.anew()
     await vault.keeper.round(vault.world.clock.now())
     assert vault.cold() == [] and (await vault.place(recording)).purge_at is None
     assert (await vault.trail())[-2:] == ["recording.purge", "recording.purged"]
-    deeds, _ = await vault.retention.trail(vault.world.app, Span(1, 0), recording.id)
+    deeds, _ = await vault.world.library.trail(vault.world.app, Span(1, 0), recording.id)
     assert deeds[0].actor == ME, "who asked, though another process did it"
 
 
@@ -246,7 +275,7 @@ async def test_of_a_purge_and_an_undelete_with_a_restore_behind_it_one_wins(vaul
     await delete(vault, recording)
 
     async def back() -> None:
-        await vault.retention.undelete(world.app, ME, recording.id)
+        await vault.undelete(recording)
         await vault.archives.restore(world.app, ME, recording.id, Tier.STANDARD, 5)
 
     both = [vault.retention.purge(world.app, ME, recording.id), back()]

@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 _SPAN = re.compile(r"(\d{1,6})([smhd])")
+_LONGEST_NAME = 256
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -52,6 +53,13 @@ def parse_expiry(text: str, now: datetime) -> datetime:
     if at <= now:
         raise InvalidError(f"--expires: {text} is over")
     return at
+
+
+def _named(name: str) -> str:
+    """A name that fits into a line of a list and of the audit trail; InvalidError."""
+    if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
+        raise InvalidError(f"A name must have 1 to {_LONGEST_NAME} characters, none of them a line break or the like")
+    return name
 
 
 async def create_account(settings: wiring.Settings, account_id: str | None, console: Console) -> None:
@@ -73,7 +81,7 @@ async def create_app(
     """Make an app with the presets every app has."""
     async with wiring.open_access(settings) as access:
         account = account_id or (await access.bootstrap_ids(settings.account_id, settings.app_id))[0]
-        app = await access.create_app(account, name, app_id)
+        app = await access.create_app(account, _named(name), app_id)
         _say(console, "account", account)
         _say(console, "app", app.id)
 
@@ -102,7 +110,7 @@ async def create_token(
             known = await access.bootstrap_ids(settings.account_id, settings.app_id)
             first_app = first_app or (known[1] if account in (None, known[0]) else "any")
             account = account or known[0]
-        text, token = await access.issue_token(account, app_id, name, scope, expires_at)
+        text, token = await access.issue_token(account, app_id, _named(name), scope, expires_at)
         _say(console, "account", account)
         _say(console, "app", first_app)
         _say(console, "token", text)
@@ -131,7 +139,7 @@ async def create_tenant(
     """Make a tenant of the rooms API, which is an app with a key, and print the key: it is shown once."""
     async with wiring.open_access(settings) as access:
         account = account_id or (await access.bootstrap_ids(settings.account_id, settings.app_id))[0]
-        app = await access.create_app(account, name, app_id)
+        app = await access.create_app(account, _named(name), app_id)
         text, token = await access.issue_token(account, app.id, name, TokenScope.ROOMS_ADMIN)
         _say(console, "tenant", app.id)
         _say(console, "key", text)
@@ -171,7 +179,7 @@ async def create_key(
         account = next((app.account_id for app in await access.every_app() if app.id == tenant), None)
         if account is None:
             raise InvalidError(f"There is no tenant {tenant}")
-        text, token = await access.issue_token(account, tenant, name, scope, expires_at)
+        text, token = await access.issue_token(account, tenant, _named(name), scope, expires_at)
         _say(console, "tenant", tenant)
         _say(console, "key", text)
         _say(console, "id", token.id)

@@ -156,7 +156,9 @@ def key_create(
     tenant: Annotated[str, typer.Argument(help="The tenant: the id of its app.")],
     data_dir: _DataDir = None,
     name: Annotated[str, typer.Option(help="What the key is for; the audit trail names it.")] = "key",
-    admin: Annotated[bool, typer.Option("--admin", help="It also sees what was deleted.")] = False,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="May see what was deleted, hold, purge, set retention.")
+    ] = False,
     expires: Annotated[str | None, typer.Option(help="A span such as 12h or 30d, or an ISO 8601 time.")] = None,
 ) -> None:
     """Make a key of a tenant and print it: it is shown once."""

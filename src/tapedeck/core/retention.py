@@ -52,9 +52,12 @@ class Policy:
                 return self.purge_after_days
 
     def cutoff(self, step: RetentionStep, now: datetime) -> datetime | None:
-        """What is as old as this is due for a step; None if nothing ever is."""
+        """What is as old as this is due for a step; None if nothing is."""
         days = self.days(step)
-        return None if days is None else now - timedelta(days=days)
+        try:
+            return None if days is None else now - timedelta(days=days)
+        except OverflowError:
+            return None  # before there were years
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How long a tenant's recordings are kept: its wishes, what they would do, holds, undelete, and purges.
+"""How long a tenant's recordings are kept: its wishes, what they would do, holds, and purges.
 
 A purge is claimed in one transaction (from there on nobody gets the recording back), then its files go, wherever they
 are, and at last what its rows say. Done again after a crash it finds less to do.
@@ -15,7 +15,6 @@ from typing import Any
 from tapedeck.core.archive import ArchiveNote, ArchiveState
 from tapedeck.core.destination import DestinationState
 from tapedeck.core.errors import ConflictError, InvalidError, NotFoundError, TapedeckError
-from tapedeck.core.library import Span
 from tapedeck.core.meeting import App
 from tapedeck.core.naming import object_key
 from tapedeck.core.recording import FINAL, Recording, RecordingState
@@ -26,7 +25,7 @@ from tapedeck.db import archive as table
 from tapedeck.db import destinations, recordings, renders
 from tapedeck.db import retention as wishes
 from tapedeck.db.archive import Place
-from tapedeck.db.audit import SERVER, Deed, list_deeds, note
+from tapedeck.db.audit import SERVER, Deed, note
 from tapedeck.db.engine import Database, DbSession
 from tapedeck.ports.clock import Clock
 from tapedeck.ports.storage import MultipartStore, ObjectStore
@@ -103,11 +102,6 @@ class RetentionService:
                         after = batch[-1].recording_id
         return sorted(found.values(), key=lambda due: (due.since, due.recording_id))
 
-    async def trail(self, app: App, span: Span, recording_id: str | None = None) -> tuple[Sequence[Deed], int]:
-        """A tenant's audit trail, newest first, and its length."""
-        async with self._db.snapshot() as session:
-            return await list_deeds(session, app.id, span, recording_id)
-
     # Single recordings
 
     async def exists(self, app: App, recording_id: str) -> None:
@@ -128,17 +122,6 @@ class RetentionService:
             await note(session, self._entry(place, actor, "recording.hold" if on else "recording.release"))
         return place
 
-    async def undelete(self, app: App, actor: Actor, recording_id: str) -> Place:
-        """Bring back what was deleted; its age is counted anew. NotFoundError; InvalidError when it is not deleted."""
-        async with self._db.write() as session:
-            place = await self._of_tenant(session, app, recording_id)
-            if place.deleted_at is None:
-                raise InvalidError("The recording is not deleted.")
-            place = replace(place, deleted_at=None, purge_at=None, kept_since=self._now())
-            await table.save_place(session, place, self._now())
-            await note(session, self._entry(place, actor, "recording.undelete"))
-        return place
-
     async def purge(self, app: App, actor: Actor, recording_id: str) -> Place:
         """Remove for good what was deleted.
 
@@ -157,7 +140,10 @@ class RetentionService:
             begun = await table.purging(session) if RetentionStep.PURGE in steps else ()
             everywhere = await wishes.scopes(session)
         for place in begun:
-            await self._finish(place)
+            try:
+                await self._finish(place)
+            except Exception:  # of one recording; the others have their turn
+                _log.exception("a purge failed", extra=_of(place.recording_id))
         done: list[Due] = []
         self._not_before = {key: at for key, at in self._not_before.items() if at > now}
         for scope in everywhere:
@@ -189,6 +175,9 @@ class RetentionService:
                 self._not_before[due.recording_id] = now + _AGAIN
             extra = {"action": "retention_failed", "recording_id": due.recording_id, "reason": str(exc)}
             _log.warning("retention could not %s a recording", due.step, extra=extra)
+            return False
+        except Exception:  # of one recording; the others, of other tenants too, have their turn
+            _log.exception("retention failed at a recording", extra=_of(due.recording_id))
             return False
         return True
 
@@ -292,3 +281,7 @@ class RetentionService:
 
     def _now(self) -> datetime:
         return whole_ms(self._clock.now())
+
+
+def _of(recording_id: str) -> dict[str, str]:
+    return {"action": "retention_failed", "recording_id": recording_id}

@@ -69,15 +69,20 @@ class RoomService:
         NotFoundError; ConflictError while it is recorded.
         """
         now = whole_ms(self._clock.now())
-        async with self._db.write() as session:
+        async with self._db.read() as session:
             room = await table.find_room(session, app.id, room_id)
             if room is None:
                 raise NotFoundError("There is no such room")
             if await recordings_table.of_meeting(session, app.id, room_id, ACTIVE):
                 raise ConflictError("The room is being recorded: stop the recording first")
+        # Closed first: what a crash leaves is a room that is seen and can be deleted, not one that is open and hidden.
+        await self._meetings.update(app, room_id, {"status": MeetingStatus.INACTIVE})
+        async with self._db.write() as session:
+            room = await table.find_room(session, app.id, room_id)
+            if room is None:
+                raise NotFoundError("There is no such room")
             await table.delete_room(session, room, now)
             await audit.note(session, audit.Deed(app.id, now, audit.actor_of(principal), "room.delete", None, room_id))
-        await self._meetings.update(app, room_id, {"status": MeetingStatus.INACTIVE})
         return now
 
     # People
