@@ -185,7 +185,13 @@ async def test_retention_over_http(house: House) -> None:
     assert await house.data("GET", "/retention") == nothing
     wish = {"delete_after_days": 3, "purge_after_days": 1}
     assert await house.data("PUT", "/retention", json=wish) == nothing | wish
-    for bad in ({"delete_after_days": -1}, {"purge_after_days": "soon"}, {"archive_after_days": 99_999}):
+    assert await house.data("PUT", "/retention", json=wish | {"purge_after_days": 1.0}) == nothing | wish
+    for bad in (
+        {"delete_after_days": -1},
+        {"delete_after_days": 1.5},
+        {"purge_after_days": "soon"},
+        {"archive_after_days": 99_999},
+    ):
         assert await house.refused("PUT", "/retention", json=bad) == (400, "BAD_REQUEST")
     recording, kept = await ready(house), await ready(house)
     room = f"/rooms/room_{kept.meeting_id}/retention"

@@ -91,14 +91,8 @@ def _reason(error: ErrorDetails) -> str:
             return "must be a string"
         case "bool_type":
             return "must be a boolean"
-        case "int_type" | "int_from_float" | "int_parsing" | "int_parsing_size":
-            return "must be a whole number"
         case "list_type":
             return "must be a list"
-        case "too_short":
-            return f"must have at least {limits['min_length']} in it"
-        case "too_long":
-            return f"must have at most {limits['max_length']} in it"
         case "model_type" | "model_attributes_type" | "dict_type":
             return "must be an object"
         case "literal_error":
