@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapedeck.core.parts import LivePlan, PartRule, PlannedPart, aligned_part, head_align, plan_whole
+from tapedeck.core.parts import (
+    LivePlan,
+    PartRule,
+    PlannedPart,
+    aligned_part,
+    head_align,
+    head_room,
+    keeps_room,
+    plan_whole,
+)
 
 MIB = 1 << 20
 S3 = PartRule(5 * MIB, 5 << 30, 10_000, equal=False)
@@ -36,11 +45,18 @@ def keeps(rule: PartRule, parts: Sequence[PlannedPart], size: int) -> None:
         assert parts[-1].size <= parts[0].size
 
 
-@given(RULES, st.integers(24, 4096), st.integers(0, 60), st.integers(0, 40 * MIB), st.integers(0, 90 * MIB))
+@given(
+    RULES,
+    st.integers(24, 4096),
+    st.integers(0, 60),
+    st.integers(0, 40 * MIB),
+    st.integers(0, 90 * MIB),
+    st.sampled_from([0, 5 * MIB, 20 * MIB, 80 * MIB]),
+)
 def test_a_film_that_went_up_while_it_grew_is_whole(
-    rule: PartRule, media_at: int, sent: int, unsent: int, index: int
+    rule: PartRule, media_at: int, sent: int, unsent: int, index: int, room: int
 ) -> None:
-    plan = LivePlan.of(rule, media_at, DAY_BYTES)
+    plan = LivePlan.of(rule, media_at, DAY_BYTES, room)
     assert plan is not None
     live = [plan.part(i) for i in range(sent)]
     grown = (live[-1].end if live else media_at) + unsent
@@ -96,6 +112,25 @@ def test_equal_parts_are_as_large_as_the_longest_film_needs() -> None:
     assert large.part(10_000 - 33).end >= 200 << 30
     assert head_align([S3, AZURE], DAY_BYTES) == 1
     assert head_align([S3, R2], 200 << 30) == large.align
+
+
+def test_room_grows_in_few_steps_and_always_holds_the_index() -> None:
+    part = aligned_part(DAY_BYTES)
+    assert [head_room(size, part) // MIB for size in (0, 1, part, part + 1, 4 * part, 53 << 20)] == [
+        5,
+        5,
+        5,
+        20,
+        20,
+        80,
+    ]
+    assert keeps_room([S3, SFTP]) and not keeps_room([S3, R2, AZURE])
+    plan = LivePlan.of(SFTP, 48, DAY_BYTES, head_room(53 << 20, part))
+    assert plan is not None
+    assert plan.offset(plan.part(0)) == 85 * MIB
+    grown = plan.part(5).end
+    assert plan.finished(6, 80 * MIB, grown + 80 * MIB) is not None
+    assert plan.finished(6, 20 * MIB, grown + 20 * MIB) is None, "elsewhere than it was written"
 
 
 def test_the_index_of_a_long_film_spares_what_was_held_back() -> None:

@@ -16,7 +16,9 @@ from tests.media.filming import SMALL, brightness, ffprobe, grey, heard, make_fi
 from tests.media.tones import RATE, clicks, level, pulse_times, tone
 
 from tapedeck.core.errors import MediaError, UnavailableError
+from tapedeck.core.mp4index import scan_boxes
 from tapedeck.core.output import AudioOutput, VideoOutput
+from tapedeck.media.growing import GrowingFilm
 from tapedeck.media.mux import FilmWriter
 from tapedeck.media.probe import probe
 
@@ -223,3 +225,23 @@ def test_x264_may_use_threads(tmp_path: Path) -> None:
     assert [value for _, value in seen(film.path)] == pytest.approx([brightness(i) for i in range(40)], abs=3)
     settings = film.path.read_bytes()
     assert b"sliced_threads=0" in settings
+
+
+@pytest.mark.parametrize("fps", [25, 30])
+def test_a_film_says_while_it_grows_how_far_its_media_will_move(fps: int, tmp_path: Path) -> None:
+    output, seconds, step = VideoOutput(width=320, height=180, fps=fps), 12, 20_480
+    path = tmp_path / ".film.mp4.part"
+    writer = FilmWriter(path, output, AudioOutput(), head_align=step, tells_room=True)
+    growing, rooms = GrowingFilm(path), []
+    for index in range(seconds * fps):
+        writer.write_picture(grey(index * 7 % 200, output), index)
+        if index % fps == 0:
+            writer.write_sound(SILENCE)
+            grown = growing.look()
+            rooms.append(0 if grown is None else grown.room)
+    growing.close()
+    film = writer.finish(tmp_path / "film.mp4")
+    moov = next(box for box in scan_boxes(lambda at, n: film.head[at : at + n], len(film.head)) if box.kind == b"moov")
+    assert moov.size - 3000 < writer._index_bytes() - (1 << 14) < 1.5 * moov.size, "enough, and not much more"
+    assert set(rooms) - {0} == {step, 4 * step} and rooms == sorted(rooms)
+    assert len(film.head) - rooms[-1] < 64, "behind the type of the file, and as far as it was said"

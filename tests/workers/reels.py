@@ -30,12 +30,20 @@ class Reel:
 
     HEAD = box(b"ftyp", b"isom\0\0\2\0isomiso2avc1mp41") + box(b"free") + struct.pack(">I4s", 0, b"mdat")
 
-    def __init__(self, directory: Path, name: str = "film.mp4", *, seed: int = 1, head_align: int = 1) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        name: str = "film.mp4",
+        *,
+        seed: int = 1,
+        head_align: int = 1,
+        tells_room: bool = False,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / f".{name}.part"
         self.final = directory / name
         self._noise = np.random.default_rng(seed)
-        self._file = PartFile(self.path, head_align)
+        self._file = PartFile(self.path, head_align, tells_room=tells_room)
         self._file.write(self.HEAD)
         self.size = 0
 
@@ -43,6 +51,10 @@ class Reel:
         """`size` more bytes of media."""
         self._file.write(self._noise.bytes(size))
         self.size += size
+
+    def expect_index(self, size: int) -> None:
+        """It will be so long."""
+        self._file.expect_index(size)
 
     def finish(self, index_bytes: int = 4000) -> Film:
         """Put an index of about this size behind the media, then in front."""

@@ -28,8 +28,8 @@ class Desk:
         journal = self.root / "films" / "film.mp4.journal"
         return Transfer(self.store, "film.mp4", "video/mp4", "film.mp4", journal, most_film_bytes=DAY, **more)
 
-    def reel(self, seed: int = 1) -> Reel:
-        return Reel(self.root / "films", seed=seed, head_align=ALIGN)
+    def reel(self, seed: int = 1, *, tells_room: bool = False) -> Reel:
+        return Reel(self.root / "films", seed=seed, head_align=ALIGN, tells_room=tells_room)
 
     async def holds(self, film: Film) -> None:
         """The store has the film, and nothing else that lies about; and who comes back only looks."""
@@ -272,6 +272,46 @@ async def test_a_journal_that_was_cut_costs_a_part(desk: Desk) -> None:
     journal.write_bytes(journal.read_bytes()[:-20])
     film = reel.finish()
     await desk.transfer().finish(film)
+    await desk.holds(film)
+
+
+async def test_a_film_that_outgrows_the_room_for_its_index_goes_up_anew_while_it_grows(desk: Desk) -> None:
+    transfer, reel = desk.transfer(), desk.reel(tells_room=True)
+    reel.grow(24 * MIB)
+    await follow(transfer, reel)
+    first = len(desk.store.sent)
+    reel.expect_index(ALIGN)
+    await follow(transfer, reel)
+    assert len(desk.store.sent) == first == 3, "it fits"
+    reel.expect_index(ALIGN + 1)
+    reel.grow(5 * MIB)
+    await follow(transfer, reel)
+    assert [number for number, _ in desk.store.sent[first:]] == [32, 33, 34, 35]
+    next_process = desk.transfer()
+    reel.grow(5 * MIB)
+    await follow(next_process, reel)
+    live, film = list(desk.store.sent), reel.finish(index_bytes=6 * MIB)
+    assert len(live) == first + 5, "what is up stays up"
+    await next_process.finish(film)
+    assert sum(size for _, size in desk.store.sent[len(live) :]) == film.size_bytes - 25 * MIB
+    assert film.size_bytes - 34 * MIB - 4 * ALIGN < 16_384
+    await desk.holds(film)
+
+
+async def test_where_a_file_cannot_say_what_room_it_needs_its_film_goes_up_in_the_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("not supported")
+
+    monkeypatch.setattr("os.setxattr", refuse)
+    transfer, reel = desk.transfer(), desk.reel(tells_room=True)
+    reel.grow(24 * MIB)
+    reel.expect_index(6 * MIB)
+    await follow(transfer, reel)
+    film = reel.finish(index_bytes=6 * MIB)
+    assert film.size_bytes < 24 * MIB + 2 * ALIGN + 16_384
+    await transfer.finish(film)
     await desk.holds(film)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-__all__ = ["LivePlan", "PartRule", "PlannedPart", "aligned_part", "head_align", "plan_whole"]
+__all__ = ["LivePlan", "PartRule", "PlannedPart", "aligned_part", "head_align", "head_room", "keeps_room", "plan_whole"]
 
 _MIB = 1 << 20
 _PART = 8 * _MIB
@@ -23,6 +23,7 @@ _GROWTH = ((1000, 8 * _MIB), (10_000, 16 * _MIB))
 """Parts before this index have this size: memory stays small, and 150 GB fit into 10 000, a day at 14 Mbit/s."""
 _ALIGNED_PART = 5 * _MIB
 _MOST_PARTS = 10_000
+_ROOM_STEP = 4
 _ROOM = 32
 """Lower numbers are for the front: with parts of 5 MiB it may have 155, the index of four days."""
 
@@ -65,21 +66,26 @@ class LivePlan:
     "Where the media begins, growing."
     part_bytes: int
     "Size of every part where the media moves by whole parts, else of the first ones."
+    room: int = 0
+    "How far the media will move, where a store must know that from the first part on."
 
     @classmethod
-    def of(cls, rule: PartRule, media_at: int, most_film_bytes: int) -> LivePlan | None:
-        """The plan for a film of at most `most_film_bytes`; None if such a store cannot take it while it grows."""
+    def of(cls, rule: PartRule, media_at: int, most_film_bytes: int, room: int = 0) -> LivePlan | None:
+        """The plan for a film of at most `most_film_bytes`; None if such a store cannot take it while it grows.
+
+        `room`: what the film says of it (`head_room`), 0 if nothing.
+        """
         size = (
             aligned_part(most_film_bytes) if _is_aligned(rule) else min(max(_PART, rule.least_bytes), rule.most_bytes)
         )
         if not rule.least_bytes <= size <= rule.most_bytes or media_at > size or rule.most_parts <= _ROOM:
             return None
-        return cls(rule, media_at, size)
+        return cls(rule, media_at, size, (room or size) if rule.by_offset else 0)
 
     @property
     def align(self) -> int:
         """What `shift` must be a multiple of; where a store writes by offset, what it must be."""
-        return self.part_bytes if _is_aligned(self.rule) else 1
+        return self.room or (self.part_bytes if _is_aligned(self.rule) else 1)
 
     @property
     def begin_at(self) -> int:
@@ -109,7 +115,7 @@ class LivePlan:
 
     def offset(self, part: PlannedPart) -> int:
         """Where a part that goes up now will be in the finished film, if the store must know."""
-        return part.start + (self.part_bytes if self.rule.by_offset else 0)
+        return part.start + self.room
 
     def finished(self, sent: int, shift: int, film_bytes: int) -> Sequence[PlannedPart] | None:
         """All parts of the finished film, in order (finished coordinates). Those of `part(0)` to `part(sent - 1)` are
@@ -118,7 +124,7 @@ class LivePlan:
         None if it cannot end so: a front too long for its room, a film too long for the store, or one that is shorter
         than what was sent of it.
         """
-        if shift < 0 or shift % self.align or not sent or (self.rule.by_offset and shift != self.align):
+        if shift < 0 or shift % self.align or not sent or (self.room and shift != self.room):
             return None
         index = 0
         front, last = self.part(0).start + shift, _ROOM - 1
@@ -149,6 +155,20 @@ def aligned_part(most_film_bytes: int) -> int:
 def head_align(rules: Iterable[PartRule], most_film_bytes: int) -> int:
     """What the media of a film that goes to stores of these rules has to move by (`media/place.py`)."""
     return aligned_part(most_film_bytes) if any(_is_aligned(rule) for rule in rules) else 1
+
+
+def keeps_room(rules: Iterable[PartRule]) -> bool:
+    """Whether one of the stores must know how far the media moves while the film grows."""
+    return any(rule.by_offset for rule in rules)
+
+
+def head_room(index_bytes: int, align: int) -> int:
+    """How far the media of a film moves whose index may be so long by now: few steps, each far from the last one,
+    since what is up has to be sent anew with each."""
+    room = align
+    while room < index_bytes:
+        room *= _ROOM_STEP
+    return room
 
 
 def _is_aligned(rule: PartRule) -> bool:

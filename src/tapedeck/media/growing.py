@@ -14,9 +14,10 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["GrowingFilm", "Grown", "is_archive"]
+__all__ = ["GrowingFilm", "Grown", "is_archive", "tell_room"]
 
 _OPENING_SIZE = 512
+_ROOM = "user.tapedeck.room"
 _MAGIC_AT, _MAGIC = 257, b"ustar\0"
 
 
@@ -28,6 +29,8 @@ class Grown:
     "Where the contents of its `mdat` begin; 0: it is a tar, in which nothing is moved."
     until: int
     "Bytes before this are final."
+    room: int = 0
+    "How far its media will move in the end, as it is known by now; 0: nobody said. It may become more."
 
 
 class GrowingFilm:
@@ -42,7 +45,7 @@ class GrowingFilm:
         size = os.fstat(self._fd).st_size  # before the header: if that is open, all these bytes are media
         opening = os.pread(self._fd, _OPENING_SIZE, 0)
         media_at = _open_media(opening)
-        return None if media_at is None else Grown(media_at, max(size, media_at))
+        return None if media_at is None else Grown(media_at, max(size, media_at), _told_room(self._fd))
 
     def read(self, start: int, size: int) -> bytes | None:
         """Bytes that `look` called final; None if it has been finished since, and they are elsewhere."""
@@ -72,6 +75,22 @@ class GrowingFilm:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._fd)
+
+
+def tell_room(fd: int, size: int) -> bool:
+    """Write beside the growing film how far its media will move; whether the file system can keep that."""
+    try:
+        os.setxattr(fd, _ROOM, str(size).encode())
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+def _told_room(fd: int) -> int:
+    try:
+        return int(os.getxattr(fd, _ROOM))
+    except (OSError, AttributeError, ValueError):
+        return 0
 
 
 def is_archive(opening: bytes) -> bool:

@@ -41,6 +41,8 @@ __all__ = ["FilmFile", "FilmWriter", "FilmWriters"]
 _FLAT = {"chunk_duration": "500000", "flush_packets": "0"}
 "Half a second of each stream by turns: short seeks for a player, a short index."
 _BUFFER_SIZE = 1 << 16
+_INDEX_LEAST, _INDEX_BPS = 1 << 14, 80
+"""Of the index: what does not grow, and bytes a second for four chunks (a place is 8, a count that differs 12)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class _Lane:
     def __init__(self, encoder: PictureEncoder | SoundEncoder | VorbisEncoder) -> None:
         self.encoder = encoder
         self.streams: list[tuple[Muxer, Stream]] = []
+        self.packets = self.keys = 0
         self.taps: list[Tap] = []
 
     @property
@@ -99,6 +102,8 @@ class _Lane:
 
     def put(self, packets: Iterable[av.Packet[Any]]) -> None:
         for packet in packets:
+            self.packets += 1
+            self.keys += packet.is_keyframe
             for muxer, stream in self.streams[1:]:
                 copy = copy_packet(packet)
                 copy.stream = stream
@@ -124,6 +129,7 @@ class FilmWriter:
         created_at: datetime | None = None,
         threads: int = 1,
         head_align: int = 1,
+        tells_room: bool = False,
         beside: FilmWriter | None = None,
         timed: bool = False,
     ) -> None:
@@ -131,7 +137,7 @@ class FilmWriter:
 
         `video` None: sound alone. `timed`: the film becomes a tar of segments with timed metadata.
 
-        `head_align`: see `PartFile`. `beside`: another file of the same film; where its
+        `head_align`, `tells_room`: see `PartFile`. `beside`: another file of the same film; where its
         settings are the same its encoders are used, and what is written to it comes here too. That one then has to be
         finished first.
 
@@ -144,7 +150,7 @@ class FilmWriter:
         container = self._kind = _ARCHIVE if timed else _container(video, audio)
         self._archive: SegmentArchive | None = None
         with media_errors("Writing the film"):
-            self._file = PartFile(part_path, head_align)
+            self._file = PartFile(part_path, head_align, tells_room=tells_room and container.is_flat)
             try:
                 self._muxer: Muxer
                 if timed and video is not None:
@@ -218,6 +224,13 @@ class FilmWriter:
                 if self.audio.channels == 1 and samples.ndim == 2:
                     samples = samples.mean(axis=0, keepdims=True, dtype=np.float32)
                 lane.put(lane.encoder.encode(samples))
+        self._file.expect_index(self._index_bytes())
+
+    def _index_bytes(self) -> int:
+        """At most, of what is written by now: sizes of samples, times of pictures, places of chunks."""
+        pictures, sound = self._pictures, self._sound
+        video = 0 if pictures is None else 12 * pictures.packets + 4 * pictures.keys
+        return _INDEX_LEAST + video + 4 * sound.packets + _INDEX_BPS * sound.count // self._rate
 
     def write_text(self, film_ns: int, text: str) -> None:
         """Timed metadata of a film time, before the first picture that is shown later. Only a tar has any.
@@ -270,6 +283,7 @@ class FilmWriters:
         created_at: datetime | None = None,
         threads: int = 1,
         head_align: int = 1,
+        tells_room: bool = False,
         live_dir: Path | None = None,
         hls_dir: Path | None = None,
     ) -> None:
@@ -291,6 +305,7 @@ class FilmWriters:
                     created_at=created_at,
                     threads=threads,
                     head_align=head_align,
+                    tells_room=tells_room,
                     beside=self._writers[0][1] if self._writers else None,
                     timed=output.timed,
                 )

@@ -21,6 +21,8 @@ import google_crc32c
 from tapedeck.core.crc32c import combine
 from tapedeck.core.errors import InternalError
 from tapedeck.core.mp4index import build_head, scan_boxes
+from tapedeck.core.parts import head_room
+from tapedeck.media.growing import tell_room
 
 __all__ = ["PartFile", "copy_range", "insert_space"]
 
@@ -41,14 +43,19 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class PartFile:
     """A growing file with the face that PyAV writes to (`write`, `seek`, `tell`). OSError passes through."""
 
-    def __init__(self, path: Path, head_align: int = 1) -> None:
-        """`head_align`: the media of a film of at least two such lengths moves by a multiple of it (bytes)."""
+    def __init__(self, path: Path, head_align: int = 1, *, tells_room: bool = False) -> None:
+        """`head_align`: the media of a film of at least two such lengths moves by a multiple of it (bytes).
+
+        `tells_room`: by which one is written beside the growing file, for stores that must know (`expect_index`).
+        """
         self._path = path
         self._head_align = head_align
+        self._room = head_align
         if path.is_file():
             path.unlink()  # who still reads the one of an earlier attempt shall notice
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self._open = True
+        self._tells_room = tells_room and tell_room(self._fd, head_align)
         self._at = 0
         self._size = 0
         self._written_back = 0
@@ -95,6 +102,11 @@ class PartFile:
         """Where the next write goes."""
         return self._at
 
+    def expect_index(self, size: int) -> None:
+        """The index of the film will have at least so many bytes: where that is told, see to room for it."""
+        if self._tells_room and (room := head_room(size, self._head_align)) > self._room and tell_room(self._fd, room):
+            self._room = room
+
     def finish(self, final_path: Path, *, index_to_front: bool = True) -> tuple[int, int]:
         """Put the index in front, make everything durable and rename to `final_path`: (size in bytes, CRC-32C).
 
@@ -137,7 +149,7 @@ class PartFile:
         ftyp = read(boxes[b"ftyp"].offset, boxes[b"ftyp"].size)
         align = os.fstatvfs(self._fd).f_bsize
         if self._head_align > 1 and index.offset >= 2 * self._head_align:
-            align = self._head_align
+            align = self._room
         head = build_head(ftyp, bytes(self._index), media.offset, index.offset, align)
         # Joining undoes itself: with the sum of A and of A + B it gives that of B.
         payload_crc = combine(google_crc32c.value(bytes(self._opening[:payload_at])), self._crc, payload_size)

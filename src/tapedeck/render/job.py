@@ -74,6 +74,8 @@ class Job:
     "Whether somebody waits for it: it takes two cores where there are two, and a little more CPU."
     head_align: int = 1
     "Length of the parts that the film goes up in while it grows, where a store wants them equal (bytes)."
+    tells_room: bool = False
+    "Whether a store must know how far the media will move, while the film grows."
     excerpt: Excerpt = _ALL
     "Of a log that is complete."
     stills: bool = False
@@ -104,6 +106,7 @@ class Job:
                 threads=int(body.get("threads", 1)),
                 haste=bool(body.get("haste", False)),
                 head_align=int(body.get("head_align", 1)),
+                tells_room=bool(body.get("tells_room", False)),
                 excerpt=_excerpt(body),
                 stills=bool(body.get("stills", False)),
                 seat=None if body.get("seat") is None else str(body["seat"]),
@@ -213,6 +216,7 @@ class Take:
             created_at=log.meta.started_utc,
             threads=job.threads,
             head_align=job.head_align,
+            tells_room=job.tells_room,
             live_dir=job.live_dir if job.live else None,
             hls_dir=job.hls_dir,
         )

@@ -178,12 +178,14 @@ class FilmWorker:
             tracks = asdict(recording.options.tracks)
             self._renders.submit(render.RenderJob(recording.id, body | {"tracks": tracks}, live, is_light=True))
             return
-        align = await self._uploads.head_align(recording)
+        align, tells_room = await self._uploads.head_rule(recording)
         if self._prepare is not None and recording.options.watermark is not None:
             await self._prepare(recording)
             if live and recording.id not in self._capturing:
                 return  # it was ended meanwhile, and is submitted as that
-        self._renders.submit(render.RenderJob(recording.id, body | {"head_align": align}, live))
+        self._renders.submit(
+            render.RenderJob(recording.id, body | {"head_align": align, "tells_room": tells_room}, live)
+        )
 
     async def _on_rendered(self, recording_id: str, files: list[render.FilmFile]) -> None:
         stored = [

@@ -39,6 +39,8 @@ class Journal:
         self.token: str | None = None
         self.media_at: int | None = None
         "Where the media of the growing film began, if parts of it are up."
+        self.room = 0
+        "How far it was to move, where the store had to know."
         self.parts: dict[int, SentPart] = {}
         self.completing: int | None = None
         "CRC-32C of the film that the store was last asked to make,"
@@ -53,12 +55,12 @@ class Journal:
             except (ValueError, KeyError, TypeError):
                 continue
 
-    def begin(self, token: str, media_at: int | None) -> None:
+    def begin(self, token: str, media_at: int | None, room: int = 0) -> None:
         """A new upload; nothing of it is up."""
         self._path.unlink(missing_ok=True)
         self.parts.clear()
         self.completing, self.numbers = None, ()
-        self._note({"token": token, "media_at": media_at}, durable=True)
+        self._note({"token": token, "media_at": media_at, "room": room}, durable=True)
 
     def sent(self, part: SentPart) -> None:
         """The store confirmed a part."""
@@ -86,7 +88,7 @@ class Journal:
 
     def _take(self, fact: dict[str, Any]) -> None:
         if "token" in fact:
-            self.token, self.media_at = fact["token"], fact["media_at"]
+            self.token, self.media_at, self.room = fact["token"], fact["media_at"], fact.get("room", 0)
         elif "part" in fact:
             part = SentPart(**fact["part"])
             self.parts[part.number] = part

@@ -111,8 +111,10 @@ class Transfer:
             return False
         if not grown.media_at and self._store.rule.by_offset:
             return False  # room is kept there for an index in front, which a tar has not
-        if self._plan is None:
-            self._plan = LivePlan.of(self._store.rule, grown.media_at, self._most_film_bytes)
+        if self._plan is None or (self._plan.room and self._plan.room != (grown.room or self._plan.part_bytes)):
+            # The second: its index outgrew the room that was kept for it, and all of it lies elsewhere in the store.
+            self._plan = LivePlan.of(self._store.rule, grown.media_at, self._most_film_bytes, grown.room)
+            self._next, self._pending = 0, b""
         plan = self._plan
         if plan is None or grown.until < plan.begin_at or self._next > plan.last:
             return False
@@ -128,8 +130,9 @@ class Transfer:
         data = self._pending
         crc = google_crc32c.value(data)
         before = self._journal.parts.get(part.number)
-        if self._journal.media_at != plan.media_at or self._journal.completing is not None:
-            await self._begin(plan.media_at)
+        noted = (self._journal.media_at, self._journal.room or (plan.part_bytes if plan.room else 0))
+        if noted != (plan.media_at, plan.room) or self._journal.completing is not None:
+            await self._begin(plan.media_at, plan.room)
             before = None
         if before is None or not before.live or (before.size, before.crc32c) != (part.size, crc):
             await self._put(part, data, crc, live=True, offset=plan.offset(part))
@@ -208,8 +211,10 @@ class Transfer:
         """The parts of the film and how far its media moved, if what went up while it grew can be kept."""
         media_at = self._journal.media_at
         live = [part.number for part in self._journal.parts.values() if part.live]
-        plan = LivePlan.of(self._store.rule, media_at, self._most_film_bytes) if media_at is not None and live else None
-        if plan is None or media_at is None:
+        if media_at is None or not live:
+            return None
+        plan = LivePlan.of(self._store.rule, media_at, self._most_film_bytes, self._journal.room)
+        if plan is None:
             return None
         shift = _media_at(film.path) - media_at
         parts = plan.finished(max(live) - plan.part(0).number + 1, shift, film.size_bytes)
@@ -266,11 +271,11 @@ class Transfer:
         self.assembly = None if made is None else _assembly(parts)
         return made
 
-    async def _begin(self, media_at: int | None) -> None:
+    async def _begin(self, media_at: int | None, room: int = 0) -> None:
         if self._journal.token is not None:
             await self._ask(self._store.abort(self._key, self._journal.token))
         token = await self._ask(self._store.begin(self._key, self._content_type, self._filename))
-        await asyncio.to_thread(self._journal.begin, token, media_at)  # it waits for the disk
+        await asyncio.to_thread(self._journal.begin, token, media_at, room)  # it waits for the disk
         self._known = True
 
     async def _put(self, part: PlannedPart, data: bytes, crc: int, *, live: bool, offset: int) -> None:

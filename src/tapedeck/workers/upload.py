@@ -21,7 +21,7 @@ from tapedeck.core.delivery import Patience
 from tapedeck.core.destination import Destination, DestinationKind, DestinationState
 from tapedeck.core.errors import InvalidError, NotFoundError
 from tapedeck.core.output import outputs_of
-from tapedeck.core.parts import PartRule, head_align
+from tapedeck.core.parts import PartRule, head_align, keeps_room
 from tapedeck.core.recording import FilmFile, Recording, WrongStateError
 from tapedeck.ports.clock import Clock
 from tapedeck.service.uploads import Unfinished, UploadService
@@ -132,16 +132,17 @@ class UploadWorker:
         """Recordings that are over for everybody else, with a destination that waits."""
         return await self._service.unfinished()
 
-    async def head_align(self, recording: Recording) -> int:
-        """What the media of its film shall move by, so that its stores can take it while it is made."""
+    async def head_rule(self, recording: Recording) -> tuple[int, bool]:
+        """What the media of its film shall move by, so that its stores can take it while it is made, and whether one of
+        them must know how far before the end."""
         try:
             async with asyncio.timeout(_KNOWN_S):
                 found = await self._service.destinations(recording)
                 rules = [rule for destination in found if (rule := await self._rule(destination)) is not None]
         except Exception as exc:  # the lanes will say so; a film for every kind of store does no harm
             log.info("upload.stores_unknown", recording_id=recording.id, reason=str(exc))
-            return 1
-        return head_align(rules, most_film_bytes(recording))
+            return 1, False
+        return head_align(rules, most_film_bytes(recording)), keeps_room(rules)
 
     async def _rule(self, destination: Destination) -> PartRule | None:
         """What a store wants of parts; None if it takes none."""
