@@ -8,6 +8,7 @@ import pytest
 
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.meeting import MeetingStatus
+from tapedeck.shapes.archive import RestoreBody
 from tapedeck.shapes.bodies import (
     ActionBody,
     AppBody,
@@ -119,6 +120,8 @@ def test_a_start_is_refused_by_field(given: dict[str, Any], pointer: str, words:
         (RenderBody, {"only": []}, "/only", "must have at least 1 item"),
         (RenderBody, {"colour": "red"}, "/colour", "is not known here"),
         (RenderBody, {"from": -1}, "/from", "must be at least 0"),
+        (RestoreBody, {"days": 1.5}, "/days", "must be a whole number"),
+        (RestoreBody, {"days": "3"}, "/days", "must be a whole number"),
     ],
 )
 def test_our_own_words_refuse_it(model: Any, given: dict[str, Any], pointer: str, words: str) -> None:

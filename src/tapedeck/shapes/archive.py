@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from tapedeck.core.archive import MOST_RESTORE_DAYS
 from tapedeck.core.retention import MOST_DAYS, Due, Policy
-from tapedeck.shapes.bodies import Body, whole
+from tapedeck.shapes.bodies import Body
 from tapedeck.shapes.library import RecId, RoomId, Seconds
 from tapedeck.shapes.rooms import format_seconds, rec_id, room_id
 
@@ -26,14 +26,14 @@ __all__ = [
     "policy_body",
 ]
 
-_Days = Annotated[int, BeforeValidator(whole), Field(ge=0, le=MOST_DAYS)]
+_Days = Annotated[int, Field(ge=0, le=MOST_DAYS)]
 
 
 class RestoreBody(Body):
     """POST recordings/{id}/restore."""
 
     tier: Literal["standard", "bulk", "expedited"] = "standard"
-    days: Annotated[int, BeforeValidator(whole), Field(ge=1, le=MOST_RESTORE_DAYS)] = 7
+    days: Annotated[int, Field(ge=1, le=MOST_RESTORE_DAYS)] = 7
 
 
 class HoldBody(Body):

@@ -67,6 +67,14 @@ def parse(model: type[M], body: Any, prefix: str = "") -> M:
         raise InvalidError("; ".join(p.message for p in problems), problems) from exc
 
 
+_KINDS = {
+    "string_type": "must be a string",
+    "bool_type": "must be a boolean",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "list_type": "must be a list",
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "must be an object"),
+}
 _IMPLIED = {"union_tag_not_found": ["type"], "union_tag_invalid": ["type"]}
 
 
@@ -87,14 +95,6 @@ def _reason(error: ErrorDetails) -> str:
             return "is required"
         case "union_tag_invalid":
             return f"must be one of {limits['expected_tags']}"
-        case "string_type":
-            return "must be a string"
-        case "bool_type":
-            return "must be a boolean"
-        case "list_type":
-            return "must be a list"
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return "must be an object"
         case "literal_error":
             return f"must be one of {limits['expected']}"
         case "greater_than_equal":
@@ -111,8 +111,8 @@ def _reason(error: ErrorDetails) -> str:
             return f"must have at most {_count(limits['max_length'], 'item')}"
         case "extra_forbidden":
             return "is not known here"
-        case _:
-            return error["msg"]
+        case kind:
+            return _KINDS.get(kind, error["msg"])
 
 
 def _count(number: int, what: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from tapedeck.core.errors import NotFoundError
@@ -14,7 +14,7 @@ from tapedeck.core.ids import is_uuid
 from tapedeck.core.library import LibraryItem, LibraryLine, LibraryStatus
 from tapedeck.core.meeting import Meeting, MeetingStatus, Participant
 from tapedeck.core.recording import recorded_seconds
-from tapedeck.shapes.bodies import Body, StartBody, whole
+from tapedeck.shapes.bodies import Body, StartBody
 
 __all__ = [
     "BulkBody",
@@ -102,7 +102,7 @@ class RoomStartBody(StartBody):
 class TokenBody(Body):
     """POST token."""
 
-    ttl_seconds: Annotated[int, BeforeValidator(whole), Field(ge=60, le=86_400)] = 3600
+    ttl_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600
 
 
 class BulkBody(Body):
