@@ -1,5 +1,5 @@
 """Customers' storages end to end: S3, Azure and SFTP by the official SDK, keys that are wrong, and a server that is
-killed while it uploads.
+killed while it uploads, and started again with another SECRET_KEY.
 
 One server and one meeting with a recording per storage; then another meeting whose film is on its way to S3, over a
 slow wire, when the server dies.
@@ -13,11 +13,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import boto3
 import pytest
 from azure.storage.blob.aio import BlobServiceClient
-from tests.e2e.kit import SMALL, House, Recording, open_house, together, told
+from tests.e2e.kit import SMALL, House, Recording, Take, open_house, together, told
 from tests.pace import eventually
 from tests.servers.azurite import ACCOUNT_KEY, azurite
 from tests.servers.moto import moto
@@ -27,6 +28,7 @@ from tests.servers.sshd import Sshd, sshd
 from tapedeck.adapters.egress import Guard
 from tapedeck.adapters.storage.factory import make_store
 from tapedeck.core.errors import NotFoundError
+from tapedeck.core.naming import object_key
 from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.people import Act, Cue, Person
 
@@ -43,8 +45,8 @@ class Delivered:
     recording: Recording
     ours: bytes
     "The film behind its link."
-    theirs: bytes | None
-    "The object in the customer's storage; None: there is none."
+    theirs: bytes
+    "The object in the customer's storage, or where its key was wrong in the fallback bucket."
     mine: Mapping[str, Any]
     "What was asked for."
 
@@ -65,6 +67,8 @@ class Survived:
     ours: bytes
     versions: list[bytes]
     "Of the object: each time it was made is one."
+    keys: set[str]
+    "Of all objects there."
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,8 @@ async def open_servers(folder: Path) -> AsyncIterator[Servers]:
     with moto(folder) as url, azurite(folder) as text, sshd(folder / "ssh") as ssh:
         keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
         s3 = boto3.client("s3", endpoint_url=url, **keys)
-        await asyncio.to_thread(s3.create_bucket, Bucket="films")
+        for bucket in ("films", "fallback"):
+            await asyncio.to_thread(s3.create_bucket, Bucket=bucket)
         await asyncio.to_thread(s3.put_bucket_versioning, Bucket="films", VersioningConfiguration={"Status": "Enabled"})
         async with BlobServiceClient.from_connection_string(text) as service:
             await service.create_container("films")
@@ -111,27 +116,30 @@ async def open_servers(folder: Path) -> AsyncIterator[Servers]:
         s3.close()
 
 
-async def settled(house: House, recording: Recording, storage: Mapping[str, Any]) -> Delivered:
-    """A recording that is UPLOADED, when its storage has it or says why not."""
-    store = make_store({**storage, "path": PATH}, Guard(allow_private=True))
-    theirs: bytes | None = None
+async def settled(house: House, servers: Servers, take: Take, asked: Mapping[str, Any]) -> Delivered:
+    """A recording, when it is UPLOADED and its storage has it, or the fallback bucket what its storage refused."""
+    recording, storage = await take.until("UPLOADED", limit_s=60), asked
+    name = str(recording.output_file_name)
+    if "wrong" in name:
+        storage = servers.aws() | {"bucket": "fallback"}
+        name = object_key(recording.id, recording.invoked_time, name)
+    key = f"{PATH.strip('/')}/{name}"
+    store = make_store(storage, Guard(allow_private=True))
+
+    async def is_there() -> bool:
+        try:
+            await store.head(key)
+        except NotFoundError:
+            return False
+        return True
+
     try:
-        if "wrong" not in str(recording.output_file_name):
-            key = f"{PATH.strip('/')}/{recording.output_file_name}"
-
-            async def is_there() -> bool:
-                try:
-                    await store.head(key)
-                except NotFoundError:
-                    return False
-                return True
-
-            await eventually(is_there, 60)
-            theirs = b"".join([chunk async for chunk in store.read(key)])
+        await eventually(is_there, 60)
+        theirs = b"".join([chunk async for chunk in store.read(key)])
     finally:
         await store.aclose()
     assert recording.download_url is not None
-    return Delivered(recording, await house.fetch(recording.download_url), theirs, storage)
+    return Delivered(await take.get(), await house.fetch(recording.download_url), theirs, asked)
 
 
 async def everywhere(house: House, servers: Servers) -> dict[str, Delivered]:
@@ -147,8 +155,7 @@ async def everywhere(house: House, servers: Servers) -> dict[str, Delivered]:
     await room.at(5.0)
     await asyncio.gather(*(take.act("stop") for take in takes.values()))
     await playing
-    done = {name: await take.until("UPLOADED", limit_s=60) for name, take in takes.items()}
-    return {name: await settled(house, done[name], storage) for name, storage in storages.items()}
+    return {name: await settled(house, servers, takes[name], storage) for name, storage in storages.items()}
 
 
 async def killed(house: House, servers: Servers) -> Survived:
@@ -179,6 +186,9 @@ async def killed(house: House, servers: Servers) -> Survived:
     await house.server.kill()
     wire.pause_s = 0.0
     wire.flowing.set()
+    former = (house.server.data_dir / "secret.key").read_text().strip()
+    keys = {"TAPEDECK_SECRET_KEY": "another key of this server", "TAPEDECK_SECRET_KEY_PREVIOUS": former}
+    house.server.env = {**house.server.env, **keys}
     await house.server.start()
     await playing
     recording = await take.until("UPLOADED", limit_s=60)
@@ -191,8 +201,7 @@ async def killed(house: House, servers: Servers) -> Survived:
     ours = await house.fetch(recording.download_url)
     found = await objects()
     versions = [await _read(s3, version) for version in found]
-    assert {version["Key"] for version in found} == {f"killed/{recording.output_file_name}"}
-    return Survived(before, sent_before, recording, ours, versions)
+    return Survived(before, sent_before, recording, ours, versions, {version["Key"] for version in found})
 
 
 async def _read(s3: Any, version: Mapping[str, Any]) -> bytes:
@@ -205,7 +214,13 @@ async def _read(s3: Any, version: Mapping[str, Any]) -> bytes:
 
 async def play(folder: Path) -> dict[str, Any]:
     async with open_servers(folder / "servers") as servers:
-        env = {"TAPEDECK_ALLOW_PRIVATE_URLS": "true"}
+        env = {
+            "TAPEDECK_ALLOW_PRIVATE_URLS": "true",
+            "TAPEDECK_UPLOAD_REFUSED_S": "1",
+            "TAPEDECK_FALLBACK_BUCKET_URL": f"s3://fallback{quote(PATH)}?endpoint={servers.wire.url}",
+            "TAPEDECK_FALLBACK_ACCESS_KEY": "findme-fallback-access",
+            "TAPEDECK_FALLBACK_SECRET": "findme-fallback-secret",
+        }
         async with open_house(folder / "house", env) as house:
             found = await together(everywhere=everywhere(house, servers))
             found |= await together(killed=killed(house, servers))
@@ -242,12 +257,15 @@ def test_what_was_asked_for_is_shown_without_its_secrets(played: dict[str, Any])
     ("kind", "said"),
     [("azure, wrong key", "does not allow this key"), ("sftp, wrong key", "check username and private_key")],
 )
-def test_a_wrong_key_is_told_to_its_owner(kind: str, said: str, played: dict[str, Any]) -> None:
+def test_a_wrong_key_is_told_to_its_owner_and_the_fallback_takes_the_film(
+    kind: str, said: str, played: dict[str, Any]
+) -> None:
     one: Delivered = told(played, "everywhere", dict)[kind]
     assert one.recording.status == "UPLOADED", "the built-in bucket has it"
     (error,) = one.errors
     assert error["type"] == kind.partition(",")[0]
-    assert not error["final"]
+    assert error["final"]
+    assert one.theirs == one.ours
     assert said in error["message"]
     assert not any(secret in str(one.recording) for secret in played["secrets"])
 
@@ -257,6 +275,13 @@ def test_a_server_killed_while_it_uploads_delivers_once_and_leaves_nothing(playe
     assert (one.before, one.sent_before) == ("UPLOADING", 0)
     assert len(one.ours) == one.recording.file_size
     assert one.versions == [one.ours]
+    assert one.keys == {f"killed/{one.recording.output_file_name}"}
+
+
+def test_a_new_key_of_the_server_opens_what_the_former_one_sealed(played: dict[str, Any]) -> None:
+    """The server that was killed had sealed the credentials with the key of its directory."""
+    assert len(told(played, "killed", Survived).versions) == 1
+    assert "stored credentials were sealed again" in played["log"] and "lost=0" in played["log"]
 
 
 def test_no_secret_of_a_storage_is_in_the_log(played: dict[str, Any]) -> None:
