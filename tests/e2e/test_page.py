@@ -14,12 +14,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from cloudflare import UnprocessableEntityError
-from tests.e2e.kit import MS, SMALL, House, Recording, S, Take, Viewed, open_house, read_events, together, told
+from tests.e2e.kit import (
+    MS,
+    SMALL,
+    House,
+    LoggedFrame,
+    Recording,
+    S,
+    Take,
+    Viewed,
+    open_house,
+    read_events,
+    read_frames,
+    together,
+    told,
+)
 from tests.pace import eventually
 from tests.pages.site import Site, open_site
 
+from tapedeck.core.avc import to_lengths
+from tapedeck.core.frames import Kind
+from tapedeck.core.page import page_participant
 from tapedeck.sources.synthetic import CAST, Look
 from tapedeck.testing.people import Act, Cue, Person
 
@@ -66,6 +84,18 @@ async def gone(leaders: Sequence[int]) -> None:
     await eventually(none_left, LIMIT_S)
 
 
+def is_picture(one: LoggedFrame, recording_id: str) -> bool:
+    return one.track.kind is Kind.VIDEO and one.track.participant_id == page_participant(recording_id)
+
+
+async def files_of(house: House, take: Take) -> list[dict[str, Any]]:
+    """The files of a recording as our own face tells of them."""
+    headers = {"authorization": f"Bearer {house.server.token}"}
+    async with house.http.get(f"{house.server.base_url}/v1/recordings/{take.id}", headers=headers) as response:
+        files: list[dict[str, Any]] = (await response.json())["data"]["files"]
+        return files
+
+
 async def filmed(take: Take, length_s: float) -> None:
     """Return when so much of it is captured."""
     await take.until("RECORDING", limit_s=LIMIT_S)
@@ -108,6 +138,7 @@ async def beside_people(house: House, site: Site) -> Shown:
     finally:
         playing.cancel()
         await asyncio.gather(playing, return_exceptions=True)
+    logged = [one.frame.payload for one in read_frames(await page.log_dir(), room.clock) if is_picture(one, page.id)]
     left = await house.sdk.realtime_kit.meetings.get_meeting_participants(room.id, **house.ids)
     asked = next(request for request in site.asked if request.query.get("config") and "both" in request.query["plan"])
     return Shown(
@@ -119,6 +150,8 @@ async def beside_people(house: House, site: Site) -> Shown:
             "participants": [one.custom_participant_id for one in left.data],
             "sessions": listed.data,
             "paused": paused,
+            "sent": logged,
+            "files": await files_of(house, page),
         },
     )
 
@@ -205,6 +238,19 @@ def test_the_film_is_what_the_page_shows_and_nothing_of_the_people(played: dict[
     shown = told(played, "both", Shown)
     assert shown.viewed is not None
     assert_shows(shown.viewed, ADA, GRACE)
+
+
+def test_the_pictures_of_the_page_are_in_the_film_as_its_browser_sent_them(played: dict[str, Any]) -> None:
+    """Byte for byte and in order; what a pause leaves without its key frame is not."""
+    shown = told(played, "both", Shown)
+    assert shown.viewed is not None
+    assert [one.get("passed_through", False) for one in shown.seen["files"]] == [True, False, False, False]
+    with av.open(str(shown.viewed.path)) as film:
+        pictures = [bytes(packet) for packet in film.demux(video=0) if packet.size]
+    sent = [to_lengths(payload) for payload in shown.seen["sent"]]
+    assert len(pictures) >= 0.8 * len(sent)
+    following = iter(sent)
+    assert all(picture in following for picture in pictures)
 
 
 def test_the_people_are_filmed_without_the_page(played: dict[str, Any]) -> None:

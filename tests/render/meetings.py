@@ -123,7 +123,7 @@ class Meeting:
         opened_ns: int | None = None,
     ) -> str:
         """Pictures at 30 per second, captured from `start_ns` to `end_ns`; the track's id."""
-        track_id = track_id or f"{who}-{origin}"
+        track_id = track_id or f"{who}-{origin}".replace(":", "-")
         if track_id not in self.tracks:
             self.open(track_id, who, peer or f"{who}-peer", codec, origin, start_ns if opened_ns is None else opened_ns)
         count = (end_ns - start_ns) * FPS // S
@@ -150,7 +150,7 @@ class Meeting:
 
     def microphone(self, who: str, start_ns: int, end_ns: int, hertz: int = 440, peer: str = "") -> str:
         """A tone."""
-        track_id = f"{who}-mic"
+        track_id = f"{who}-mic".replace(":", "-")
         if track_id not in self.tracks:
             self.open(track_id, who, peer or f"{who}-peer", Codec.OPUS, Origin.CAMERA, start_ns)
         luck = random.Random(f"{self.seed} {track_id} {start_ns}")

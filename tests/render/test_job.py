@@ -99,7 +99,7 @@ def test_only_who_is_behind_or_has_the_cores_encodes_beside_painting(
             seen.append(self.beside)
             super().write_picture(frame, index)
 
-    monkeypatch.setattr("tapedeck.render.job.Press", Noting)
+    monkeypatch.setattr("tapedeck.render.making.Press", Noting)
     (file,), stats = run(job(tmp_path, **options), threading.Event())
     assert file.duration_ns == 12 * S and stats.pictures == 12 * FPS
     assert sorted(set(seen)) == hastes

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tapedeck.capture.flow import MAX_LATE_NS, Flow
 from tapedeck.core.delay import RecentDelay
 from tapedeck.core.frames import EncodedFrame, FrameFlags, Kind, TrackInfo
+from tapedeck.core.page import is_page
 from tapedeck.core.timed import Allowance, message_text
 from tapedeck.core.timeline import AudioLevel, ClockReport
 from tapedeck.ports.sources import PeerInfo, TrackControl
@@ -29,6 +30,8 @@ KEY_AGAIN_NS = 500_000_000
 KEY_EVERY_NS = 20_000_000_000
 """A sender is asked for a key frame when it made none for so long: a render that shows somebody whom it did not show
 before has to decode from the last one."""
+PAGE_KEY_EVERY_NS = 2_000_000_000
+"""Of a web page, whose frames may be in a film as they are: players begin, and segments end, at key frames."""
 _KEY_TRIES_FAST = 10
 _KEY_TRIES = 40
 """Asked every 500 ms for 5 s, then every 2 s for a minute."""
@@ -53,6 +56,7 @@ class TrackRecorder:
         self._control = control
         self._rate = info.clock_rate
         self._video = info.kind is Kind.VIDEO
+        self._key_every_ns = PAGE_KEY_EVERY_NS if is_page(info.participant_id) else KEY_EVERY_NS
         self._delay = RecentDelay()
         self._skipped = True
         self._key_due_ns: int | None = None
@@ -167,7 +171,7 @@ class TrackRecorder:
         """Note a key frame, or ask once for one because the last is old."""
         if not flags & FrameFlags.KEY and self._key_due_ns is None:
             self._control.request_keyframe()
-        self._key_old_ns = arrival_ns + KEY_EVERY_NS
+        self._key_old_ns = arrival_ns + self._key_every_ns
 
     def _keep(self, frame: EncodedFrame, arrival: int, at: int) -> None:
         """Store a frame. One that comes after a progress arrived after it: so render places it behind."""

@@ -134,6 +134,8 @@ class FilmFile:
     "Its key in the built-in bucket, once it is there."
     layer: str | None = None
     "Of a track: the layer that it belongs to."
+    passed: bool = False
+    "Of the film of a web page: its pictures are those that its browser sent, not encoded again."
 
 
 @dataclass(frozen=True, slots=True)

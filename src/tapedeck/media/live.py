@@ -16,6 +16,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,16 @@ class LiveStream:
 
     def write_picture(self, frame: av.VideoFrame, index: int) -> None:
         """A picture of the film, before the files have it."""
-        if index % _LOOK_EVERY == 0:
-            self._look(index)
+        self.look(index)
         if self._own_pictures is not None and self._weave is not None:
             with self._harmless():
                 for packet in self._own_pictures.encode(frame, index):
                     self._weave.put_picture(packet)
+
+    def look(self, index: int) -> None:
+        """Picture `index` comes, whoever encoded it: now and then, whether the stream is wanted is looked up."""
+        if index % _LOOK_EVERY == 0:
+            self._look(index)
 
     def write_sound(self, samples: NDArray[np.float32]) -> None:
         """Sound of the film, (2, n)."""
@@ -212,7 +217,7 @@ class _Weave:
         if not self._begun:
             if not is_key:
                 return
-            self._rates = [_rate(self.pictures), _rate(self.sound)]
+            self._rates = [_rate_of(packet.time_base), _rate(self.sound)]
             self._lead_ms = max(0, -_ms(dts, self._rates[0]))
             self.spool.head = self._head()
             self._begun = True
@@ -277,7 +282,10 @@ _Piece = tuple[int, bytes, bool]
 
 
 def _rate(stream: Stream | None) -> tuple[int, int]:
-    base = None if stream is None else stream.codec_context.time_base
+    return _rate_of(None if stream is None else stream.codec_context.time_base)
+
+
+def _rate_of(base: Fraction | None) -> tuple[int, int]:
     if base is None:
         raise MediaError("An encoder of the live stream has no time base.")
     return 1000 * base.numerator, base.denominator

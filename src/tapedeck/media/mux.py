@@ -13,11 +13,10 @@ afterwards, so a SHA-256 would cost a second reading of the whole file between s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import av
@@ -28,48 +27,21 @@ from numpy.typing import NDArray
 from tapedeck import __version__
 from tapedeck.core.errors import MediaError
 from tapedeck.core.output import AudioOutput, Output, VideoOutput
+from tapedeck.media.containers import ARCHIVE, container_of, header_options
 from tapedeck.media.encode import PictureEncoder, SoundEncoder, sound_encoder
 from tapedeck.media.errors import media_errors
 from tapedeck.media.hls import HlsWriter
 from tapedeck.media.live import Lender, LiveStream, Tap, copy_packet
+from tapedeck.media.passed import PassedPictures
 from tapedeck.media.place import PartFile
 from tapedeck.media.segments import Muxer, SegmentArchive
 from tapedeck.media.vorbis import VorbisEncoder
 
 __all__ = ["FilmFile", "FilmWriter", "FilmWriters"]
 
-_FLAT = {"chunk_duration": "500000", "flush_packets": "0"}
-"Half a second of each stream by turns: short seeks for a player, a short index."
 _BUFFER_SIZE = 1 << 16
 _INDEX_LEAST, _INDEX_BPS = 1 << 14, 80
 """Of the index: what does not grow, and bytes a second for four chunks (a place is 8, a count that differs 12)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Container:
-    """What libavformat calls it, and how it is told to write it."""
-
-    format: str
-    options: Mapping[str, str]
-    is_flat: bool = False
-    "Whether its index is to be put in front."
-
-
-_FILMS = MappingProxyType(
-    {
-        "h264": _Container("mp4", _FLAT, is_flat=True),
-        "vp8": _Container("webm", {"flush_packets": "0"}),
-        "vp9": _Container("webm", {"flush_packets": "0"}),
-    }
-)
-_ARCHIVE = _Container("tar", MappingProxyType({}))
-_SOUNDS = MappingProxyType(
-    {
-        "aac": _Container("ipod", _FLAT, is_flat=True),
-        "mp3": _Container("mp3", {"flush_packets": "0"}),
-        "vorbis": _Container("ogg", {"flush_packets": "0"}),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +57,14 @@ class FilmFile:
     "`video` or `audio`; `poster`, `sprite` or `storyboard`."
     head: bytes = field(default=b"", repr=False)
     "The first bytes of the file, of an MP4 as far as its media; of others nothing."
+    passed: bool = False
+    "Its pictures are those that were sent, not encoded again."
 
 
 class _Lane:
     """An encoder and the streams that its packets go to."""
 
-    def __init__(self, encoder: PictureEncoder | SoundEncoder | VorbisEncoder) -> None:
+    def __init__(self, encoder: PictureEncoder | PassedPictures | SoundEncoder | VorbisEncoder) -> None:
         self.encoder = encoder
         self.streams: list[tuple[Muxer, Stream]] = []
         self.packets = self.keys = 0
@@ -132,6 +106,7 @@ class FilmWriter:
         tells_room: bool = False,
         beside: FilmWriter | None = None,
         timed: bool = False,
+        passed: bytes | None = None,
     ) -> None:
         """Create `part_path` and open the encoders; `threads`: of the picture encoder (0: as many as it likes).
 
@@ -139,7 +114,7 @@ class FilmWriter:
 
         `head_align`, `tells_room`: see `PartFile`. `beside`: another file of the same film; where its
         settings are the same its encoders are used, and what is written to it comes here too. That one then has to be
-        finished first.
+        finished first. `passed`: the first of the pictures that come encoded (`write_sent`), instead of any to encode.
 
         UnavailableError if the disk cannot take the file, MediaError if an encoder is missing or refuses.
         """
@@ -147,7 +122,7 @@ class FilmWriter:
         self._lends: dict[VideoOutput | AudioOutput, _Lane] = {} if beside is None else beside._lends
         self._rate = audio.sample_rate
         self._fps = 0 if video is None else video.fps
-        container = self._kind = _ARCHIVE if timed else _container(video, audio)
+        container = self._kind = ARCHIVE if timed else container_of(video, audio)
         self._archive: SegmentArchive | None = None
         with media_errors("Writing the film"):
             self._file = PartFile(part_path, head_align, tells_room=tells_room and container.is_flat)
@@ -161,7 +136,7 @@ class FilmWriter:
                         self._file,
                         "w",
                         container.format,
-                        options=_header_options(container, video, audio),
+                        options=header_options(container, video, audio),
                         container_options=dict(container.options),
                         buffer_size=_BUFFER_SIZE,
                     )
@@ -170,7 +145,7 @@ class FilmWriter:
                     metadata["creation_time"] = created_at.astimezone(UTC).isoformat(timespec="microseconds")
                 self._container.metadata.update(metadata)
                 self._owned: set[_Lane] = set()
-                self._pictures = None if video is None else self._lane(video, threads)
+                self._pictures = None if video is None else self._lane(video, threads, passed)
                 self._sound = self._lane(audio, threads)
                 self._container.start_encoding()
                 if self._archive is not None:
@@ -179,13 +154,15 @@ class FilmWriter:
                 self._file.abort()
                 raise
 
-    def _lane(self, output: VideoOutput | AudioOutput, threads: int) -> _Lane:
+    def _lane(self, output: VideoOutput | AudioOutput, threads: int, passed: bytes | None = None) -> _Lane:
         lane = self._lends.get(output)
         if lane is not None:
             lane.streams.append((self._muxer, self._container.add_stream_from_template(lane.encoder.template)))
             return lane
-        encoder: PictureEncoder | SoundEncoder | VorbisEncoder
-        if isinstance(output, VideoOutput):
+        encoder: PictureEncoder | PassedPictures | SoundEncoder | VorbisEncoder
+        if isinstance(output, VideoOutput) and passed is not None:
+            encoder = PassedPictures(self._container, output, passed)
+        elif isinstance(output, VideoOutput):
             encoder = PictureEncoder(self._container, output, threads)
         else:
             encoder = sound_encoder(self._container, output)
@@ -219,7 +196,7 @@ class FilmWriter:
         UnavailableError if the disk refuses (the film can be made again), MediaError for anything else.
         """
         lane = self._sound
-        if lane in self._owned and not isinstance(lane.encoder, PictureEncoder):
+        if lane in self._owned and not isinstance(lane.encoder, PictureEncoder | PassedPictures):
             with media_errors("Writing the film"):
                 if self.audio.channels == 1 and samples.ndim == 2:
                     samples = samples.mean(axis=0, keepdims=True, dtype=np.float32)
@@ -231,6 +208,18 @@ class FilmWriter:
         pictures, sound = self._pictures, self._sound
         video = 0 if pictures is None else 12 * pictures.packets + 4 * pictures.keys
         return _INDEX_LEAST + video + 4 * sound.packets + _INDEX_BPS * sound.count // self._rate
+
+    def write_sent(self, payload: bytes, film_ns: int, *, is_key: bool) -> None:
+        """The next picture as it was sent, shown from `film_ns` on. Errors as for `write_sound`."""
+        lane = self._pictures
+        if lane is not None and lane in self._owned and isinstance(lane.encoder, PassedPictures):
+            with media_errors("Writing the film"):
+                lane.put(lane.encoder.put(payload, film_ns, is_key=is_key))
+
+    def end_sent(self, film_ns: int) -> None:
+        """The last picture that was sent is shown until then."""
+        if self._pictures is not None and isinstance(self._pictures.encoder, PassedPictures):
+            self._pictures.encoder.end(film_ns)
 
     def write_text(self, film_ns: int, text: str) -> None:
         """Timed metadata of a film time, before the first picture that is shown later. Only a tar has any.
@@ -262,10 +251,15 @@ class FilmWriter:
         with media_errors("Finishing the film"):
             self._muxer.close()
             size_bytes, crc32c = self._file.finish(final_path, index_to_front=self._kind.is_flat)
-        pictures_ns = 0 if self._pictures is None else self._pictures.count * 1_000_000_000 // self._fps
+        encoder = None if self._pictures is None else self._pictures.encoder
+        is_passed = isinstance(encoder, PassedPictures)
+        if isinstance(encoder, PassedPictures):
+            pictures_ns = encoder.duration_ns
+        else:
+            pictures_ns = 0 if encoder is None else encoder.count * 1_000_000_000 // self._fps
         sound_ns = self._sound.count * 1_000_000_000 // self._rate
-        kind = "audio" if self._pictures is None else "video"
-        return FilmFile(final_path, size_bytes, max(pictures_ns, sound_ns), crc32c, kind, self._file.head)
+        kind = "audio" if encoder is None else "video"
+        return FilmFile(final_path, size_bytes, max(pictures_ns, sound_ns), crc32c, kind, self._file.head, is_passed)
 
     def abort(self) -> None:
         """Give up and remove the part file. Safe at any time, also after an error and after `finish`."""
@@ -286,16 +280,18 @@ class FilmWriters:
         tells_room: bool = False,
         live_dir: Path | None = None,
         hls_dir: Path | None = None,
+        passed: bytes | None = None,
     ) -> None:
         """Part files are named after their outputs, hidden and with `.part` behind. Errors as of `FilmWriter`.
 
         `live_dir`: where the film goes as a live stream while somebody wants it (`media/spool.py`). `hls_dir`: where
-        it goes as fragments for players (`media/hls.py`).
+        it goes as fragments for players (`media/hls.py`). `passed` as of `FilmWriter`.
         """
         self._directory = directory
         self.live: LiveStream | None = None
         self.hls: HlsWriter | None = None
         self._writers: list[tuple[str, FilmWriter]] = []
+        self._sent = 0
         try:
             for output in outputs:
                 writer = FilmWriter(
@@ -308,6 +304,7 @@ class FilmWriters:
                     tells_room=tells_room,
                     beside=self._writers[0][1] if self._writers else None,
                     timed=output.timed,
+                    passed=passed,
                 )
                 self._writers.append((output.file_name, writer))
             if live_dir is not None:
@@ -332,6 +329,19 @@ class FilmWriters:
         for _, writer in self._writers:
             writer.write_sound(samples)
 
+    def write_sent(self, payload: bytes, film_ns: int, *, is_key: bool) -> None:
+        """As of `FilmWriter`."""
+        if self.live is not None:
+            self.live.look(self._sent)
+        self._sent += 1
+        for _, writer in self._writers:
+            writer.write_sent(payload, film_ns, is_key=is_key)
+
+    def end_sent(self, film_ns: int) -> None:
+        """As of `FilmWriter`."""
+        for _, writer in self._writers:
+            writer.end_sent(film_ns)
+
     def write_text(self, film_ns: int, text: str) -> None:
         """As of `FilmWriter`."""
         for _, writer in self._writers:
@@ -355,19 +365,3 @@ class FilmWriters:
             self.hls.close()
         for _, writer in self._writers:
             writer.abort()
-
-
-def _container(video: VideoOutput | None, audio: AudioOutput) -> _Container:
-    codec, table = (audio.codec, _SOUNDS) if video is None else (video.codec, _FILMS)
-    container = table.get(codec)
-    if container is None:
-        raise MediaError(f"There is no file for {codec!r}.")
-    return container
-
-
-def _header_options(container: _Container, video: VideoOutput | None, audio: AudioOutput) -> dict[str, str]:
-    if not container.is_flat:
-        return {}
-    # Whole ticks for each picture and each sample, and 32-bit durations up to a day.
-    scales = {"movie_timescale": str(audio.sample_rate)}
-    return scales if video is None else {"video_track_timescale": str(video.fps * 1000)} | scales

@@ -5,8 +5,8 @@ on standard output, each with the `recording_id` of its job (its `seat`, if it h
 `{"event": "progress", "film_ns", "behind_ns"}` about twice a second, `{"event": "note", "text"}` where an operator
 should know that films are not made as they were asked for, and then, for each job, one of
 `{"event": "done", "files": [{"kind", "path", "size_bytes", "duration_ns", "checksum"}], "stats": {...}}` (a file of a
-track has its "layer" too; of a film whose head is in the memory behind the descriptor `shelf` of its job, `head_at` and
-`head_bytes` say where) and
+track has its "layer" too, a film whose pictures were passed on "passed"; of a film whose head is in the memory behind
+the descriptor `shelf` of its job, `head_at` and `head_bytes` say where) and
 `{"event": "failed", "error": "one sentence", "final": false}`. `checksum` is CRC-32C in hex; `final` is true when the
 log holds nothing of the recording or of whom the film is to show, so that another attempt is of no use. Ends when no
 job is left: 0, or 1 if any failed. A job of tracks is one that has `tracks`, and is made alone.
@@ -115,7 +115,8 @@ def _make_tracks(job: TrackJob, stop: threading.Event, answer: _Answer) -> None:
 
 
 def _told(kind: str, file: FilmFile | RemuxedFile) -> dict[str, Any]:
-    return {
+    passed = isinstance(file, FilmFile) and file.passed
+    return ({"passed": True} if passed else {}) | {
         "kind": kind,
         "path": str(file.path),
         "size_bytes": file.size_bytes,

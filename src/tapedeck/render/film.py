@@ -25,6 +25,7 @@ from tapedeck.media.shared import Decoders
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.audio import AudioMixer
 from tapedeck.render.feed import LogFeed
+from tapedeck.render.passage import Passage
 from tapedeck.render.pictures import TrackPictures
 from tapedeck.render.video import Painter
 
@@ -73,6 +74,8 @@ class FilmStats:
     errors: int
     unsupported: int
     "Frames and packets in a codec that cannot be decoded here."
+    passed: int = 0
+    "Pictures that are in the film as they were sent."
 
 
 class Film:
@@ -92,19 +95,22 @@ class Film:
         only: frozenset[str] | None = None,
         on_shown: Callable[[Shown], None] | None = None,
         decoders: Decoders | None = None,
+        passage: Callable[[LogFeed], Passage] | None = None,
     ) -> None:
         """`recording_id` None: everything in the log. `video` None: its sound alone, which costs no picture anything.
         `layout` and `focus` (a participant) as `core.scene.Director`.
 
         `new_canvas` makes what is painted on. `part` (film times in ns) and `only` (participants) as in
         `render.feed.LogFeed`. `on_shown` hears what every tile of every picture shows. `decoders` are shared with other
-        films of the log.
+        films of the log. With `passage` no picture is made, but those that were sent are passed on.
         """
         self._feed = LogFeed(log, recording_id, part=part, only=only)
         steps = video or VideoOutput()  # without a picture its moments are still what the film goes by
         size = Size(steps.width, steps.height)
         self._director = Director(layout, size, focus)
-        self._painter = None if video is None else Painter(size, fps=video.fps, new_canvas=new_canvas)
+        self._passage = None if passage is None else passage(self._feed)
+        is_painted = video is not None and passage is None
+        self._painter = Painter(size, fps=steps.fps, new_canvas=new_canvas) if is_painted else None
         self._mixer = AudioMixer()
         self._texts = TimedTexts(recording_id)
         self._sink = sink
@@ -165,19 +171,22 @@ class Film:
     @property
     def stats(self) -> FilmStats:
         all_stats = [self._lost, *(reel.stats for reel in self._reels.values())]
+        passed, left_out = (0, 0) if self._passage is None else (self._passage.passed, self._passage.left_out)
         return FilmStats(
-            pictures=0 if self._painter is None else self._next,
+            pictures=passed if self._painter is None else self._next,
             scaled=0 if self._painter is None else self._painter.scaled,
             decoded=sum(s.decoded for s in all_stats),
-            skipped=sum(s.skipped for s in all_stats),
+            skipped=sum(s.skipped for s in all_stats) + left_out,
             errors=sum(s.errors for s in all_stats) + (0 if self._painter is None else self._painter.faults),
             unsupported=sum(s.unsupported for s in all_stats),
+            passed=passed,
         )
 
     def work(self, most: int = 30) -> int:
         """Make up to `most` pictures and the sound that goes with them; how many were made.
 
-        0: the log must grow first, or the film is done. UnavailableError: a disk refuses; MediaError: an encoder does.
+        0: the log must grow first, or the film is done. UnavailableError: a disk refuses; MediaError: an encoder does;
+        PassageLostError: pictures cannot be passed on any more.
         """
         made = 0
         while made < most:
@@ -186,6 +195,8 @@ class Film:
                 made += len(moments)
             elif not self._read_on():
                 break
+        if self._passage is not None and self.is_done:
+            self._passage.finish(self._feed.film.duration_ns or 0)
         if made < most or self.is_done:
             self._make_sound()
         if self.is_done:
@@ -244,6 +255,8 @@ class Film:
         before = self._feed.until_ns
         events = self._feed.advance(max(reach_ns, before + 1))
         self._texts.feed(events)
+        if self._passage is not None:
+            return bool(events)
         if self._painter is None:
             self._pass_pictures()
             return bool(events)
@@ -267,7 +280,9 @@ class Film:
         rows = [] if self._painter is None else self._pictures(self._painter, moments)
         for number, moment in enumerate(moments):
             self._write_texts(moment.t_ns)
-            if self._painter is not None:
+            if self._passage is not None:
+                self._passage.work(moment.t_ns)
+            elif self._painter is not None:
                 self._paint(self._painter, moment, rows[number])
             self._next += 1
             if self.made_ns - self._mixer.position_ns > _SOUND_BATCH_NS:

@@ -6,30 +6,28 @@ processes and signals (`render/child.py`) and how a film is made (`render/film.p
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from tapedeck.core.errors import InvalidError, NotFoundError, UnavailableError
-from tapedeck.core.geometry import Size
 from tapedeck.core.layouts import Layout
 from tapedeck.core.output import QUALITIES, AudioOutput, Output, VideoOutput
-from tapedeck.core.times import to_ms
-from tapedeck.media.mux import FilmFile, FilmWriters
-from tapedeck.media.picture import Canvas
-from tapedeck.media.press import Press
+from tapedeck.media.mux import FilmFile
 from tapedeck.media.shared import Decoders
 from tapedeck.medialog.reader import LogReader
-from tapedeck.render.canvas import canvases
-from tapedeck.render.excerpt import Excerpt, one_of, people_of
-from tapedeck.render.film import Film, FilmStats
-from tapedeck.render.stills import Stills
+from tapedeck.render.excerpt import Excerpt
+from tapedeck.render.film import FilmStats
+from tapedeck.render.making import Making, scout_of
+from tapedeck.render.passage import PassageLostError
 
 __all__ = ["POLL_S", "PROGRESS_S", "Abandoned", "Job", "Progress", "Take", "open_log", "run"]
+
+logger = logging.getLogger(__name__)
 
 POLL_S = 0.1
 """How often the tail of a log is looked at."""
@@ -90,6 +88,8 @@ class Job:
     "Where the film goes as fragments for players, from its first second."
     shelf: int | None = None
     "Descriptor of the memory in which the heads of the files are handed over (`media/shelf.py`)."
+    page: bool = False
+    "Whether it is of a web page, whose pictures may be passed on as they were sent (`core/passing.py`)."
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> Job:
@@ -114,6 +114,7 @@ class Job:
                 live_dir=None if body.get("live_dir") is None else Path(body["live_dir"]),
                 hls_dir=None if body.get("hls_dir") is None else Path(body["hls_dir"]),
                 shelf=None if body.get("shelf") is None else int(body["shelf"]),
+                page=bool(body.get("page", False)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise InvalidError(f"The render job is malformed: {exc!r}.") from exc
@@ -202,42 +203,16 @@ class Take:
     """A job being done, bit by bit: its film, and the files that go with it."""
 
     def __init__(self, job: Job, log: LogReader, decoders: Decoders | None = None) -> None:
-        """Create the part files. Errors as of `run`, but for Abandoned."""
+        """Errors as of `run`, but for Abandoned."""
         self.job = job
-        only = None if job.excerpt.only is None else people_of(log, job.excerpt.only)
-        focus = job.focus if job.focus is None or job.live else one_of(log, job.focus, only)
         try:
             job.out_dir.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise UnavailableError(f"The directory for the film cannot be made: {exc.strerror or exc}.") from exc
-        self._writers = FilmWriters(
-            job.out_dir,
-            job.outputs,
-            created_at=log.meta.started_utc,
-            threads=job.threads,
-            head_align=job.head_align,
-            tells_room=job.tells_room,
-            live_dir=job.live_dir if job.live else None,
-            hls_dir=job.hls_dir,
-        )
-        canvas = job.canvas
-        size = Size(2, 2) if canvas is None else Size(canvas.width, canvas.height)
-        self._press = Press(self._writers, size, beside=job.is_hasty)
-        self._stills = Stills(self._press, size, canvas.fps) if job.stills and canvas is not None else None
-        self._film = Film(
-            log,
-            job.recording_id,
-            canvas,
-            self._stills or self._press,
-            layout=job.layout,
-            focus=focus,
-            new_canvas=canvases(job.log_dir, job.recording_id) if job.watermark else Canvas,
-            part=job.excerpt.part(canvas.fps if canvas is not None else _VIDEO.fps),
-            only=only,
-            decoders=decoders,
-        )
-        if self._writers.hls is not None:
-            self._writers.hls.when = lambda film_ns: _utc_ms(log, self._film.capture_at(film_ns))
+        self._log = log
+        self._decoders = decoders
+        self._scout = scout_of(job, log)
+        self._making = None if self._scout is not None else Making(job, log, decoders)
         self._moved = time.monotonic()
         self._known_ns = -1
         self._waited_ns = _NEVER_NS
@@ -245,27 +220,36 @@ class Take:
     @property
     def is_done(self) -> bool:
         """Whether `finish` may be called."""
-        return self._film.is_done
+        return self._making is not None and self._making.film.is_done
 
     @property
     def capture_ns(self) -> int:
         """Where in the log it is."""
-        return self._film.capture_ns
+        return 0 if self._making is None else self._making.film.capture_ns
 
     @property
     def progress(self) -> Progress:
-        return Progress(self._film.made_ns, self._film.behind_ns)
+        film = None if self._making is None else self._making.film
+        return Progress(0, 0) if film is None else Progress(film.made_ns, film.behind_ns)
 
     def work(self, most: int = _STEP) -> bool:
         """Make up to `most` pictures and their sound; whether there may be more to make now. Errors as of `run`."""
-        job, film = self.job, self._film
-        if job.live and not job.is_hasty:
-            self._press.beside = film.made_ns - self._waited_ns > _HASTE_NS
-        if self._writers.live is not None:
+        job = self.job
+        making = self._making or self._begin()
+        if making is None:
+            return False
+        film = making.film
+        is_late = film.made_ns - self._waited_ns > _HASTE_NS
+        if job.live and not job.is_hasty and not making.passes:
+            making.press.beside = is_late
+        if making.writers.live is not None:
             # One that is made again after a crash is as far as life once it has had to wait for its log.
-            is_behind = self._waited_ns == _NEVER_NS or film.made_ns - self._waited_ns > _HASTE_NS
-            self._writers.live.is_current = not is_behind
-        made = film.work(most)
+            making.writers.live.is_current = self._waited_ns != _NEVER_NS and not is_late
+        try:
+            made = film.work(most)
+        except PassageLostError as exc:
+            self._encode(str(exc))
+            return True
         now = time.monotonic()
         if made or film.known_ns != self._known_ns:
             self._moved, self._known_ns = now, film.known_ns
@@ -279,23 +263,34 @@ class Take:
 
     def finish(self) -> tuple[tuple[FilmFile, ...], FilmStats]:
         """Close the files and give them their names."""
-        self._press.close()
-        files = self._writers.finish()
-        if self._stills is not None:
-            name = next(output.file_name for output in self.job.outputs if output.video is not None)
-            files += self._stills.finish(self.job.out_dir, name)
-        return files, self._film.stats
+        assert self._making is not None
+        return self._making.finish()
 
     def close(self) -> None:
         """Let go of everything; part files that are not finished are removed."""
-        with suppress(Exception):  # it was raised already, or the job is given up anyway
-            self._press.close()
-        self._film.close()
-        self._writers.abort()
+        if self._scout is not None:
+            self._scout.close()
+        if self._making is not None:
+            self._making.close()
 
+    def _begin(self) -> Making | None:
+        """The film, once its log tells how it is to be made."""
+        assert self._scout is not None
+        verdict = self._scout.look(is_growing=self.job.live)
+        if verdict is None:
+            return None
+        if verdict.reason is not None:
+            logger.info("the pictures of a page are encoded: %s", verdict.reason)
+        self._scout, self._making = None, Making(self.job, self._log, self._decoders, verdict)
+        return self._making
 
-def _utc_ms(log: LogReader, capture_ns: int | None) -> int | None:
-    return None if capture_ns is None else to_ms(log.meta.utc(capture_ns))
+    def _encode(self, reason: str) -> None:
+        """Pictures cannot be passed on any more: begin again, as after a crash, and make them all."""
+        logger.warning("the film of a page is encoded from its beginning: %s", reason)
+        if self._making is not None:
+            self._making.close()
+        self._making = Making(self.job, self._log, self._decoders)
+        self._moved, self._known_ns, self._waited_ns = time.monotonic(), -1, _NEVER_NS
 
 
 def run(

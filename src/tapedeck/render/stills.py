@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tapedeck.core.errors import MediaError
+from tapedeck.core.frames import Codec, EncodedFrame, FrameFlags
 from tapedeck.core.geometry import Size
 from tapedeck.core.stills import COLUMNS, Posters, Strip, names_of, storyboard, thumb_size
+from tapedeck.media.decode import VideoDecoder
 from tapedeck.media.mux import FilmFile
 from tapedeck.media.press import Sink
 from tapedeck.media.still import Frame, Shrinker, jpeg, sheet
@@ -38,12 +40,26 @@ class Stills:
         self._thumbs: Strip[Image.Image] = Strip()
         self._posters: Posters[Image.Image] = Posters()
         self._small, self._large = Shrinker(thumb_size(size)), Shrinker(size)
-        self._count = 0
+        self._length_ns = 0
+        self._decoder: VideoDecoder | None = None
 
     def write_picture(self, frame: Frame, index: int) -> None:
         """As `Sink`."""
         film_ns = index * _S // self._fps
-        self._count = index + 1
+        self._length_ns = (index + 1) * _S // self._fps
+        self._see(frame, film_ns)
+        self._sink.write_picture(frame, index)
+
+    def see_key(self, film_ns: int, payload: bytes) -> None:
+        """A key frame of H264 that is passed on: it is decoded when a still is due."""
+        self._length_ns = film_ns
+        if self._thumbs.wants(film_ns) or self._posters.wants(film_ns):
+            self._decoder = self._decoder or VideoDecoder()
+            picture = self._decoder.decode(EncodedFrame(0, 0, payload, Codec.H264, FrameFlags.KEY))
+            if picture is not None:
+                self._see(picture.frame, film_ns)
+
+    def _see(self, frame: Frame, film_ns: int) -> None:
         try:
             if self._thumbs.wants(film_ns):
                 self._thumbs.add(self._small.image(frame))
@@ -51,7 +67,6 @@ class Stills:
                 self._posters.add(film_ns, self._large.image(frame))
         except MediaError as exc:
             sys.stderr.write(f"{exc}\n")
-        self._sink.write_picture(frame, index)
 
     def write_sound(self, samples: NDArray[np.float32]) -> None:
         """As `Sink`."""
@@ -61,9 +76,12 @@ class Stills:
         """As `media.press.Sink`."""
         self._sink.write_text(film_ns, text)
 
-    def finish(self, directory: Path, file_name: str) -> tuple[FilmFile, ...]:
-        """Write the stills beside the film of this name; fewer, or none, when the disk or a codec refuses."""
-        length_ns = self._count * _S // self._fps
+    def finish(self, directory: Path, file_name: str, length_ns: int = 0) -> tuple[FilmFile, ...]:
+        """Write the stills beside the film of this name; fewer, or none, when the disk or a codec refuses.
+
+        `length_ns`: of the film, if that is more than was seen of it.
+        """
+        length_ns = max(length_ns, self._length_ns)
         poster = self._posters.best(length_ns)
         thumbs = self._thumbs.stills
         poster_name, sprite_name, board_name = names_of(file_name)

@@ -13,14 +13,13 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from tapedeck.core.errors import InvalidError, UnavailableError
-from tapedeck.core.film import Cut
-from tapedeck.core.frames import Codec, FrameFlags, Kind, Origin, TrackInfo
+from tapedeck.core.frames import FrameFlags, Kind, Origin, TrackInfo
 from tapedeck.core.naming import check_key, track_file_name
 from tapedeck.core.timeline import ParticipantJoined, ParticipantLeft, TimelineEvent
 from tapedeck.core.wanted import TrackChoice
@@ -28,6 +27,7 @@ from tapedeck.media.remux import EXTENSIONS, RemuxedFile, TrackWriter, format_of
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.feed import LogFeed, TimedFrame
 from tapedeck.render.job import POLL_S, Abandoned, Progress, open_log
+from tapedeck.render.spans import SpanGate
 
 __all__ = ["TrackFile", "TrackFiles", "TrackJob", "TrackStats", "run_tracks"]
 
@@ -104,10 +104,8 @@ class _Open:
 class _Gate:
     """Where the frames of a track stand."""
 
-    cut: int = 0
-    "The span in which the next frame may lie."
+    spans: SpanGate
     awaits_key: bool = True
-    unsupported: set[Codec] = field(default_factory=set)
 
 
 _Slot = tuple[str, Origin, Kind]
@@ -191,7 +189,7 @@ class TrackFiles:
     def _drain(self) -> None:
         ready_ns = self._feed.ready_until_ns
         for track_id, track in list(self._feed.tracks.items()):
-            gate = self._gates.setdefault(track_id, _Gate())
+            gate = self._gates.setdefault(track_id, _Gate(SpanGate(self._feed.film)))
             # A pause may cut a packet short that began before it: its whole length must be known.
             limit_ns = ready_ns - _LONGEST_PACKET_NS if track.info.kind is Kind.AUDIO else ready_ns
             while timed := track.take(limit_ns):
@@ -206,7 +204,7 @@ class TrackFiles:
     def _take(self, info: TrackInfo, gate: _Gate, timed: TimedFrame) -> None:
         layer = self._choice.layer_of(info.kind)
         frame = timed.frame
-        cut = self._cut_of(gate, timed)
+        cut = gate.spans.cut_of(timed)
         if layer is None:
             return
         if cut is None:
@@ -231,24 +229,6 @@ class TrackFiles:
             gate.awaits_key = False
             opened.writer.write(max(film_ns - opened.zero_ns, 0), frame.payload, key=frame.is_key)
             self.stats.frames += 1
-
-    def _cut_of(self, gate: _Gate, timed: TimedFrame) -> Cut | None:
-        """The span a frame lies in; None for one that is not of this recording.
-
-        Capture and render place a frame by what they know, and may differ by some milliseconds: one that came after a
-        span began, and that nobody else asked for, is in the log because capture found it inside.
-        """
-        cuts, at_ns = self._feed.film.cuts, timed.capture_ns
-        while gate.cut < len(cuts):
-            cut = cuts[gate.cut]
-            if cut.end_ns is not None and at_ns >= cut.end_ns:
-                gate.cut += 1
-                continue
-            if at_ns >= cut.start_ns:
-                return cut
-            came_inside = timed.frame.arrival_ns >= cut.start_ns
-            return cut if came_inside and not self._feed.film.is_of_others(at_ns) else None
-        return None
 
     def _file_for(self, info: TrackInfo, timed: TimedFrame, film_ns: int, layer: str, prefix: str) -> _Open | None:
         """The file a frame goes into; None when none can begin with it."""

@@ -63,6 +63,9 @@ class File(TypedDict):
     duration: Annotated[float, Field(ge=0, description="Seconds of the film.", examples=[1800.04])]
     crc32c: Annotated[str, Field(description="Eight hex digits.", examples=["c1d04330"])]
     layer: NotRequired[Annotated[str, Field(description="Of a track.", examples=["default"])]]
+    passed_through: NotRequired[
+        Annotated[bool, Field(description="Of a web page's film: its pictures were not encoded twice.")]
+    ]
     url: Annotated[Link | None, Field(description="Signed; null if it does not lie in the built-in bucket.")]
 
 
@@ -149,4 +152,6 @@ def _file(file: FilmFile, link: str | None) -> dict[str, Any]:
         "crc32c": file.crc32c,
         "url": link,
     }
+    if file.passed:
+        body["passed_through"] = True
     return body if file.layer is None else body | {"layer": file.layer}

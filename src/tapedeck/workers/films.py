@@ -165,6 +165,7 @@ class FilmWorker:
             "out_dir": str(self._films_dir / recording.id),
             "outputs": [asdict(output) for output in outputs_of(recording.options, recording.file_name)],
             "stills": True,
+            "page": recording.options.page is not None,
         }
         if live and self._streams_dir is not None:
             body["live_dir"] = str(self._streams_dir / recording.id)
@@ -197,6 +198,7 @@ class FilmWorker:
                 crc32c=file.checksum,
                 local_path=str(file.path),
                 layer=file.layer,
+                passed=file.passed,
             )
             for file in files
         ]

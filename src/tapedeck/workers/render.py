@@ -62,6 +62,8 @@ class FilmFile:
     layer: str | None = None
     head: bytes | mmap = field(default=b"", repr=False, compare=False)
     "Its first bytes, if the process handed them over."
+    passed: bool = False
+    "Its pictures are those that were sent."
 
 
 class NothingToRenderError(MediaError):
@@ -288,4 +290,5 @@ def _film_file(item: dict[str, Any], studio: Studio) -> FilmFile:
         checksum=str(item.get("checksum", "")),
         layer=None if item.get("layer") is None else str(item["layer"]),
         head=studio.head(item),
+        passed=bool(item.get("passed", False)),
     )

@@ -124,6 +124,7 @@ class RerenderWorker:
             "watermark": wish.watermark,
             "nicer": _NICER,
             "seat": render.id,
+            "page": recording.options.page is not None,
         }
         self._host.submit(host.RenderJob(render.id, body, live=False))
 
@@ -144,7 +145,7 @@ class RerenderWorker:
         if info.size_bytes != made.size_bytes:
             raise TapedeckError(f"The bucket holds {info.size_bytes} of {made.size_bytes} bytes of {name}")
         duration_ms = round(made.duration_ns / 1_000_000)
-        return FilmFile(made.kind, name, made.size_bytes, duration_ms, made.checksum, key=key)
+        return FilmFile(made.kind, name, made.size_bytes, duration_ms, made.checksum, key=key, passed=made.passed)
 
     async def _on_failed(self, render_id: str, reason: str) -> None:
         render, _ = self._wanted[render_id]
