@@ -59,6 +59,20 @@ def test_when_the_large_one_leaves_another_is_large_at_once() -> None:
     assert focus.update(200 * MS, [person("ada", speaking=True), person("bob"), person("cy")]) == "cy"
 
 
+def test_behind_a_screen_it_changes_freely_and_holds_from_when_it_is_seen_again() -> None:
+    focus = Focus()
+    quiet, bob, ada = (
+        [person("ada", speaking=a), person("bob", speaking=b)]
+        for a, b in ((False, False), (False, True), (True, False))
+    )
+    focus.update(0, quiet)
+    assert focus.update(9_000 * MS, bob, is_seen=False) == "bob"
+    assert (focus.update(9_100 * MS, ada, is_seen=False), focus.due_ns) == ("ada", None)
+    assert focus.update(60_000 * MS, quiet) == "ada", "the share is over"
+    assert (focus.update(60_500 * MS, bob), focus.due_ns) == ("ada", 60_000 * MS + HOLD_NS)
+    assert focus.update(60_000 * MS + HOLD_NS, bob) == "bob"
+
+
 steps = st.lists(st.tuples(st.integers(0, 700), st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3))), max_size=60)
 
 

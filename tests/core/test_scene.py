@@ -259,6 +259,18 @@ def test_a_screen_takes_the_large_place_of_the_speaker() -> None:
         assert keys(director.scene_at(2 * S))[0] == "screen:p01-screen"
 
 
+def test_when_a_share_ends_nobody_is_large_for_less_than_the_hold() -> None:
+    """p01 spoke last while it was shared; p00 begins half a second after its end."""
+    share = (joined(2 * S, "p01", "", "two", Origin.SCREEN), screen(2 * S, "p01", "two"))
+    over = (ParticipantLeft(8 * S, "p01", "two"),)
+    events = [*crowd(2), *share, *talk("p01", 5 * S, 6 * S), *over, *talk("p00", 8 * S + 400 * MS, 12 * S)]
+    for layout in (Layout.SPEAKER, Layout.SIDEBAR, Layout.SINGLE):
+        leads = [keys(scene)[0] for scene in film_of(directing(layout, *events), 12 * S)]
+        changes = [(index, leads[index]) for index in range(1, len(leads)) if leads[index] != leads[index - 1]]
+        assert [lead for _, lead in changes] == ["screen:p01-screen", "person:p01", "person:p00"], layout
+        assert changes[2][0] - changes[1][0] >= HOLD_NS // (100 * MS)
+
+
 def test_a_single_layout_shows_one_and_hides_the_others() -> None:
     director = directing(Layout.SINGLE, *crowd(25), *talk("p07", S, 3 * S))
     assert keys(director.scene_at(S)) == ["person:p00"] and director.scene_at(S).hides

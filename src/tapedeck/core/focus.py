@@ -24,19 +24,24 @@ class Focus:
         "When to ask again though nothing has changed: somebody waits for the large tile."
         self._who: str | None = None
         self._since_ns = 0
+        self._is_seen = True
 
-    def update(self, t_ns: int, people: Sequence[Person]) -> str | None:
+    def update(self, t_ns: int, people: Sequence[Person], *, is_seen: bool = True) -> str | None:
         """The participant in focus of those who are present (in order of their first join); None for nobody.
 
-        `t_ns` must not be before the last one given.
+        `t_ns` must not be before the last one given. Not `is_seen`: something else has the large tile. It changes
+        freely then, and whoever gets it back holds it from there on.
         """
         self.due_ns = None
+        if is_seen and not self._is_seen:
+            self._since_ns = t_ns
+        self._is_seen = is_seen
         current = next((p for p in people if p.participant_id == self._who), None)
         if current is None:
             self._turn_to(_first_of(people), t_ns)
         elif not current.speaking:
             speaker = next((p for p in people if p.speaking), None)
-            if speaker is not None and t_ns - self._since_ns >= HOLD_NS:
+            if speaker is not None and (not is_seen or t_ns - self._since_ns >= HOLD_NS):
                 self._turn_to(speaker, t_ns)
             elif speaker is not None:
                 self.due_ns = self._since_ns + HOLD_NS

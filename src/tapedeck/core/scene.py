@@ -230,9 +230,10 @@ class Director:
         """The key of the large tile."""
         if self._layout is Layout.AUTO:
             return screen_key(screens[-1].track_id)
-        who = self._focus.update(self._at_ns, people)
         pinned = self._pinned if any(p.participant_id == self._pinned for p in people) else None
-        if screens and (pinned is None or layout is Layout.SIDEBAR):
+        leads = bool(screens) and (pinned is None or layout is Layout.SIDEBAR)
+        who = self._focus.update(self._at_ns, people, is_seen=not leads)
+        if leads:
             return screen_key(screens[-1].track_id)
         who = who if pinned is None else pinned
         return None if who is None else person_key(who)
