@@ -160,6 +160,39 @@ def test_vorbis_packets_follow_each_other_and_end_with_the_sound() -> None:
     assert at == 100_001
 
 
+@pytest.mark.parametrize("codec", ["h264", "vp8", "vp9"])
+@pytest.mark.parametrize("size", [(2, 2), (8, 6), (2, 1920), (1920, 2)])
+def test_the_smallest_and_the_thinnest_film_has_its_pictures(codec: str, size: tuple[int, int], tmp_path: Path) -> None:
+    video = VideoOutput(*size, codec=codec)
+    writers = FilmWriters(tmp_path, [Output("a.film", video, AudioOutput() if codec == "h264" else VORBIS)])
+    frame = grey(0, video)
+    for i in range(12):
+        paint(frame, brightness(i))
+        writers.write_picture(frame, i)
+    (file,) = writers.finish()
+    with av.open(str(file.path)) as film:
+        shown = [picture.to_ndarray(format="gray") for picture in film.decode(video=0)]
+    assert [picture.shape for picture in shown] == [(size[1], size[0])] * 12
+    assert len({int(picture.mean()) // 20 for picture in shown}) > 4, "they differ"
+
+
+@pytest.mark.parametrize("codec", ["h264", "vp8", "vp9"])
+@pytest.mark.parametrize("fps", [1, 25, 60])
+def test_pictures_of_any_rate_are_at_their_times(codec: str, fps: int, tmp_path: Path) -> None:
+    video = VideoOutput(64, 36, fps=fps, codec=codec)
+    writers = FilmWriters(tmp_path, [Output("a.film", video, AudioOutput() if codec == "h264" else VORBIS)])
+    frame = grey(0, video)
+    for i in range(3 * fps):
+        paint(frame, brightness(i))
+        writers.write_picture(frame, i)
+        writers.write_sound(np.zeros((2, RATE // fps), np.float32))
+    (file,) = writers.finish()
+    with av.open(str(file.path)) as film:
+        times = [picture.time for picture in film.decode(video=0)]
+    assert times == pytest.approx([i / fps for i in range(3 * fps)], abs=0.0006)
+    assert file.duration_ns == 3_000_000_000
+
+
 def test_no_sound_at_all_is_a_stream(tmp_path: Path) -> None:
     (file,) = make(tmp_path, [Output("a.webm", VP8, VORBIS)], np.zeros((2, 0), np.float32))
     assert len(seen(file.path)) == PICTURES

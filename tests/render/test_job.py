@@ -56,6 +56,14 @@ def test_a_log_becomes_a_film_file(tmp_path: Path) -> None:
         assert abs(sound.shape[1] - 3 * 48_000) <= 1024 and float(np.abs(sound).max()) > 0.2
 
 
+def test_the_smallest_film_there_may_be_has_room_for_one_of_two(tmp_path: Path) -> None:
+    """The contract takes sides from one pixel on: two of them are no room for a second person."""
+    meeting_of_two().lay_down(tmp_path / "log", 5 * S)
+    outputs = (Output("a.mp4", VideoOutput(2, 2)), Output("a.m4a", None))
+    (film, sound, *stills), stats = run(job(tmp_path, outputs=outputs, stills=True), threading.Event())
+    assert (film.duration_ns, sound.duration_ns, stats.pictures, len(stills)) == (3 * S, 3 * S, 90, 3)
+
+
 def test_a_live_render_follows_a_growing_log_and_ends_with_the_recording(tmp_path: Path) -> None:
     """Each piece of the log is written when the render says that it has used up the one before."""
     grower = GrowingLog(meeting_of_two(), tmp_path / "log", 5 * S)

@@ -130,6 +130,17 @@ def test_a_shared_screen_is_large_while_it_is_shared(comings: tuple[Troupe, Path
         assert all(abs(first[name].x0 - again[name].x0) <= 6 for name in ("Ada", "Grace", "Linus"))
 
 
+@pytest.mark.parametrize("fps", [25, 48])
+def test_another_frame_rate(tmp_path: Path, fps: int) -> None:
+    """As an app may have it: people, sound against picture, and pictures at the rate that was asked for."""
+    troupe = Troupe(5)
+    for look in (ADA, GRACE):
+        troupe.there(look, 0, 7)
+    film = troupe.film(tmp_path, "a.mp4", [ADA, GRACE], video={"width": 320, "height": 180, "fps": fps})
+    judge(troupe, film, [ADA, GRACE], in_place=True)
+    assert film.facts.fps == fps and len(film.starts_ns) == 4 * fps
+
+
 def test_sixteen_people(tmp_path: Path) -> None:
     troupe = Troupe(3.1)
     looks = list(CAST[:16])

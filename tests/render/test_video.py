@@ -198,6 +198,10 @@ def test_any_canvas_takes_any_number_of_people(size: Size, count: int) -> None:
     it = painter(size)
     people = scene(*(person(f"p{n}", label="Some Body", speaking=n % 2 == 0) for n in range(count)))
     it.paint(people, [picture(100, 99, 77) if n % 3 else None for n in range(count)])
+    shown = [picture(100, 99, 78) for _ in range(count)]
+    for number, each in enumerate(shown):
+        it.prepare(number, each)
+    it.paint(people, shown)
     it.paint(people, [None] * count)
 
 

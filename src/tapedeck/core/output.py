@@ -27,6 +27,8 @@ __all__ = [
 
 _PIXELS_720P = 1280 * 720
 _MAXRATE_720P_BPS = MappingProxyType({"low": 1_000_000, "standard": 2_000_000, "high": 4_000_000})
+_LEAST_RATE_BPS = 64_000
+"""Of the tiniest film: libvpx counts in thousands, and with none of them it makes no picture at all."""
 QUALITIES = tuple(_MAXRATE_720P_BPS)
 _EXTENSIONS = MappingProxyType(
     {"timed": "tar", "h264": "mp4", "vp8": "webm", "vp9": "webm", "aac": "m4a", "mp3": "mp3", "vorbis": "ogg"}
@@ -72,7 +74,7 @@ class VideoOutput:
     @property
     def maxrate_bps(self) -> int:
         """Ceiling of the bit rate: for standard quality 2 Mbit/s at 1280x720, in proportion to the area otherwise."""
-        return _MAXRATE_720P_BPS[self.quality] * self.width * self.height // _PIXELS_720P
+        return max(_MAXRATE_720P_BPS[self.quality] * self.width * self.height // _PIXELS_720P, _LEAST_RATE_BPS)
 
     @property
     def crf(self) -> int:

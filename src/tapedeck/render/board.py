@@ -161,6 +161,8 @@ class Board:
 
     def prepare(self, number: int, picture: Picture) -> None:
         """Scale a picture that tile `number` will show after those prepared before, while the cache still has it."""
+        if number >= len(self._places):
+            return  # a canvas too small for all tiles
         place = self._places[number]
         last = place.ready[-1].picture if place.ready else place.picture
         if picture is not last:
