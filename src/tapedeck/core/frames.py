@@ -67,6 +67,9 @@ class FrameFlags(IntFlag):
     "The sender's RTP clock was reset before this frame. Nothing is missing by that alone: a decoder goes on."
 
 
+_KEY = int(FrameFlags.KEY)
+
+
 @dataclass(frozen=True, slots=True)
 class TrackInfo:
     """One track of one peer. Written to the timeline when the track opens."""
@@ -105,4 +108,8 @@ class EncodedFrame:
 
     @property
     def is_key(self) -> bool:
-        return bool(self.flags & FrameFlags.KEY)
+        return self.has(_KEY)
+
+    def has(self, flags: int) -> bool:
+        """Whether any of these is set. Of plain numbers: asked several times per frame, and a Flag's `&` is slow."""
+        return bool(int(self.flags) & flags)

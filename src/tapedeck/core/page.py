@@ -12,11 +12,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tapedeck.core.recording import Recording
 from tapedeck.core.wanted import PAGE_PREFIX
+
+if TYPE_CHECKING:  # who makes films asks what a page is, and knows no recordings
+    from tapedeck.core.recording import Recording
 
 __all__ = [
     "NO_PAGES",

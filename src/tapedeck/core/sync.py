@@ -27,6 +27,7 @@ _KNOT_NS = 4 * BIN_NS
 _SILENCE_NS = 5 * _S
 """After so long without a frame a track's chain ends; the next frame begins another."""
 
+_MAYBE_RESET = int(FrameFlags.DISCONTINUITY | FrameFlags.NEW_CLOCK)
 _JUMP_NS = 3 * _S
 """No frame is that late: its clock was reset, whatever its flags say."""
 
@@ -175,7 +176,7 @@ class PeerClock:
         """A frame of a known track was stored. KeyError: `add_track` was not called."""
         track = self._tracks[track_id]
         arrival_ns = frame.arrival_ns
-        discontinuity = bool(frame.flags & (FrameFlags.DISCONTINUITY | FrameFlags.NEW_CLOCK))
+        discontinuity = frame.has(_MAYBE_RESET)
         x = frame.media_time * _S // track.clock_rate
         delay = arrival_ns - x
         if discontinuity:

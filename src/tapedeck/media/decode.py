@@ -20,6 +20,7 @@ from tapedeck.core.geometry import Size
 __all__ = ["DecodeStats", "Picture", "VideoDecoder"]
 
 _NAMES = {Codec.H264: "h264", Codec.VP8: "vp8"}
+_DISCONTINUITY = int(FrameFlags.DISCONTINUITY)
 _TICKS = Fraction(1, 90_000)
 _MAX_PIXELS = 8192 * 4320
 """Larger pictures are refused: a forged header must not make us allocate gigabytes."""
@@ -71,7 +72,7 @@ class VideoDecoder:
 
     def decode(self, frame: EncodedFrame) -> Picture | None:
         """The picture of a frame; None when it cannot be shown. Never raises for the content of the frame."""
-        if frame.flags & FrameFlags.DISCONTINUITY:
+        if frame.has(_DISCONTINUITY):
             self._waiting = True
         if self._waiting and not frame.is_key:
             self.stats.skipped += 1

@@ -7,8 +7,7 @@ is a MediaError with FFmpeg's last log line, if it had one. Refuses to swallow a
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 import av
 
@@ -16,6 +15,7 @@ from tapedeck.core.errors import MediaError, TapedeckError, UnavailableError
 
 __all__ = ["media_errors", "translate"]
 
+_RAISED = (av.FFmpegError, OSError, ValueError, MemoryError)
 _DISK = {
     errno.ENOSPC: "the disk is full; free some space and it will be tried again",
     errno.EDQUOT: "the disk quota is used up; free some space and it will be tried again",
@@ -40,10 +40,20 @@ def translate(doing: str, exc: BaseException) -> TapedeckError:
     return MediaError(f"{doing} failed: {reason}")
 
 
-@contextmanager
-def media_errors(doing: str) -> Iterator[None]:
-    """Raise what FFmpeg, PyAV or the system raise inside as MediaError or UnavailableError."""
-    try:
-        yield
-    except (av.FFmpegError, OSError, ValueError, MemoryError) as exc:
-        raise translate(doing, exc) from exc
+class media_errors:
+    """Raise what FFmpeg, PyAV or the system raise inside as MediaError or UnavailableError.
+
+    Some are entered for every picture, where a generator would cost five times as much.
+    """
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        """Nothing to do before."""
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        if exc is not None and isinstance(exc, _RAISED):
+            raise translate(self._doing, exc) from exc

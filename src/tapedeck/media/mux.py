@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -30,12 +30,14 @@ from tapedeck.core.output import AudioOutput, Output, VideoOutput
 from tapedeck.media.containers import ARCHIVE, container_of, header_options
 from tapedeck.media.encode import PictureEncoder, SoundEncoder, sound_encoder
 from tapedeck.media.errors import media_errors
-from tapedeck.media.hls import HlsWriter
 from tapedeck.media.live import Lender, LiveStream, Tap, copy_packet
 from tapedeck.media.passed import PassedPictures
 from tapedeck.media.place import PartFile
-from tapedeck.media.segments import Muxer, SegmentArchive
-from tapedeck.media.vorbis import VorbisEncoder
+
+if TYPE_CHECKING:  # what few films need is imported by those: a process has half of its start from imports
+    from tapedeck.media.hls import HlsWriter
+    from tapedeck.media.segments import Muxer, SegmentArchive
+    from tapedeck.media.vorbis import VorbisEncoder
 
 __all__ = ["FilmFile", "FilmWriter", "FilmWriters"]
 
@@ -129,6 +131,8 @@ class FilmWriter:
             try:
                 self._muxer: Muxer
                 if timed and video is not None:
+                    from tapedeck.media.segments import SegmentArchive
+
                     self._archive = self._muxer = SegmentArchive(self._file, video, audio, created_at)
                     self._container = self._archive.carrier
                 else:
@@ -169,7 +173,7 @@ class FilmWriter:
         lane = self._lends[output] = _Lane(encoder)
         self._owned.add(lane)
         stream: Stream = encoder.template
-        if isinstance(encoder, VorbisEncoder):
+        if not isinstance(encoder, PictureEncoder | PassedPictures | SoundEncoder):
             stream = self._container.add_stream_from_template(encoder.template)
         lane.streams.append((self._muxer, stream))
         return lane
@@ -310,6 +314,8 @@ class FilmWriters:
             if live_dir is not None:
                 self.live = LiveStream(live_dir, outputs, self._writers[0][1].lend)
             if hls_dir is not None and outputs[0].is_playable:
+                from tapedeck.media.hls import HlsWriter
+
                 self.hls = HlsWriter(hls_dir, outputs[0], self._writers[0][1].lend)
         except BaseException:
             self.abort()

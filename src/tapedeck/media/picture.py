@@ -192,7 +192,7 @@ class OverlayMaker:
         if width < 1 or height < 1:
             return
         if self._block is None:
-            self._block = Rect(x, y, width - width % 2, height - height % 2)
+            self._block = Rect(x, y, width + width % 2, height + height % 2)
         padded = np.zeros((height + height % 2, width + width % 2, 4), np.float32)
         padded[:height, :width] = np.asarray(image.convert("RGBA"), np.float32)[:height, :width]
         alpha = padded[..., 3] / np.float32(255)

@@ -20,6 +20,7 @@ __all__ = ["Decoders", "Replay", "SharedDecoder"]
 Replay = Callable[[EncodedFrame, EncodedFrame], Iterator[EncodedFrame]]
 """The frames of the track from one to another, both included, read once more."""
 
+_DISCONTINUITY = int(FrameFlags.DISCONTINUITY)
 _MOST_KEPT = 16
 """Results per track. Films that are made in step are some five frames apart; each may be a 720p picture of 1.4 MB."""
 
@@ -104,7 +105,7 @@ class SharedDecoder:
 
     def decode(self, frame: EncodedFrame) -> Picture | None:
         """The picture of a frame; None when it cannot be shown. Never raises for the content of the frame."""
-        if frame.flags & FrameFlags.DISCONTINUITY:
+        if frame.has(_DISCONTINUITY):
             self.place = None
         if frame.is_key:
             self._key = frame

@@ -17,8 +17,11 @@ or on Linux the parent dies), gone without a trace on SIGTERM (exit 143). Refuse
 
 from __future__ import annotations
 
+import gc
 import os
 
+if __name__ == "__main__":
+    gc.disable()  # what is imported is no garbage: looking for some takes a tenth of the start
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its thread pool costs memory and is never used here
 
 import ctypes
@@ -31,17 +34,19 @@ import threading
 import traceback
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tapedeck.core.errors import InternalError, InvalidError, TapedeckError
 from tapedeck.media.mux import FilmFile
-from tapedeck.media.remux import RemuxedFile
 from tapedeck.media.shelf import put_on
 from tapedeck.render.excerpt import AbsentError
 from tapedeck.render.film import FilmStats, NothingRecordedError
 from tapedeck.render.job import Abandoned, Job, Progress
 from tapedeck.render.together import make_together
-from tapedeck.render.tracks import TrackJob, TrackStats, run_tracks
+
+if TYPE_CHECKING:
+    from tapedeck.media.remux import RemuxedFile
+    from tapedeck.render.tracks import TrackJob, TrackStats
 
 __all__ = ["main"]
 
@@ -81,6 +86,8 @@ def _take(line: str, jobs: queue.SimpleQueue[Job], answer: _Answer) -> TrackJob 
         recording_id = (body.get("seat") or body.get("recording_id")) if isinstance(body, dict) else None
         _yield(body)
         if isinstance(body, dict) and body.get("tracks"):
+            from tapedeck.render.tracks import TrackJob  # films are without
+
             return TrackJob.from_dict(body)
         jobs.put(Job.from_dict(body))
     except TapedeckError as exc:
@@ -104,6 +111,8 @@ def _seat(job: Job | TrackJob) -> str | None:
 
 
 def _make_tracks(job: TrackJob, stop: threading.Event, answer: _Answer) -> None:
+    from tapedeck.render.tracks import run_tracks
+
     try:
         done, stats = run_tracks(job, stop, lambda progress: answer.progress(job, progress))
     except Abandoned:
@@ -214,4 +223,8 @@ def _behave() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    gc.freeze()  # nor is it later
+    gc.enable()
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # what it answered is flushed, its files are closed: nothing is left to tidy up

@@ -159,6 +159,8 @@ class LogFeed:
         "The log is complete up to here, as far as it was read."
         self.is_complete = False
         "Nothing that belongs to the film is still to come."
+        self.ready_until_ns = 0
+        "Capture time before which every frame is read and has its final place."
         self._log = log
         self._choice = choice
         self._whole = recording_id is None or part is not None
@@ -180,13 +182,6 @@ class LogFeed:
                 self._find_start(events)
             self.film.cut_off()
             self._start_ns = self.film.cuts[0].start_ns if self.film.cuts else 0
-
-    @property
-    def ready_until_ns(self) -> int:
-        """Capture time before which every frame is read and has its final place."""
-        if self.is_complete:
-            return _FOREVER
-        return min([self.until_ns, *(clock.ready_until_ns for clock in self._clocks.values())])
 
     def advance(self, target_ns: int) -> list[TimelineEvent]:
         """Read on until the log is known up to `target_ns`, or to its end; the events on the way, in order."""
@@ -273,7 +268,10 @@ class LogFeed:
         return None
 
     def _settle(self) -> None:
-        ready_ns = self.ready_until_ns
+        ready_ns = _FOREVER
+        if not self.is_complete:
+            ready_ns = min([self.until_ns, *(clock.ready_until_ns for clock in self._clocks.values())])
+        self.ready_until_ns = ready_ns
         for track in self.tracks.values():
             track.final_until_ns = ready_ns
 

@@ -56,7 +56,7 @@ def make_together(jobs: SimpleQueue[Job], stop: Event, listener: Listener) -> No
                 told = now
                 for take in takes:
                     listener.progress(take.job, take.progress)
-            if stop.is_set() or (waiting and stop.wait(POLL_S)):
+            if stop.is_set() or (takes and waiting and stop.wait(POLL_S)):
                 raise Abandoned
     finally:
         for take in takes:
