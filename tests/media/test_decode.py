@@ -107,6 +107,13 @@ def test_a_codec_that_cannot_be_decoded_is_counted() -> None:
     assert decoder.decode(SOUND[0][0]) is not None
 
 
+def test_what_a_frame_says_besides_its_picture_is_noted() -> None:
+    frames = film_of(LUMAS)
+    captions = b"\0\0\0\1\6\5\4\0\1\2\3\x80"
+    told = [frames[0], replace(frames[1], payload=captions + frames[1].payload), frames[2]]
+    assert [picture.has_more for picture in decoded(VideoDecoder(), told)][1:] == [True, False]
+
+
 def test_reset_waits_for_a_key_frame() -> None:
     decoder = VideoDecoder()
     frames = SOUND[0]

@@ -20,6 +20,8 @@ from tapedeck.core.geometry import Size
 __all__ = ["DecodeStats", "Picture", "VideoDecoder"]
 
 _NAMES = {Codec.H264: "h264", Codec.VP8: "vp8"}
+_SEI = b"\0\0\1\6"
+"""How a NAL unit of supplemental information begins (H.264, 7.3.1 and annex B)."""
 _DISCONTINUITY = int(FrameFlags.DISCONTINUITY)
 _TICKS = Fraction(1, 90_000)
 _MAX_PIXELS = 8192 * 4320
@@ -46,6 +48,8 @@ class Picture:
     frame: av.VideoFrame
     media_time: int
     "Of the encoded frame it came from, in ticks of its track."
+    has_more: bool = False
+    "The encoded frame said something besides its picture, as captions are."
 
     @property
     def size(self) -> Size:
@@ -93,7 +97,8 @@ class VideoDecoder:
             return None
         self._waiting = False
         self.stats.decoded += 1
-        return Picture(picture, frame.media_time if picture.pts is None else picture.pts)
+        has_more = frame.codec is Codec.H264 and _SEI in frame.payload
+        return Picture(picture, frame.media_time if picture.pts is None else picture.pts, has_more)
 
     def _attempt(self, frame: EncodedFrame, *, fresh: bool) -> av.VideoFrame | None:
         """The last picture that comes out when a frame is put in; None when none does, or a damaged one."""

@@ -87,6 +87,8 @@ class MarkedCanvas(Canvas):
     `seal` lays the mark over what was painted; nothing is done while nothing changes beneath it.
     """
 
+    is_marked = True
+
     def __init__(self, size: Size, image: Image.Image, at: Rect) -> None:
         """`image`: RGBA, scaled to `at`, which is on the canvas and begins at even pixels."""
         super().__init__(size)

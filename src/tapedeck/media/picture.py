@@ -23,7 +23,7 @@ from tapedeck.core.look import Colour
 from tapedeck.media.decode import Picture
 from tapedeck.media.errors import media_errors
 
-__all__ = ["Canvas", "Overlay", "OverlayMaker", "Planes", "Scaler", "from_image", "rounded", "to_yuv"]
+__all__ = ["Canvas", "Loan", "Overlay", "OverlayMaker", "Planes", "Scaler", "from_image", "rounded", "to_yuv"]
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -32,6 +32,7 @@ Planes = tuple[Bytes, Bytes, Bytes]
 
 _KR, _KB = np.float32(0.2126), np.float32(0.0722)
 _SPACE_709, _SPACE_UNSPECIFIED = 1, 2  # ITU-T H.273, table 4
+_JPEG = int(ColorRange.JPEG)
 
 
 def to_yuv(colour: Colour) -> tuple[int, int, int]:
@@ -72,6 +73,14 @@ def from_image(image: Image.Image) -> Planes:
     return planes_of(frame)
 
 
+def _is_of_other_colours(frame: av.VideoFrame) -> bool:
+    return frame.colorspace not in (_SPACE_709, _SPACE_UNSPECIFIED, 0)
+
+
+def _is_full_range(frame: av.VideoFrame) -> bool:
+    return frame.color_range == _JPEG or frame.format.name.startswith("yuvj")
+
+
 class Scaler:
     """Scales the pictures of one tile. Keeps libswscale's tables between pictures of one size."""
 
@@ -81,8 +90,7 @@ class Scaler:
     def scale(self, picture: Picture, size: Size) -> Planes:
         """The picture in `size`, BT.709 limited range; by area averaging, quick and without aliasing. Or MediaError."""
         frame = picture.frame
-        convert = frame.colorspace not in (_SPACE_709, _SPACE_UNSPECIFIED, 0)
-        full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+        convert, full = _is_of_other_colours(frame), _is_full_range(frame)
         with media_errors("scaling a picture"):
             scaled = self._reformatter.reformat(
                 frame,
@@ -120,6 +128,9 @@ class Overlay:
 
 class Canvas:
     """The picture of the film being made. `frame` is the same object for the whole film."""
+
+    is_marked = False
+    "Whether something lies over all that is painted."
 
     def __init__(self, size: Size) -> None:
         """`size` is even."""
@@ -160,10 +171,7 @@ class Canvas:
                 values >>= 8
                 flat[at] = values
         for plane, (where, keep, add) in zip(self._planes, overlay.block, strict=False):
-            blended = plane[where] * keep
-            blended += add
-            blended >>= 8
-            plane[where] = blended
+            _blend(plane[where], keep, add)
 
     def seal(self) -> None:
         """Everything of this picture is painted: what lies over all of it may be laid there (`media/mark.py`)."""
@@ -174,6 +182,53 @@ class Canvas:
     def overlay_maker(self, tile: Rect) -> OverlayMaker:
         """A builder of what lies over one tile."""
         return OverlayMaker(tile, self._lines)
+
+
+def _blend(part: Bytes, keep: Words, add: Words) -> None:
+    blended = part * keep
+    blended += add
+    blended >>= 8
+    part[:] = blended
+
+
+class Loan:
+    """A decoded picture lent to be a picture of the film, with an overlay; its decoder gets it back as it was.
+
+    Copying it to a canvas instead costs a fiftieth of a film of one person. A decoder makes its next pictures of those
+    it made, so none may be decoded before `give_back`.
+    """
+
+    def __init__(self, picture: Picture, overlay: Overlay) -> None:
+        """`fits` said yes to both."""
+        self.frame = picture.frame
+        self.planes = planes_of(picture.frame)
+        self._beneath: list[tuple[Bytes, Bytes]] = []
+        for plane, (where, keep, add) in zip(self.planes, overlay.block, strict=False):
+            part = plane[where]
+            self._beneath.append((part, part.copy()))
+            _blend(part, keep, add)
+
+    @staticmethod
+    def fits(picture: Picture, overlay: Overlay, size: Size) -> bool:
+        """Whether a picture can be one of a film of this size: nothing to scale or convert, and no single pixels drawn.
+
+        Nor does it bring anything that an encoder would take for the film's own (captions in H264).
+        """
+        frame = picture.frame
+        return (
+            frame.width == size.width
+            and frame.height == size.height
+            and frame.format.name == "yuv420p"
+            and not _is_of_other_colours(frame)
+            and frame.color_range != _JPEG
+            and all(not at.size for at, _, _ in overlay.pixels)
+            and not picture.has_more
+        )
+
+    def give_back(self) -> None:
+        """Take the overlay away."""
+        for part, beneath in self._beneath:
+            part[:] = beneath
 
 
 class OverlayMaker:

@@ -19,7 +19,7 @@ from tapedeck.core.layouts import arrange, gap_of, radius_of
 from tapedeck.core.look import BACKGROUND, PLAIN_TILE, SPEAKING, label_px
 from tapedeck.core.scene import Scene
 from tapedeck.media.decode import Picture
-from tapedeck.media.picture import Canvas, Overlay, Planes, Scaler, from_image, rounded
+from tapedeck.media.picture import Canvas, Loan, Overlay, Planes, Scaler, from_image, rounded
 from tapedeck.media.text import TextPainter
 
 __all__ = ["Board", "Props"]
@@ -164,16 +164,43 @@ class Board:
         if number >= len(self._places):
             return  # a canvas too small for all tiles
         place = self._places[number]
+        if self._lends(place, picture):
+            return
         last = place.ready[-1].picture if place.ready else place.picture
         if picture is not last:
             place.ready.append(self._scaled(place, picture))
+
+    def lend(self, pictures: Sequence[Picture | None]) -> Loan | None:
+        """The new picture of the only tile, if it is the whole picture of the film as it is; else None, and `paint`.
+
+        The canvas is left as it was: `paint` brings it up to date when it is wanted.
+        """
+        if len(self._places) != 1 or not pictures:
+            return None
+        place, picture = self._places[0], pictures[0]
+        if picture is None or picture is place.picture or not self._lends(place, picture):
+            return None
+        place.picture, place.planes, place.placement, place.stale = picture, None, None, True
+        place.ready.clear()
+        assert place.overlay is not None
+        return Loan(picture, place.overlay)
+
+    def _lends(self, place: _Place, picture: Picture) -> bool:
+        size = self.canvas.size
+        return (
+            len(self._places) == 1
+            and not self.canvas.is_marked
+            and place.rect.size == size
+            and place.overlay is not None
+            and Loan.fits(picture, place.overlay, size)
+        )
 
     def paint_again(self, pictures: dict[str, Picture | None]) -> None:
         """Bring the tiles to the pictures of their keys; those that have none stay as they are."""
         self.paint([pictures.get(place.tile.key, place.picture) for place in self._places])
 
     def _paint(self, place: _Place, picture: Picture | None) -> None:
-        if picture is not None and picture is not place.picture:
+        if picture is not None and (picture is not place.picture or place.planes is None):
             self._scale(place, picture)
         elif picture is None and place.picture is not None:
             place.planes = None

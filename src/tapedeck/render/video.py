@@ -16,7 +16,7 @@ from tapedeck.core.look import BACKGROUND
 from tapedeck.core.scene import Scene
 from tapedeck.media.decode import Picture
 from tapedeck.media.moving import fade, move
-from tapedeck.media.picture import Canvas
+from tapedeck.media.picture import Canvas, Loan
 from tapedeck.media.text import TextPainter
 from tapedeck.render.board import Board, Props
 
@@ -50,7 +50,7 @@ class Painter:
         "Where tiles were when it began."
         self._at: dict[str, Rect] = {}
         "Where they are now."
-        self._seen = self._front.canvas
+        self._seen: Canvas | Loan = self._front.canvas
 
     @property
     def canvas(self) -> Canvas:
@@ -58,9 +58,15 @@ class Painter:
         return self._front.canvas
 
     @property
-    def seen(self) -> Canvas:
-        """The picture of the film as painted last."""
+    def seen(self) -> Canvas | Loan:
+        """The picture of the film as painted last, until `give_back`."""
         return self._seen
+
+    def give_back(self) -> None:
+        """The picture of the film was written. To be called before anything more is decoded: it may be a decoder's."""
+        if isinstance(self._seen, Loan):
+            self._seen.give_back()
+            self._seen = self._front.canvas
 
     @property
     def faults(self) -> int:
@@ -81,21 +87,26 @@ class Painter:
 
         `is_cut`: the film is cut before it, and nothing of what was seen before may be seen in it.
         """
+        self.give_back()
         changed = scene is not self._scene and scene != self._scene
         if is_cut:
             self._left = 0
         if changed:
             self._arrange(scene, at_once=is_cut or self._scene is None)
         self._scene = scene
+        loan = None if self._left else self._front.lend(pictures)
+        if loan is not None:
+            self._seen = loan
+            return True
         changed |= self._front.paint(pictures)
-        self._seen = self._front.canvas
+        self._seen = canvas = self._front.canvas
         if self._left:
             self._back.paint_again({tile.key: picture for tile, picture in zip(scene.tiles, pictures, strict=False)})
             past = 1 - self._left / (self._steps + 1)
-            self._seen = self._slide(past * past * (3 - 2 * past))
+            self._seen = canvas = self._slide(past * past * (3 - 2 * past))
             self._left -= 1
             changed = True
-        self._seen.seal()
+        canvas.seal()
         return changed
 
     def _arrange(self, scene: Scene, *, at_once: bool) -> None:
