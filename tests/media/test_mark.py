@@ -34,6 +34,28 @@ def test_everything_else_is_refused_with_a_reason(kind: str) -> None:
         checked_png(data)
 
 
+GREY = np.full((20, 40), 0x9C40, np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("image", "form", "seen"),
+    [
+        (Image.new("CMYK", (40, 20), (0, 255, 255, 0)), "JPEG", (255, 0, 0, 255)),
+        (Image.new("L", (40, 20), 156), "JPEG", (156, 156, 156, 255)),
+        (Image.new("LA", (40, 20), (156, 100)), "PNG", (156, 156, 156, 100)),
+        (Image.new("1", (40, 20), 1), "PNG", (255, 255, 255, 255)),
+        (Image.new("RGB", (40, 20), (255, 0, 0)).convert("P"), "PNG", (255, 0, 0, 255)),
+        (Image.fromarray(GREY), "PNG", (156, 156, 156, 255)),
+    ],
+    ids=["cmyk", "grey", "grey and alpha", "bits", "palette", "16 bits"],
+)
+def test_every_kind_of_pixel_keeps_its_colour(image: Image.Image, form: str, seen: tuple[int, ...]) -> None:
+    packed = BytesIO()
+    image.save(packed, form)
+    found = Image.open(BytesIO(checked_png(packed.getvalue()))).getpixel((20, 10))
+    assert isinstance(found, tuple) and max(abs(a - b) for a, b in zip(found, seen, strict=True)) <= 3
+
+
 def test_a_progressive_jpeg_is_an_image() -> None:
     assert Image.open(BytesIO(checked_png(scanned(0)))).size == (320, 240)
 

@@ -55,7 +55,10 @@ def checked_png(data: bytes) -> bytes:
             if image.format not in ("PNG", "WEBP") and data.count(_START_OF_SCAN) > _MOST_SCANS:
                 raise InvalidError(f"it is drawn in more than {_MOST_SCANS} scans")
             try:
-                made = ImageOps.exif_transpose(image).convert("RGBA")
+                upright = ImageOps.exif_transpose(image)
+                if upright.mode.startswith("I"):  # grey of 16 bits, which Pillow would cut off at 255
+                    upright = upright.point(lambda grey: grey * (1 / 256)).convert("L")
+                made = upright.convert("RGBA")
             except _FAULTS as exc:
                 raise InvalidError("the image is damaged") from exc
     made.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
