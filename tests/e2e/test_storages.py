@@ -226,7 +226,8 @@ async def play(folder: Path) -> dict[str, Any]:
             found |= await together(killed=killed(house, servers))
             said = house.server.log_path.read_text("utf-8")
         secrets = {s["private_key"][40:80] for s in servers.storages().values() if "private_key" in s}
-        return found | {"log": said, "secrets": [*secrets, "findme", ACCOUNT_KEY, WRONG_AZURE_KEY]}
+        files = {path: path.read_bytes() for path in (folder / "house").rglob("*") if path.is_file()}
+        return found | {"log": said, "files": files, "secrets": [*secrets, "findme", ACCOUNT_KEY, WRONG_AZURE_KEY]}
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +285,10 @@ def test_a_new_key_of_the_server_opens_what_the_former_one_sealed(played: dict[s
     assert "stored credentials were sealed again" in played["log"] and "lost=0" in played["log"]
 
 
-def test_no_secret_of_a_storage_is_in_the_log(played: dict[str, Any]) -> None:
+def test_no_secret_of_a_storage_is_in_the_log_or_any_file_of_the_server(played: dict[str, Any]) -> None:
+    """Database with its journal, captures, what renders are told, journals of uploads."""
     told(played, "killed", Survived)
+    assert any(path.name == "tapedeck.db" for path in played["files"])
     for secret in played["secrets"]:
         assert secret not in played["log"]
+        assert not [path for path, content in played["files"].items() if secret.encode() in content]

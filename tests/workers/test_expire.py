@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tests.api.kit import Site, make_site
 
-from tapedeck.core.errors import NotFoundError, UnavailableError
+from tapedeck.core.errors import DestinationError, NotFoundError, UnavailableError
 from tapedeck.core.recording import Recording
+from tapedeck.db.audit import SERVER
 from tapedeck.service.expiry import ExpiryService
 from tapedeck.service.recordings import Action
 from tapedeck.workers.expire import FileKeeper
@@ -71,6 +72,69 @@ async def test_where_the_bucket_refuses_it_comes_again(site: Site, monkeypatch: 
     assert await keeper(site).free(recording.expires_at) == 0
     assert await keeper(site).free(recording.expires_at) == 1
     assert await keeper(site).free(recording.expires_at) == 0
+
+
+async def test_one_file_that_the_bucket_keeps_holds_up_no_other(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that a legal hold of the store's own lies on."""
+    clock, recordings = site.world.clock, []
+    for _ in range(3):
+        recordings.append(await delivered(site))
+        clock.move(60)
+    kept, end = recordings[0].files[0].key, recordings[2].expires_at
+    assert end is not None
+    real, asked = site.world.store.delete, []
+
+    async def delete(key: str) -> None:
+        asked.append(key)
+        if key == kept:
+            raise DestinationError("The storage does not allow this key to do it.")
+        await real(key)
+
+    monkeypatch.setattr(site.world.store, "delete", delete)
+    sweeper = keeper(site)
+    assert await sweeper.free(end) == 2
+    assert await sweeper.free(end) == 0 and asked[3:] == [kept], "the others are not asked for again"
+    kept = None
+    assert await keeper(site).free(end) == 3, "a new process begins with what was left"
+    assert await keeper(site).free(end) == 0
+
+
+async def test_a_bucket_that_refuses_everything_is_left_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, recordings = site.world.clock, []
+    for _ in range(5):
+        recordings.append(await delivered(site))
+        clock.move(60)
+    end, asked, real = recordings[-1].expires_at, [], site.world.store.delete
+    assert end is not None
+
+    async def delete(key: str) -> None:
+        asked.append(key)
+        raise UnavailableError("later")
+
+    monkeypatch.setattr(site.world.store, "delete", delete)
+    sweeper = keeper(site)
+    assert await sweeper.free(end) == 0 and len(asked) == 3
+    assert await sweeper.free(end) == 0 and len(asked) == 6
+    monkeypatch.setattr(site.world.store, "delete", real)
+    assert await sweeper.free(end) == 5
+    assert await sweeper.free(end) == 0
+
+
+async def test_what_is_held_by_then_is_not_deleted_late(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, recording = site.world, await delivered(site)
+    real, end = world.store.delete, recording.expires_at
+    assert end is not None
+
+    async def delete(key: str) -> None:
+        raise UnavailableError("later")
+
+    monkeypatch.setattr(world.store, "delete", delete)
+    sweeper = keeper(site)
+    assert await sweeper.free(end) == 0
+    monkeypatch.setattr(world.store, "delete", real)
+    await world.retention.hold(world.app, SERVER, recording.id, True)
+    assert await sweeper.free(end) == 0
+    assert (await world.store.head(str(recording.files[0].key))).size_bytes == 4
 
 
 async def test_what_lies_with_the_customer_alone_never_expires(site: Site) -> None:

@@ -27,13 +27,19 @@ class ExpiryService:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def expired(self, now: datetime) -> Expired | None:
-        """The next recordings whose links ended by `now` and whose files may still be there."""
+    async def expired(self, now: datetime, after: datetime | None = None) -> Expired | None:
+        """The next recordings whose links ended by `now` and whose files may still be there; `after`: those that ended
+        later than that."""
         async with self._db.snapshot() as session:
-            end = await table.next_end(session, await table.cursor(session), now)
+            end = await table.next_end(session, after or await table.cursor(session), now)
             return None if end is None else Expired(end, await table.ended_at(session, end))
 
-    async def freed(self, expired: Expired) -> None:
-        """Their files are gone."""
+    async def ended(self, at: datetime) -> Expired:
+        """The recordings whose links ended at one moment."""
+        async with self._db.snapshot() as session:
+            return Expired(at, await table.ended_at(session, at))
+
+    async def freed(self, until: datetime) -> None:
+        """The files of all whose links ended by then are gone."""
         async with self._db.write() as session:
-            await table.move_cursor(session, expired.at)
+            await table.move_cursor(session, until)
