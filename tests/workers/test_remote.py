@@ -86,6 +86,25 @@ async def test_a_copy_that_breaks_off_goes_on_where_it_ended_in_another_process(
     assert whole(await near.world.now_of(recording))
 
 
+async def test_a_file_that_is_another_one_meanwhile_is_copied_from_its_start(far: Far, near: Near) -> None:
+    """Two halves of two films are none, whatever their size says."""
+    there = await far.film(near.far_room, FILM[::-1])
+    recording = await taken(near)
+    far.door.cut = 1_000_000
+    await near.turn()
+    path = far.site.world.root / "anew.mp4"
+    path.write_bytes(FILM)
+    (file,) = there.files
+    assert file.key is not None
+    await far.site.world.store.put_file(file.key, path, "video/mp4", file.name)
+    far.door.ranges.clear()
+    near.world.clock.move(10)
+    await near.turn()
+    assert len(far.door.ranges) == 1, "it asked for the rest, and got all of it"
+    assert whole(await near.world.now_of(recording))
+    assert [left.suffix for left in (near.world.root / "films" / recording.id).iterdir()] == [".mp4"]
+
+
 async def test_a_copy_is_tried_again_later_and_later(far: Far, near: Near) -> None:
     await far.film(near.far_room, FILM)
     recording = await taken(near)

@@ -22,7 +22,11 @@ class RemoteBytes(Protocol):
 
     @property
     def start(self) -> int:
-        """Where the rest begins: what was asked for, or 0 when the recorder sends only whole files."""
+        """Where the rest begins: what was asked for, or 0 when the recorder sends only whole files, or another one."""
+
+    @property
+    def tag(self) -> str | None:
+        """What changes when the file does (a strong entity tag, RFC 9110 8.8.3), if the recorder says it."""
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The rest. UnreachableError when it breaks off."""
@@ -53,8 +57,11 @@ class RecordingProvider(Protocol):
     async def recordings(self, meeting_id: str) -> Sequence[RemoteRecording]:
         """All recordings of a meeting, oldest first, as one answer however many pages it took."""
 
-    async def fetch(self, url: str, start: int = 0) -> RemoteBytes:
-        """A finished file from the byte `start` on. DestinationError when the link does not work."""
+    async def fetch(self, url: str, start: int = 0, tag: str | None = None) -> RemoteBytes:
+        """A finished file from the byte `start` on; whole, if it is no longer the one that `tag` is of.
+
+        DestinationError when the link does not work.
+        """
 
     async def watch(self, url: str, known: str | None) -> str:
         """Have changes of recordings told to `url`; the id that the callback has. `known` is an earlier one."""

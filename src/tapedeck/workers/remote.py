@@ -1,7 +1,8 @@
 """Brings what other recorders have finished to this machine, and asks them how far they are.
 
-A file is written as it comes; what breaks off goes on where it ended, after a restart too. A finished film is handed to
-the uploads by its state alone (`workers/films.py`). Time is an argument of `tick`; `run` is the loop around it.
+A file is written as it comes; what breaks off goes on where it ended, after a restart too, if the file there is still
+the same. A finished film is handed to the uploads by its state alone (`workers/films.py`). Time is an argument of
+`tick`; `run` is the loop around it.
 """
 
 from __future__ import annotations
@@ -218,10 +219,12 @@ class RemoteWorker:
     ) -> FilmFile:
         whole, part = directory / file.name, directory / f"{file.name}.part"
         if not whole.exists():
-            have = await asyncio.to_thread(_size, part)
-            answer = await provider.fetch(file.url, have)
+            have, tag = await asyncio.to_thread(_begun, part)
+            answer = await provider.fetch(file.url, have, tag)
             try:
                 with await asyncio.to_thread(_open_at, part, answer.start) as out:
+                    if not answer.start:
+                        await asyncio.to_thread(_tag_of(part).write_text, answer.tag or "", "utf-8")
                     size = answer.start
                     async for chunk in answer.chunks():
                         size += len(chunk)
@@ -235,6 +238,7 @@ class RemoteWorker:
             if size != answer.total:
                 raise UnavailableError(f"{file.name} broke off at {size} of {answer.total} bytes", retry_after_s=2)
             await asyncio.to_thread(part.rename, whole)
+            await asyncio.to_thread(_tag_of(part).unlink, missing_ok=True)
         size, checksum = await asyncio.to_thread(_measure, whole)
         return FilmFile(
             kind=file.kind,
@@ -251,8 +255,14 @@ class RemoteWorker:
         return {recording_id: turn.at for recording_id, turn in self._turns.items()}
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def _begun(part: Path) -> tuple[int, str | None]:
+    """How much came before, and what the file was called then."""
+    tag = _tag_of(part)
+    return part.stat().st_size if part.exists() else 0, (tag.read_text("utf-8") if tag.exists() else "") or None
+
+
+def _tag_of(part: Path) -> Path:
+    return part.with_name(f"{part.name}.tag")
 
 
 def _open_at(path: Path, start: int) -> BinaryIO:

@@ -143,8 +143,9 @@ class CloudflareProvider:
                 break
         return found, len(totals) == 1 and (None in totals or seen in totals)
 
-    async def fetch(self, url: str, start: int = 0) -> RemoteBytes:
+    async def fetch(self, url: str, start: int = 0, tag: str | None = None) -> RemoteBytes:
         headers = {"accept-encoding": "identity"} | ({"range": f"bytes={start}-"} if start else {})
+        headers |= {"if-range": tag} if start and tag is not None else {}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._answer_s, sock_read=_SILENCE_S)
         for _ in range(_REDIRECTS + 1):
             if problem := url_problem(url):
@@ -155,7 +156,11 @@ class CloudflareProvider:
                 answer.close()
                 url = next_address(url, answer.headers["location"])
                 continue
-            return _checked(answer, start)
+            found = _checked(answer, start)
+            if found.start and None not in (tag, found.tag) and found.tag != tag:  # who knows no If-Range
+                await found.aclose()
+                return await self.fetch(url)
+            return found
         raise DestinationError(f"The link to a file redirects more than {_REDIRECTS} times")
 
     async def watch(self, url: str, known: str | None) -> str:
@@ -212,6 +217,8 @@ class _Answer:
         self._answer = answer
         self.total = total
         self.start = start
+        said = answer.headers.get("etag")
+        self.tag = said if said is not None and said.startswith('"') else None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         with mapped(_SILENCE_S):
