@@ -1,18 +1,27 @@
-"""A real SRT server for tests: Debian's ffmpeg (whose libsrt ours uses too) listens, and keeps what it receives."""
+"""Real SRT servers for tests: Debian's ffmpeg (whose libsrt ours uses too) listens, and keeps what it receives; and
+libsrt itself, which tells what a caller asked for."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
-__all__ = ["PASSPHRASE", "SrtServer", "srt_server"]
+from tapedeck.adapters import srt
+
+__all__ = ["PASSPHRASE", "Caller", "SrtServer", "listening", "srt_server"]
 
 PASSPHRASE = "s3cret-s3cret"
+_RECEIVING_LATENCY = 43
+"SRTO_RCVLATENCY."
 
 
 class SrtServer:
@@ -51,6 +60,52 @@ class SrtServer:
     def recorded(self) -> list[Path]:
         """What it received, a file per stream, oldest first; without those that hold no media."""
         return sorted(path for path in self._folder.glob("*.ts") if path.stat().st_size > 10_000)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """What a caller asked for, as the connection that was made with it says."""
+
+    stream_id: str
+    latency_ms: int
+    key_bytes: int
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[tuple[int, Future[Caller]]]:
+    """A listener that takes one caller: its port, and who came."""
+    library = srt._library()
+    assert library is not None
+    library.srt_startup()
+    server, came = library.srt_create_socket(), Future[Caller]()
+    assert library.srt_setsockflag(server, srt._PASSPHRASE, PASSPHRASE.encode(), len(PASSPHRASE)) == 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    name = srt._sockaddr(socket.AF_INET, "127.0.0.1", port)
+    assert library.srt_bind(server, name, len(name)) == 0 and library.srt_listen(server, 1) == 0
+    callers: list[int] = []
+
+    def number(option: int) -> int:
+        value, size = ctypes.c_int32(), ctypes.c_int(4)
+        library.srt_getsockflag(callers[0], option, ctypes.byref(value), ctypes.byref(size))
+        return value.value
+
+    def accept() -> None:
+        callers.append(library.srt_accept(server, None, None))
+        text, size = ctypes.create_string_buffer(513), ctypes.c_int(513)
+        library.srt_getsockflag(callers[0], srt._STREAMID, text, ctypes.byref(size))
+        came.set_result(Caller(text.value.decode(), number(_RECEIVING_LATENCY), number(srt._PBKEYLEN)))
+
+    thread = Thread(target=accept)
+    thread.start()
+    try:
+        yield port, came
+    finally:
+        for one in (server, *callers):
+            library.srt_close(one)
+        thread.join()
+        library.srt_cleanup()
 
 
 @contextlib.contextmanager

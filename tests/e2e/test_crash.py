@@ -31,6 +31,7 @@ from tests.e2e.kit import (
     together,
     told,
 )
+from tests.pace import eventually
 
 from tapedeck.core.frames import Kind
 from tapedeck.sources.synthetic import CAST, Look
@@ -40,7 +41,7 @@ from tapedeck.testing.people import Act, Cue, Person
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 EMPTY_S = 18
-KILL_S = 6.3
+KILL_S = 8.3
 LEAVE_S = 28.2
 """The server may take until six seconds before it."""
 
@@ -106,16 +107,48 @@ async def survived(take: Take, people: tuple[Attendance, ...], kill: Kill, **see
 
 
 async def come_back(room: Room, kill: Kill) -> Survived:
-    """Two people whose clients try again until they are let in."""
+    """Two people whose clients try again until they are let in; somebody watches with the link from before."""
     playing = asyncio.create_task(room.play())
     await room.at(1.45)
     take = await room.start(**SMALL)
+    await take.until("RECORDING")
+    link = await watch_link(take)
+    await room.at(KILL_S - 0.3)
+    listed = [await listed_at(take, link)]
     await kill.done.wait()
     back = await take.get()
     await kill.past(room, 15.35, 6)
+
+    async def goes_on() -> bool:
+        listed[1:] = [await listed_at(take, link)]
+        return len(segments(listed[1])) >= len(segments(listed[0])) + 2
+
+    await eventually(goes_on, 60)
     before = await take.get()
     await take.act("stop")
-    return await survived(take, await playing, kill, back=back, before=before, all=await room.recordings())
+    people = await playing
+    one = await survived(take, people, kill, back=back, before=before, all=await room.recordings(), listed=listed)
+    listed.append(await listed_at(take, link))
+    return one
+
+
+async def watch_link(take: Take) -> str:
+    """Where the recording is watched over HLS."""
+    house = take.room.house
+    url = f"{house.server.base_url}/v1/recordings/{take.id}/hls"
+    async with house.http.get(url, headers={"authorization": f"Bearer {house.server.token}"}) as answer:
+        return str((await answer.json())["data"]["url"])
+
+
+async def listed_at(take: Take, link: str) -> str:
+    """The media playlist; empty while there is none."""
+    async with take.room.house.http.get(link.replace("index.m3u8", "media.m3u8")) as answer:
+        assert answer.status in (200, 503), await answer.text()
+        return await answer.text() if answer.status == 200 else ""
+
+
+def segments(playlist: str) -> list[str]:
+    return [line for line in playlist.splitlines() if line.endswith(".m4s")]
 
 
 async def stay_away(room: Room, kill: Kill) -> Survived:
@@ -291,6 +324,20 @@ def test_who_comes_back_continues_the_same_recording_and_the_same_film(killed: d
     assert one.recording.stop_reason is not None
     assert one.recording.stop_reason.reason == "API_CALL"
     one.assert_good()
+
+
+def test_who_watches_goes_on_where_the_server_died(killed: dict[str, Any]) -> None:
+    """Nothing that was listed is gone or listed twice, live or afterwards; the break is told."""
+    one = story(killed, "come_back")
+    before, live, whole = one.seen["listed"]
+    assert before and "DISCONTINUITY" not in before and "ENDLIST" not in live
+    for earlier, later in ((before, live), (live, whole)):
+        assert segments(later)[: len(segments(earlier))] == segments(earlier)
+    assert live.count("#EXT-X-DISCONTINUITY\n") == 1, "the render began anew"
+    assert live.count("PROGRAM-DATE-TIME") == 2, "at the beginning, and behind the outage"
+    assert "TYPE:VOD" in whole and whole.endswith("#EXT-X-ENDLIST\n")
+    lasted_s = sum(float(line[8:-1]) for line in whole.splitlines() if line.startswith("#EXTINF:"))
+    assert lasted_s == pytest.approx(one.viewed.film.end_ns / S, abs=0.2)
 
 
 def test_with_nobody_back_the_film_is_delivered_by_itself(killed: dict[str, Any]) -> None:

@@ -48,8 +48,7 @@ async def running(world: World) -> Recording:
 
 
 async def anchors(world: World, recording: Recording) -> object:
-    async with world.db.read() as session:
-        played = await playbacks.find_played(session, recording.id)
+    played = playbacks.find_played(world.db, recording.id)
     assert played is not None
     return played.anchors
 
@@ -155,7 +154,7 @@ async def test_finished_film_is_played_from_an_object_store_by_ranges(world: Wor
             await world.lifecycle.on_uploaded(recording.id, [replace(made, key="a/film.mp4", local_path=None)])
             path.unlink()
             url = (await playback.link(recording.id, timedelta(hours=1))).url
-            entry = await playback.enter(url.split("/")[-2])
+            entry = playback.enter(url.split("/")[-2])
             assert (await playback.media(entry)).data.count(b"#EXTINF") == 3
             found = index_of(tmp_path / "hls")
             played = [await playback.segment(entry, number) for number in range(3)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,7 @@ import av
 import pytest
 from tests.media.live import shooting
 from tests.pace import eventually
-from tests.srtserver import srt_server
+from tests.srtserver import PASSPHRASE, listening, srt_server
 from tests.workers.studio import open_studio
 
 from tapedeck.core.errors import InvalidError
@@ -55,6 +56,19 @@ async def test_a_server_gets_the_film_to_its_end_and_no_secret_is_seen(tmp_path:
     assert pictures[0] == pytest.approx(sounds[0], abs=0.1)
     assert pictures[-1] == pytest.approx(sounds[-1], abs=0.6), "both come to the end; sound is made by the half second"
     assert pictures[-1] - pictures[0] < end_s
+
+
+async def test_what_an_address_says_is_what_the_server_is_asked_for(tmp_path: Path) -> None:
+    with listening() as (port, came):
+        async with open_studio(tmp_path) as studio:
+            recording = await studio.capturing()
+            asked = f"streamid=%23!::r=live/one,m=publish&passphrase={PASSPHRASE}&pbkeylen=32&latency=700"
+            target_id = await studio.add(recording, f"srt://127.0.0.1:{port}?{asked}")
+            caller = await asyncio.wait_for(asyncio.wrap_future(came), 60)
+            assert caller.stream_id == "#!::r=live/one,m=publish"
+            assert (caller.latency_ms, caller.key_bytes) == (700, 32)
+            target = await studio.target(recording, target_id)
+            assert target.address == f"srt://127.0.0.1:{port}?***"
 
 
 async def test_a_frozen_and_a_killed_server_are_left_and_found_again(tmp_path: Path) -> None:

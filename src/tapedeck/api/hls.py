@@ -57,14 +57,14 @@ def add_routes(routes: APIRouter, playback: PlaybackService) -> None:
     @routes.api_route(f"{place}/watch", methods=["GET", "HEAD"])
     @describe(PLAYING, "A page that plays it", Who.NOBODY, raw={200: Raw("text/html", "The page.")}, fails=_FAILS)
     async def watch(link: str, request: Request) -> Response:
-        await playback.enter(link)
+        playback.enter(link)
         headers = {"content-security-policy": _PAGE_POLICY, "referrer-policy": "no-referrer"}
         return Response(texts["index.html"], headers=headers, media_type="text/html")
 
     @routes.api_route(f"{place}/index.m3u8", methods=["GET", "HEAD"])
     @describe(PLAYING, "The main playlist", Who.NOBODY, raw=_TEXT, fails=_SOON)
     async def main(link: str, request: Request) -> Response:
-        return await _text(playback.main(await playback.enter(link)), request)
+        return await _text(playback.main(playback.enter(link)), request)
 
     @routes.api_route(f"{place}/media.m3u8", methods=["GET", "HEAD"])
     @describe(
@@ -77,17 +77,17 @@ def add_routes(routes: APIRouter, playback: PlaybackService) -> None:
         "`VOD` with `EXT-X-ENDLIST` when it is finished.",
     )
     async def media(link: str, request: Request) -> Response:
-        return await _text(playback.media(await playback.enter(link)), request)
+        return await _text(playback.media(playback.enter(link)), request)
 
     @routes.api_route(f"{place}/init-{{run}}.mp4", methods=["GET", "HEAD"])
     @describe(PLAYING, "What is read before segments", Who.NOBODY, raw=_BYTES, query=_RANGE, fails=_RANGED)
     async def init(link: str, run: str, request: Request) -> Response:
-        return await _bytes(playback.init(await playback.enter(link), _number(run)), request)
+        return await _bytes(playback.init(playback.enter(link), _number(run)), request)
 
     @routes.api_route(f"{place}/{{number}}.m4s", methods=["GET", "HEAD"])
     @describe(PLAYING, "A segment", Who.NOBODY, raw=_BYTES, query=_RANGE, fails=_RANGED)
     async def segment(link: str, number: str, request: Request) -> Response:
-        return await _bytes(playback.segment(await playback.enter(link), _number(number)), request)
+        return await _bytes(playback.segment(playback.enter(link), _number(number)), request)
 
 
 def _add_static(routes: APIRouter, name: str, text: bytes) -> None:
@@ -103,14 +103,12 @@ def _number(text: str) -> int:
     return int(text)
 
 
-async def _text(text: Awaitable[str | Playlist], request: Request) -> Response:
+async def _text(text: Awaitable[Playlist], request: Request) -> Response:
     """A playlist: asked for again and again, so one that did not change is not sent again."""
     try:
         found = await text
     except NotBegunError as exc:
         return error_reply(exc, request)  # answered here, and not noted as an error, once a second and player
-    if isinstance(found, str):
-        return _cached(found.encode(), _PLAYLIST, "private, no-cache", request)
     return _cached(found.data, _PLAYLIST, "private, no-cache", request, found.etag)
 
 

@@ -14,6 +14,7 @@ from tapedeck.core.livestream import Livestream, LivestreamStatus, Showing
 from tapedeck.core.paging import Listing, Page
 from tapedeck.core.recording import ACTIVE, LIVE, Recording, RecordingState
 from tapedeck.db.base import run
+from tapedeck.db.engine import Database
 from tapedeck.db.models import LivestreamRow, MeetingRow, RecordingRow
 from tapedeck.db.recordings import COLUMNS, split
 from tapedeck.db.rooms import MEETING_COLUMNS
@@ -28,6 +29,7 @@ __all__ = [
     "open_of",
     "open_on",
     "stop_livestream",
+    "stream_now",
 ]
 
 _T = cast(Table, LivestreamRow.__table__)
@@ -38,6 +40,7 @@ _ROWS = (
     .join_from(_T, RecordingRow.__table__, _L.recording_id == _R.id)
     .join(MeetingRow.__table__, _L.meeting_id == _M.id)
 )
+_BY_ID = select(*(_L[name] for name in _NAMES)).where(_L.id == bindparam("of_id"))
 # A finished statement, by an index: it is asked at the start and the stop of every recording.
 _OPEN_ON = select(*(_L[name] for name in _NAMES)).where(
     _L.meeting_id == bindparam("of_meeting"),
@@ -81,6 +84,12 @@ async def find_livestream(
     wanted = _L.id == stream_id if session_id is None else _L.session_id == session_id
     row = (await session.execute(_ROWS.where(wanted))).first()
     return None if row is None else _showing(row)
+
+
+def stream_now(db: Database, stream_id: str) -> Livestream | None:
+    """One of them, of any app, without what it shows: asked for whatever a viewer loads."""
+    rows = db.ask(_BY_ID, {"of_id": stream_id})
+    return _stream(rows[0]) if rows else None
 
 
 async def open_of(session: AsyncSession, meeting_id: str) -> Showing | None:

@@ -6,16 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tapedeck.core.library import LibraryStatus
 from tapedeck.core.liveindex import Anchor
 from tapedeck.core.recording import Recording
-from tapedeck.db.models import LibraryRow, PlaybackRow
-from tapedeck.db.recordings import find_recording
+from tapedeck.db.engine import Database
+from tapedeck.db.models import LibraryRow, PlaybackRow, RecordingRow
+from tapedeck.db.recordings import COLUMNS, recording_from
 
 __all__ = ["Played", "find_played", "keep_anchors"]
+
+_R, _L, _P = (table.__table__.c for table in (RecordingRow, LibraryRow, PlaybackRow))
+# Asked for each playlist and segment that somebody loads: one statement, finished, over unique indexes.
+_PLAYED = (
+    select(*COLUMNS, _L.deleted_at, _L.purged_at, _L.status, _L.imported_at, _P.anchors)
+    .join_from(RecordingRow.__table__, LibraryRow.__table__, _L.recording_id == _R.id, isouter=True)
+    .join(PlaybackRow.__table__, _P.recording_id == _R.id, isouter=True)
+    .where(_R.id == bindparam("of_id"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +39,12 @@ class Played:
     imported_at: datetime | None
 
 
-async def find_played(session: AsyncSession, recording_id: str) -> Played | None:
+def find_played(db: Database, recording_id: str) -> Played | None:
     """A recording by id, of any app."""
-    recording = await find_recording(session, recording_id)
-    if recording is None:
+    rows = db.ask(_PLAYED, {"of_id": recording_id})
+    if not rows:
         return None
-    rows = select(LibraryRow.deleted_at, LibraryRow.purged_at, LibraryRow.status, LibraryRow.imported_at)
-    found = (await session.execute(rows.where(LibraryRow.recording_id == recording_id))).first()
-    deleted_at, purged_at, status, imported_at = found or (None, None, None, None)
-    told = await session.scalar(select(PlaybackRow.anchors).where(PlaybackRow.recording_id == recording_id))
+    (deleted_at, purged_at, status, imported_at, told), recording = rows[0][-5:], recording_from(rows[0][:-5])
     anchors = [(int(film_ns), None if at_ms is None else int(at_ms)) for film_ns, at_ms in told or ()]
     is_deleted = deleted_at is not None or purged_at is not None
     return Played(recording, anchors, is_deleted, status == LibraryStatus.ARCHIVED, imported_at)

@@ -45,6 +45,7 @@ __all__ = [
     "of_meeting",
     "of_session",
     "outbox",
+    "recording_from",
     "save_recording",
     "split",
 ]
@@ -150,7 +151,7 @@ async def save_recording(session: AsyncSession, recording: Recording, changes: S
 async def find_recording(session: AsyncSession, recording_id: str, lock: bool = False) -> Recording | None:
     """A recording by id, of any app; `lock` holds it against other writers until the commit."""
     row = (await run(session, _BY_ID_HELD if lock else _BY_ID, {"of_id": recording_id})).first()
-    return _recording(row) if row else None
+    return recording_from(row) if row else None
 
 
 def find_with_meeting(db: Database, app_id: str, recording_id: str) -> tuple[Recording, Meeting] | None:
@@ -172,7 +173,7 @@ async def of_meeting(
 ) -> Sequence[Recording]:
     """Recordings of a meeting in some states, newest first."""
     values = {"of_meeting": meeting_id, "of_app": app_id, "states": sorted(map(str, states))}
-    return [_recording(row) for row in await run(session, _OF_MEETING, values)]
+    return [recording_from(row) for row in await run(session, _OF_MEETING, values)]
 
 
 async def has_name(session: AsyncSession, recording: Recording) -> bool:
@@ -185,14 +186,14 @@ async def has_name(session: AsyncSession, recording: Recording) -> bool:
 async def of_session(session: AsyncSession, session_id: str, states: Collection[RecordingState]) -> Sequence[Recording]:
     """Recordings of a session in some states."""
     rows = select(*COLUMNS).where(_R.session_id == session_id, _R.state.in_(states))
-    return [_recording(row) for row in await session.execute(rows)]
+    return [recording_from(row) for row in await session.execute(rows)]
 
 
 async def in_states(session: AsyncSession, states: Collection[RecordingState]) -> Sequence[Recording]:
     """Recordings of all apps in some states, oldest first."""
     rows = select(*COLUMNS).where(_R.state.in_(states))
     ordered = rows.order_by(_R.invoked_at, _R.id)
-    return [_recording(row) for row in await session.execute(ordered)]
+    return [recording_from(row) for row in await session.execute(ordered)]
 
 
 async def outbox(session: AsyncSession, after: int = 0, limit: int = 100) -> Sequence[OutboxEntry]:
@@ -260,10 +261,11 @@ def _values(recording: Recording) -> dict[str, Any]:
 
 def split(row: Sequence[Any]) -> tuple[Recording, Meeting]:
     """The recording and the meeting of a row of `WITH_MEETING`."""
-    return _recording(row[: len(COLUMNS)]), to_meeting(row[len(COLUMNS) :])
+    return recording_from(row[: len(COLUMNS)]), to_meeting(row[len(COLUMNS) :])
 
 
-def _recording(values: Sequence[Any]) -> Recording:
+def recording_from(values: Sequence[Any]) -> Recording:
+    """The recording of the values of `COLUMNS`."""
     (id_, app_id, meeting_id, file_name, invoked_at, kind, state, version, options, *middle) = values
     (start_cause, started_by, session_id, started_at, paused_at, paused_ms, stopped_at, stop_cause, *end) = middle
     (stopped_by, film_ms, files, size_bytes, expires_at, failure, cautions) = end

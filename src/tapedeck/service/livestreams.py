@@ -182,12 +182,10 @@ class LivestreamService:
     def _on_watched(self, stream_id: str, length_ms: int) -> None:
         self._viewed[stream_id] = self._viewed.get(stream_id, 0) + length_ms
 
-    async def _pass(self, stream_id: str) -> Pass:
-        async with self._db.read() as session:
-            found = await table.find_livestream(session, stream_id)
-        if found is None:
+    def _pass(self, stream_id: str) -> Pass:
+        stream = table.stream_now(self._db, stream_id)
+        if stream is None:
             raise NotFoundError(f"Livestream not found: {stream_id}")
-        stream = found.stream
         # What was started for it ends with it, to the last picture; of another recording nothing but its time is shown.
         span = Span() if stream.is_own else Span(stream.created_at, stream.stopped_at)
         return Pass(stream.recording_id, span, stream.id)

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tapedeck.core.errors import ConflictError, DeniedError, NotFoundError
-from tapedeck.core.fmp4 import codec_of
-from tapedeck.core.hls import Variant, main_playlist
 from tapedeck.core.ids import is_uuid
 from tapedeck.core.library import main_file
 from tapedeck.core.liveindex import anchors_of
@@ -37,7 +35,7 @@ _MOST_WEIGHT = 64 << 20
 """Bytes of tables that are kept at hand."""
 _MOST_INDEX = 128 << 20
 _GROWING = ACTIVE | {RecordingState.CLOSING, RecordingState.RENDERING}
-_LEAST_BPS = 600_000
+_MAIN = "main"
 _UNPLAYABLE = "Only MP4 films (H264), or sound alone in AAC, can be played over HLS; those with timed metadata cannot"
 
 
@@ -91,14 +89,14 @@ class PlaybackService:
         self._reading: dict[tuple[str, str], asyncio.Task[FilmTable]] = {}
         self.on_watched: Callable[[str, int], None] = lambda *_: None
         "Hears how much of a livestream was loaded (ms)."
-        self.livestream: Callable[[str], Awaitable[Pass]] | None = None
+        self.livestream: Callable[[str], Pass] | None = None
         "Finds what the link to a livestream opens. NotFoundError."
 
     # Links
 
     async def link(self, recording_id: str, life: timedelta) -> PlaybackLink:
         """A link to a recording that the caller may see. NotFoundError; ConflictError: it cannot be played, and why."""
-        played = await self._played(recording_id)
+        played = self._played(recording_id)
         if reason := self._why_not(played):
             raise ConflictError(reason)
         recording = played.recording
@@ -130,28 +128,24 @@ class PlaybackService:
             raise DeniedError("Forbidden: the link is not valid or has expired")
         return kind, subject
 
-    async def enter(self, link: str) -> Pass:
+    def enter(self, link: str) -> Pass:
         """What a link opens. DeniedError, NotFoundError."""
         kind, subject = self.check(link)
         if kind == "l" and self.livestream is not None:
-            return await self.livestream(subject)
+            return self.livestream(subject)
         return Pass(subject)
 
     # What players load. NotFoundError when there is nothing (any more), UnavailableError when there is nothing yet.
 
-    async def main(self, entry: Pass) -> str:
+    async def main(self, entry: Pass) -> Playlist:
         """The main playlist."""
         source = await self._source(entry)
-        heads = await source.heads()
-        video = next((head for head in heads if head.is_video), None)
-        codecs = ",".join(codec_of(head.stsd) for head in heads)
-        size = (0, 0) if video is None else (video.width, video.height)
-        return main_playlist(Variant("media.m3u8", max(source.peak_bps(), _LEAST_BPS), codecs, *size))
+        return await self._lists.main((entry.recording_id, _MAIN), source)
 
     async def media(self, entry: Pass) -> Playlist:
         """The media playlist."""
         source = await self._source(entry)
-        found = await self._lists.of((entry.recording_id, entry.span), source)
+        found = await self._lists.media((entry.recording_id, entry.span), source)
         if not found.data and source.is_ended:
             raise NotFoundError("The stream ended before there was anything to play")
         if not found.data:
@@ -182,9 +176,8 @@ class PlaybackService:
 
     # Inside
 
-    async def _played(self, recording_id: str) -> table.Played:
-        async with self._db.read() as session:
-            played = await table.find_played(session, recording_id)
+    def _played(self, recording_id: str) -> table.Played:
+        played = table.find_played(self._db, recording_id)
         if played is None or played.is_deleted:
             raise NotFoundError(f"Recording not found: {recording_id}")
         return played
@@ -218,7 +211,7 @@ class PlaybackService:
         return None
 
     async def _source(self, entry: Pass) -> Growing | Finished:
-        played = await self._played(entry.recording_id)
+        played = self._played(entry.recording_id)
         if reason := self._why_not(played):
             raise NotFoundError(reason)
         recording = played.recording

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from tapedeck.core.errors import NotFoundError, UnavailableError
-from tapedeck.core.fmp4 import TrackHead, init_segment
-from tapedeck.core.hls import Segment, media_playlist, target_seconds
+from tapedeck.core.fmp4 import TrackHead, codec_of, init_segment
+from tapedeck.core.hls import Segment, Variant, main_playlist, media_playlist, target_seconds
 from tapedeck.core.liveindex import Anchor, Fragment, segments_of, time_of
 from tapedeck.core.mp4film import FilmTable, heads_of
 from tapedeck.core.times import to_ms
@@ -26,6 +26,7 @@ __all__ = ["WAIT_S", "Finished", "Growing", "LiveFilms", "NotBegunError", "Playl
 WAIT_S = 2
 """After which a player may ask again for what is not there yet."""
 _TARGET_S = 2
+_LEAST_BPS = 600_000
 _MOST_LISTS = 64
 """That are kept at hand; one of eight hours has half a megabyte."""
 
@@ -197,19 +198,28 @@ class Playlist:
 
 
 class Playlists:
-    """Media playlists that were built, the newest of each recording and span: they are asked for again and again."""
+    """Playlists that were built, the newest of each recording and span: they are asked for again and again."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Hashable, tuple[Hashable, asyncio.Task[Playlist]]] = OrderedDict()
 
-    async def of(self, place: Hashable, source: Growing | Finished) -> Playlist:
-        """The playlist of a source; `place` is the recording and the span.
+    async def media(self, place: Hashable, source: Growing | Finished) -> Playlist:
+        """The media playlist of a source; `place` is the recording and the span.
 
         Built once for all who ask, and in a thread: that of eight hours takes long enough to be heard in a capture.
         """
+        return await self._of(place, source, lambda: asyncio.to_thread(_build, source))
+
+    async def main(self, place: Hashable, source: Growing | Finished) -> Playlist:
+        """The main playlist of a source; `place` is its own for each recording."""
+        return await self._of(place, source, lambda: _build_main(source))
+
+    async def _of(
+        self, place: Hashable, source: Growing | Finished, build: Callable[[], Coroutine[Any, Any, Playlist]]
+    ) -> Playlist:
         state, task = self._known.get(place, (None, None))
         if task is None or state != source.state or (task.done() and (task.cancelled() or task.exception())):
-            task = asyncio.create_task(asyncio.to_thread(_build, source))
+            task = asyncio.create_task(build())
             self._known[place] = source.state, task
         self._known.move_to_end(place)
         while len(self._known) > _MOST_LISTS:
@@ -224,6 +234,16 @@ def _build(source: Growing | Finished) -> Playlist:
     kind = "EVENT" if isinstance(source, Growing) else "VOD"
     text = media_playlist(segments, target_seconds(segments, _TARGET_S), kind=kind, is_ended=source.is_ended)
     data = text.encode()
+    return Playlist(data, entity_tag(data))
+
+
+async def _build_main(source: Growing | Finished) -> Playlist:
+    heads = await source.heads()
+    video = next((head for head in heads if head.is_video), None)
+    codecs = ",".join(codec_of(head.stsd) for head in heads)
+    size = (0, 0) if video is None else (video.width, video.height)
+    peak_bps = await asyncio.to_thread(source.peak_bps)
+    data = main_playlist(Variant("media.m3u8", max(peak_bps, _LEAST_BPS), codecs, *size)).encode()
     return Playlist(data, entity_tag(data))
 
 
