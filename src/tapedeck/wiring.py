@@ -226,7 +226,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     )
     archives = ArchiveService(db, clock, store, outlets.archive)
     free_local = LocalFiles(settings.captures_dir, settings.films_dir, settings.hls_dir, settings.streams_dir)
-    retention = RetentionService(db, clock, store, store, archives, free_local)
+    retention = RetentionService(db, clock, store, store, archives, free_local, outlets.fallback)
     keeper = LogKeeper(
         lifecycle=lifecycle,
         clock=clock,

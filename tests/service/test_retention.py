@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,15 +13,19 @@ from tests.pace import eventually
 from tests.service.test_archive import ME, Vaulted, hot, moto_url, vault
 from tests.service.world import World
 
+from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.core.archive import ArchiveState, Tier
-from tapedeck.core.destination import DestinationState
+from tapedeck.core.destination import Destination, DestinationKind, DestinationState, Upload
 from tapedeck.core.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from tapedeck.core.library import Span
 from tapedeck.core.meeting import App
+from tapedeck.core.naming import object_key
 from tapedeck.core.recording import Recording
 from tapedeck.core.retention import RetentionStep
 from tapedeck.db import archive as places
 from tapedeck.db import destinations
+from tapedeck.service.retention import RetentionService
+from tapedeck.workers.archive import LocalFiles
 
 __all__ = ["moto_url", "vault"]
 
@@ -208,6 +213,32 @@ async def test_a_purge_leaves_nothing_of_it(vault: Vaulted) -> None:
     with pytest.raises(NotFoundError):
         await vault.retention.purge(world.app, ME, recording.id)
     assert await vault.trail() == ["recording.purge", "recording.purged"]
+
+
+async def test_a_purge_empties_the_fallback_bucket_too(vault: Vaulted, tmp_path: Path) -> None:
+    """Where a film is that its customer's storage refused, and that nobody else would remember."""
+    world = vault.world
+    recording = await vault.ready()
+    spare = LocalStore(tmp_path / "fallback", "http://test", b"key")
+    key = object_key(recording.id, recording.invoked_at, recording.file_name)
+    kept = key.replace(recording.id, "another")
+    film = tmp_path / "film"
+    film.write_bytes(b"film")
+    for name in (key, kept):
+        await spare.put_file(name, film, "video/mp4", "film.mp4")
+    now = world.clock.now()
+    place = Destination("fallback", recording.id, DestinationKind.FALLBACK, now, state=DestinationState.DONE)
+    async with world.db.write() as session:
+        await destinations.add_destination(session, place)
+        upload = Upload(place.id, recording.file_name, "video", key, "video/mp4", 4, "0", done_at=now)
+        await destinations.save_upload(session, upload)
+    local = LocalFiles(*(tmp_path / name for name in ("captures", "films", "hls", "streams")))
+    retention = RetentionService(world.db, world.clock, world.store, world.store, vault.archives, local, spare)
+    await delete(vault, recording)
+    await retention.purge(world.app, ME, recording.id)
+    with pytest.raises(NotFoundError):
+        await spare.head(key)
+    assert (await spare.head(kept)).size_bytes == 4
 
 
 async def test_a_media_log_stays_while_another_recording_of_the_session_needs_it(vault: Vaulted) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tapedeck.core.archive import ArchiveNote, ArchiveState
-from tapedeck.core.destination import DestinationState
+from tapedeck.core.destination import DestinationKind, DestinationState
 from tapedeck.core.errors import ConflictError, InvalidError, NotFoundError, TapedeckError
 from tapedeck.core.meeting import App
 from tapedeck.core.naming import object_key
@@ -56,14 +56,17 @@ class RetentionService:
         unfinished: MultipartStore,
         archives: ArchiveService,
         free_local: FreeLocal,
+        fallback: ObjectStore | None = None,
     ) -> None:
-        """`hot` and `unfinished` are two sides of the built-in bucket: its objects, and uploads on their way there."""
+        """`hot` and `unfinished` are two sides of the built-in bucket: its objects, and uploads on their way there.
+        `fallback` has what customers' storages refused."""
         self._db = db
         self._clock = clock
         self._hot = hot
         self._unfinished = unfinished
         self._archives = archives
         self._free_local = free_local
+        self._fallback = fallback
         self._not_before: dict[str, datetime] = {}
         "When an archiving that failed is tried again."
 
@@ -231,6 +234,9 @@ class RetentionService:
             recording = await recordings.find_recording(session, place.recording_id)
             assert recording is not None, "a row of the library has its recording"
             again = await renders.renders_of(session, place.recording_id)
+            there = await destinations.of_recording(session, place.recording_id)
+            refused = [place.id for place in there if place.kind is DestinationKind.FALLBACK]
+            spare = [upload.key for id_ in refused for upload in await destinations.uploads_of(session, id_)]
             session_id = recording.session_id
             last = session_id is not None and await table.session_is_purged(session, session_id)
         try:
@@ -238,6 +244,9 @@ class RetentionService:
             keys |= {file.key for render in again for file in render.files if file.key}
             for key in sorted(keys):
                 await self._hot.delete(key)
+            if self._fallback is not None:
+                for key in spare:
+                    await self._fallback.delete(key)
             await self._archives.erase(place)
             folder = object_key(recording.id, recording.invoked_at, "x").removesuffix("x")
             for left in await self._unfinished.unfinished(folder):
