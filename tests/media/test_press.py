@@ -5,10 +5,13 @@ import threading
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
+from tests.media.cameras import film_of
 
 from tapedeck.core.errors import MediaError
 from tapedeck.core.geometry import Rect, Size
+from tapedeck.media.decode import VideoDecoder
 from tapedeck.media.picture import Canvas, planes_of
 from tapedeck.media.press import Press
 
@@ -37,6 +40,22 @@ class Slow:
 
     def write_text(self, film_ns: int, text: str) -> None:
         self.seen.append((text, film_ns, 0))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (64, 36), (90, 50)])
+def test_a_picture_as_it_came_from_a_decoder_is_handed_over(size: tuple[int, int]) -> None:
+    """The film of one person may show it without a copy; its rows have room for more than its pixels."""
+    decoder, sink = VideoDecoder(), Slow()
+    press = Press(sink, Size(*size))
+    for index, encoded in enumerate(film_of([60, 120, 180], width=size[0], height=size[1])):
+        shown = decoder.decode(encoded)
+        assert shown is not None
+        shown.frame.colorspace, shown.frame.color_range = Colorspace.ITU709, ColorRange.MPEG
+        press.write_picture(shown.frame, index)
+    sink.go.set()
+    press.close()
+    assert [number for _, number, _ in sink.seen] == [0, 1, 2]
+    assert [luma for _, _, luma in sink.seen] == pytest.approx([60, 120, 180], abs=6)
 
 
 def grey(canvas: Canvas, value: int) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapedeck.core.geometry import Size
+from tapedeck.media.picture import planes_of
 
 __all__ = ["Press", "Sink"]
 
@@ -71,8 +72,8 @@ class Press:
         else:
             copy = self._free.get()
         self._check()
-        for plane, source in zip(copy.planes, frame.planes, strict=True):
-            np.copyto(np.frombuffer(memoryview(plane), np.uint8), np.frombuffer(memoryview(source), np.uint8))
+        for plane, source in zip(planes_of(copy), planes_of(frame), strict=True):  # rows of a decoder's may be longer
+            np.copyto(plane, source)
         copy.colorspace, copy.color_range = frame.colorspace, frame.color_range
         copy.color_primaries, copy.color_trc = frame.color_primaries, frame.color_trc
         self._work.put((copy, index))
