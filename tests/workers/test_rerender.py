@@ -79,8 +79,9 @@ class Studio:
         return (await self.world.renders.get(self.world.app, self.recording.id, render.id)).render
 
     async def stored(self, render: Rerender) -> Path:
-        """The file of a film, fetched from the bucket."""
-        (file,) = render.files
+        """A film, fetched from the bucket; beside it are its stills."""
+        file, *stills = render.files
+        assert [still.kind for still in stills] == ["poster", "sprite", "storyboard"]
         assert file.key is not None
         path = self.world.root / f"fetched-{render.id}.{file.name.rpartition('.')[2]}"
         path.write_bytes(b"".join([chunk async for chunk in self.world.store.read(file.key)]))
@@ -121,7 +122,10 @@ async def test_films_in_another_shape_and_of_a_part_and_a_person(tmp_path: Path)
         with av.open(str(await studio.stored(part))) as film:
             assert film.streams.video[0].codec_context.name == "vp8"
             assert sum(1 for _ in film.decode(video=0)) == 45 and part.film_ms == 1500
-        assert {file.name for one in (tall, part) for file in one.files}.isdisjoint(f.name for f in before.files)
+        names = [file.name for one in (tall, part) for file in one.files]
+        assert len(set(names)) == 8 and set(names).isdisjoint(f.name for f in before.files)
+        board = await studio.world.renders.storyboard(studio.world.app, studio.recording.id, tall.id)
+        assert board.count("#xywh=") == 2 and "#xywh=0,0,90,160" in board and "signature=" in board
         assert await studio.world.now_of(studio.recording) == before, "the recording is as it was"
         assert list((tmp_path / "renders").iterdir()) == []
         await studio.end()

@@ -97,16 +97,23 @@ class RenderService:
         has_log = recording.session_id is not None and self._has_log(recording.session_id)
         return RecordingFiles(recording, links, has_log)
 
-    async def storyboard(self, app: App, recording_id: str) -> str:
-        """The storyboard of a recording with links to its sprite. NotFoundError when there is none (any more)."""
-        recording = await self._recording(app, recording_id)
-        files = {file.kind: file for file in recording.files if file.key is not None}
+    async def storyboard(self, app: App, recording_id: str, render_id: str | None = None) -> str:
+        """The storyboard of a recording's film, or of another film of it, with links to its sprite.
+
+        NotFoundError when there is none (any more).
+        """
+        film: Recording | Rerender
+        if render_id is None:
+            film, what = await self._recording(app, recording_id), f"Recording {recording_id}"
+        else:
+            film, what = (await self.get(app, recording_id, render_id)).render, f"Render {render_id}"
+        files = {file.kind: file for file in film.files if file.key is not None}
         board, sprite = files.get("storyboard"), files.get("sprite")
-        if board is None or sprite is None or recording.expires_at is None:
-            raise NotFoundError(f"Recording {recording_id} has no storyboard")
+        if board is None or sprite is None or film.expires_at is None:
+            raise NotFoundError(f"{what} has no storyboard")
         assert board.key is not None and sprite.key is not None
         text = b"".join([chunk async for chunk in self._store.read(board.key)]).decode()
-        link = await self._store.presign(sprite.key, sprite.name, recording.expires_at)
+        link = await self._store.presign(sprite.key, sprite.name, film.expires_at)
         return text.replace(f"{sprite.name}#", f"{link}#")
 
     async def ask(self, app: App, recording_id: str, wish: RerenderWish) -> RenderView:

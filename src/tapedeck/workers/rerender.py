@@ -122,6 +122,7 @@ class RerenderWorker:
             "from_ns": wish.from_ns,
             "to_ns": wish.to_ns,
             "watermark": wish.watermark,
+            "stills": True,
             "nicer": _NICER,
             "seat": render.id,
             "page": recording.options.page is not None,

@@ -107,6 +107,28 @@ async def test_another_film_is_asked_for_and_followed(site: Site) -> None:
     assert (done["status"], done["made"], done["files"][0]["size"]) == ("DONE", 1.5, 5)
     assert (await site.http.get(done["files"][0]["url"].replace("http://127.0.0.1:1", ""))).content == b"again"
     assert await world.now_of(recording) == recording, "the recording is as it was"
+    board = await site.ask("GET", f"{place}/{waiting.id}/storyboard.vtt")
+    assert board.status_code == 404 and "no storyboard" in board.json()["error"]["message"]
+
+
+async def test_another_film_has_a_storyboard_of_its_own(site: Site) -> None:
+    world, recording = site.world, await recorded(site)
+    await ask(site, recording.id, {})
+    (waiting,) = await world.renders.waiting()
+    files = []
+    for kind, name, content in (("sprite", "a-sprite.jpg", b"others"), ("storyboard", "a.vtt", VTT.encode())):
+        path = world.root / f"again-{name}"
+        path.write_bytes(content)
+        key = object_key(recording.id, recording.invoked_at, path.name)
+        await world.store.put_file(key, path, "image/jpeg", name)
+        files.append(FilmFile(kind, name, len(content), 1500, "00000000", key=key))
+    await world.renders.on_done(waiting, files)
+    board = await site.ask("GET", f"/v1/recordings/{recording.id}/renders/{waiting.id}/storyboard.vtt")
+    assert board.status_code == 200 and board.headers["content-type"].startswith("text/vtt")
+    lines = [line for line in board.text.splitlines() if "#xywh=" in line]
+    assert len(lines) == 2
+    for line in lines:
+        assert (await site.http.get(line.partition("#")[0])).content == b"others"
 
 
 async def test_who_is_large_must_be_in_the_film(site: Site) -> None:
@@ -239,7 +261,13 @@ async def test_another_tenant_sees_nothing(site: Site) -> None:
     elsewhere, _ = await world.access.issue_token("acme", other.id)
     place = f"/v1/recordings/{recording.id}"
     for token in (foreign, elsewhere):
-        for path in (place, f"{place}/storyboard.vtt", f"{place}/renders", f"{place}/renders/{waiting.id}"):
+        for path in (
+            place,
+            f"{place}/storyboard.vtt",
+            f"{place}/renders",
+            f"{place}/renders/{waiting.id}",
+            f"{place}/renders/{waiting.id}/storyboard.vtt",
+        ):
             answer = await site.ask("GET", path, token)
             assert answer.status_code == 404
             assert answer.json()["error"]["message"] == f"Recording not found: {recording.id}"

@@ -50,8 +50,7 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, renders: RenderServic
     @describe(OURS, "Get the storyboard of a film", raw=_VTT)
     async def storyboard(recording_id: str, request: Request) -> Response:
         entry, recording_id = await enter(request, recording_id)
-        text = await renders.storyboard(entry.app, recording_id)
-        return Response(text, media_type="text/vtt", headers={"cache-control": "private, no-store"})
+        return _vtt(await renders.storyboard(entry.app, recording_id))
 
     @routes.post(f"{place}/renders")
     @describe(
@@ -84,6 +83,16 @@ def add_routes(routes: APIRouter, prefix: str, gate: Gate, renders: RenderServic
     async def get_render(recording_id: str, render_id: str, request: Request) -> Response:
         entry, recording_id = await enter(request, recording_id)
         return _reply(await renders.get(entry.app, recording_id, parse_uuid(render_id, "render_id")), 200)
+
+    @routes.get(f"{place}/renders/{{render_id}}/storyboard.vtt")
+    @describe(RENDERS, "Get the storyboard of another film", raw=_VTT)
+    async def storyboard_of_render(recording_id: str, render_id: str, request: Request) -> Response:
+        entry, recording_id = await enter(request, recording_id)
+        return _vtt(await renders.storyboard(entry.app, recording_id, parse_uuid(render_id, "render_id")))
+
+
+def _vtt(text: str) -> Response:
+    return Response(text, media_type="text/vtt", headers={"cache-control": "private, no-store"})
 
 
 def _reply(view: RenderView, status: int) -> Response:
