@@ -161,6 +161,29 @@ async def test_a_layer_may_go_to_a_storage_of_its_own_too(site: Site) -> None:
     assert all("the-secret" not in repr(place) for place in places)
 
 
+async def test_two_recordings_at_once_write_no_files_of_one_name_to_one_storage(site: Site) -> None:
+    """Who comes when both run has files of the same time in both; in the built-in bucket each has its folder."""
+    meeting, _ = await live_meeting(site)
+    storage = {"type": "aws", "access_key": "AK", "secret": "SK", "bucket": "rec", "region": "eu-west-1"}
+
+    async def begin(name: str, prefix: str | None = None, **more: str) -> Any:
+        layer: dict[str, Any] = {"outputs": [{"type": "STORAGE_CONFIG", "storage_config": storage | more}]}
+        layer |= {"file_name_prefix": prefix} if prefix else {}
+        return await start(site, meeting, layers={name: layer}, allow_multiple_recordings=True)
+
+    first = await begin("default")
+    assert first.status_code == 200
+    assert (await start(site, meeting, allow_multiple_recordings=True)).status_code == 200
+    for prefix in (None, "default"):
+        refused = await begin("default", prefix, secret="other")
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["source"]["pointer"] == "/layers/default/file_name_prefix"
+    for good in (begin("default", "second"), begin("default", path="second"), begin("default-video", "default")):
+        assert (await good).status_code == 200
+    await site.ask("PUT", f"recordings/{first.json()['data']['id']}", json={"action": "stop"})
+    assert (await begin("default")).status_code == 200
+
+
 @pytest.mark.parametrize(
     "outputs",
     [

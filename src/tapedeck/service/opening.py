@@ -5,17 +5,28 @@ All in a transaction of the caller's, who publishes the change and tells capture
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+from tapedeck.core.destination import SEALED, DestinationKind
+from tapedeck.core.errors import FieldProblem, InvalidError
 from tapedeck.core.meeting import Meeting
 from tapedeck.core.naming import TRACK_FILE_TEMPLATE, output_file_name
 from tapedeck.core.options import resolve_options
 from tapedeck.core.output import extension_of
-from tapedeck.core.recording import Caller, Recording, RecordingChanged, RecordingKind, RecordingOptions, StartCause
+from tapedeck.core.recording import (
+    ACTIVE,
+    Caller,
+    Recording,
+    RecordingChanged,
+    RecordingKind,
+    RecordingOptions,
+    StartCause,
+)
 from tapedeck.core.times import whole_ms
 from tapedeck.db import access, destinations, recordings, targets
 from tapedeck.db.engine import DbSession
@@ -88,7 +99,9 @@ class Opening:
         sealed: Mapping[str, Mapping[str, Any]],
         caller: Caller,
     ) -> tuple[Recording, RecordingChanged]:
-        """A recording of tracks of the live session `live_id`; `sealed` has by layer the stores its files go to too."""
+        """A recording of tracks of the live session `live_id`; `sealed` has by layer the stores its files go to too.
+        InvalidError when another one is running whose files have the same names in the same store."""
+        await self._check_names(session, meeting, options, sealed)
         recording = Recording(
             id=str(uuid4()),
             app_id=meeting.app_id,
@@ -105,7 +118,34 @@ class Opening:
             await destinations.add_destination(session, place)
         return recording, change
 
+    async def _check_names(
+        self, session: DbSession, meeting: Meeting, options: RecordingOptions, sealed: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """A person who comes when both are running has files of the same time, and so of the same names."""
+        mine = {(*_name_of(options, layer), _place_of(storage)): layer for layer, storage in sealed.items()}
+        for other in await recordings.of_meeting(session, meeting.app_id, meeting.id, ACTIVE) if mine else ():
+            for place in await destinations.of_recording(session, other.id):
+                if place.layer is None or place.kind is not DestinationKind.EXTERNAL:
+                    continue
+                layer = mine.get((*_name_of(other.options, place.layer), _place_of(place.storage)))
+                if layer is not None:
+                    field = f"layers.{layer}.file_name_prefix"
+                    text = f'"{field}" must not be that of a recording which is running into the same storage'
+                    raise InvalidError(text, (FieldProblem(f"/{field.replace('.', '/')}", text),))
+
     async def _levels(self, session: DbSession, meeting: Meeting) -> tuple[Mapping[str, Any] | None, ...]:
         """The wishes of the meeting, its app and the server."""
         app = await access.find_app(session, meeting.app_id)
         return (meeting.recording_config, None if app is None else app.recording_config, self._defaults)
+
+
+def _name_of(options: RecordingOptions, layer: str) -> tuple[str, str]:
+    """What the names of a layer's files have in common, and nobody else's: kind and prefix."""
+    assert options.tracks is not None, "only recordings of tracks have layers"
+    found = next(one for one in options.tracks.layers if one.name == layer)
+    return found.media_kind, found.file_name_prefix or found.name
+
+
+def _place_of(storage: Mapping[str, Any]) -> str:
+    """Where a storage is, and what tells it from others."""
+    return json.dumps({name: value for name, value in storage.items() if name != SEALED}, sort_keys=True)
