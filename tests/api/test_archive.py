@@ -88,6 +88,8 @@ async def test_a_recording_goes_to_the_archive_and_comes_back(house: House) -> N
         "status": "archived",
         "message": "Recording is archived. Restore it before downloading.",
     }
+    played = await house.ask("GET", f"{one}/play")
+    assert (played.status_code, "it can be downloaded" in played.json()["error"]) == (409, True)
     kit = (await house.site.ask("GET", f"recordings/{recording.id}")).json()["data"]
     assert (kit["status"], kit["download_url"], kit["audio_download_url"]) == ("UPLOADED", None, None)
 
@@ -103,8 +105,10 @@ async def test_a_recording_goes_to_the_archive_and_comes_back(house: House) -> N
     }
     assert said == wanted
     shown = await house.data("GET", one)
-    assert (shown["status"], shown["archive_state"]) == ("archived", "restoring")
+    assert (shown["status"], shown["archive_state"], "restored_until" in shown) == ("archived", "restoring", False)
     await poll(house)
+    shown = await house.data("GET", one)
+    assert (shown["archive_state"], shown["restored_until"]) == ("restored", "2026-03-04T09:15:09Z")
     found = (await house.ask("GET", f"{one}/download")).json()
     assert (found["status"], found["provider"], found["file_size"]) == ("archived", "s3_glacier", len(FILM))
     async with httpx.AsyncClient() as client:

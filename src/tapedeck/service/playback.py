@@ -198,7 +198,7 @@ class PlaybackService:
                 return _UNPLAYABLE
             return None
         if played.is_archived:
-            return "The recording is archived: restore it before it is played"
+            return "The recording is archived and is not played: restored, it can be downloaded"
         file = _playable(recording)
         if file is None:
             return _UNPLAYABLE

@@ -201,6 +201,7 @@ class RoomRecording(TypedDict):
     error: NotRequired[Annotated[str, Field(description="Of a failed one: why.")]]
     warnings: NotRequired[Annotated[list[str], Field(description="What went less well than asked for.")]]
     archive_state: NotRequired[Annotated[str, Field(description="How far it is on its way to the archive, or back.")]]
+    restored_until: NotRequired[Annotated[Seconds, Field(description="Until when the restored copy is there.")]]
     deleted_at: NotRequired[Seconds]
     poster_url: NotRequired[Link]
     thumbnails_url: NotRequired[Annotated[Link, Field(description="Pictures of the time line, in one.")]]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
+from tapedeck.core.archive import ArchiveNote
 from tapedeck.core.errors import NotFoundError
 from tapedeck.core.ids import is_uuid
 from tapedeck.core.library import LibraryItem, LibraryLine, LibraryStatus
@@ -177,6 +178,8 @@ def recording_body(item: LibraryItem, stills: Mapping[str, str]) -> dict[str, An
         body["warnings"] = [caution.message for caution in recording.cautions]
     if item.entry.archive_state is not None:
         body["archive_state"] = item.entry.archive_state
+    if (until := ArchiveNote.of(item.entry.archive_note).restored_until) is not None:
+        body["restored_until"] = format_seconds(until)
     return body | _when_deleted(item) | still_links(stills)
 
 
