@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import struct
@@ -17,6 +18,7 @@ from tapedeck.core.fmp4 import codec_of, init_segment
 from tapedeck.core.liveindex import Fragment, parse_lines, segments_of
 from tapedeck.core.mp4film import FilmTable, heads_of
 from tapedeck.core.output import AudioOutput, Output, VideoOutput
+from tapedeck.media import hls
 from tapedeck.media.mux import FilmWriters
 
 _S = 1_000_000_000
@@ -46,6 +48,17 @@ def shoot(
     else:
         writers.finish()
     return hls_dir
+
+
+@pytest.mark.parametrize("output", [FILM, SOUND])
+def test_media_is_let_go_when_it_is_in_a_fragment(tmp_path: Path, output: Output) -> None:
+    writers = FilmWriters(tmp_path, [output], hls_dir=tmp_path / "hls")
+    for second in range(12):
+        write_second(writers, second, video=output.video is not None, noisy=False)
+    gc.collect()
+    held = sum(isinstance(one, hls._Unit) for one in gc.get_objects())
+    writers.abort()
+    assert 0 < held < 3 * (FPS + 48_000 / 1024), "what is younger than a fragment, and some that an encoder holds back"
 
 
 def index_of(hls_dir: Path) -> list[Fragment]:

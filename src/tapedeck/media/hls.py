@@ -19,10 +19,8 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 from av.stream import Stream
@@ -43,8 +41,7 @@ _MOST_BYTES = 64 << 20
 """Media that waits for the other track; more is none that a player would take."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Unit:
+class _Unit(NamedTuple):
     """A picture or a packet of sound. Ticks of the film."""
 
     dts: int
@@ -116,15 +113,22 @@ class HlsWriter:
         part.write_bytes(init_segment(heads))
         part.rename(self._directory / f"init-{self._run}.mp4")
         for lender, head in zip(lenders, heads, strict=True):
-            track = _Track(head)
+            track = _Track(head, leads=not self._tracks)
             self._tracks.append(track)
             self._take(lender, track)
 
     def _take(self, lender: Lender, track: _Track) -> None:
-        def tap(packet: av.Packet[Any]) -> None:
-            with self._harmless():
+        lead = self._tracks[0]
+
+        def tap(packet: av.Packet[Any]) -> None:  # for each packet of the film: most only wait here
+            try:
                 track.put(packet)
-                self._cut()
+                if lead.fresh or lead.cuts:
+                    self._cut()
+                if track.size > _MOST_BYTES:
+                    raise OverflowError("a track of the film does not come")
+            except Exception as exc:
+                self._give_up(exc)
 
         lender.taps.append(tap)
         self._taken.append((lender, tap))
@@ -132,14 +136,12 @@ class HlsWriter:
     def _cut(self) -> None:
         """Write every fragment that is whole."""
         lead = self._tracks[0]
-        for unit in lead.new_keys():
-            at_ns = lead.ns(unit.pts)
+        for at_ns in lead.fresh:
             if is_due(at_ns - (lead.cuts[-1] if lead.cuts else self._start_ns)):
                 lead.cuts.append(at_ns)
+        lead.fresh.clear()
         while lead.cuts and all(track.reached_ns >= lead.cuts[0] for track in self._tracks):
             self._write(lead.cuts.popleft())
-        if sum(track.size for track in self._tracks) > _MOST_BYTES:
-            raise OverflowError("a track of the film does not come")
 
     def _write(self, end_ns: int | None) -> None:
         """The fragment up to a moment, or up to the end."""
@@ -178,15 +180,21 @@ class HlsWriter:
         try:
             yield
         except Exception as exc:
-            log.warning("the fragments of a film were ended: %s: %s", type(exc).__name__, exc)
-            self.close()
+            self._give_up(exc)
+
+    def _give_up(self, exc: Exception) -> None:
+        log.warning("the fragments of a film were ended: %s: %s", type(exc).__name__, exc)
+        self.close()
 
 
 class _Track:
     """Units of one track that are not in a fragment yet."""
 
-    def __init__(self, head: TrackHead) -> None:
+    def __init__(self, head: TrackHead, *, leads: bool) -> None:
+        """`leads`: fragments begin where this one's key frames are."""
         self.head = head
+        self.fresh: list[int] = []
+        "Of the track that leads: film times of key frames that were not looked at yet."
         self.cuts: deque[int] = deque()
         "Of the track that leads: where fragments end that are not written."
         self.size = 0
@@ -194,9 +202,10 @@ class _Track:
         "Before this everything is there."
         self.ends_ns = 0
         self._units: deque[_Unit] = deque()
-        self._fresh: list[_Unit] = []
+        self._leads = leads
         self.late_ticks = 0
-        self._is_new = True
+        self._scale = (0, 1)
+        "What makes our ticks of the encoder's, as a fraction; nothing before the first packet."
 
     def ns(self, ticks: int) -> int:
         """Film time."""
@@ -218,33 +227,33 @@ class _Track:
 
     def put(self, packet: av.Packet[Any]) -> None:
         """The next packet of the encoder."""
-        if packet.pts is None or packet.dts is None:
+        pts, dts = packet.pts, packet.dts
+        if pts is None or dts is None:
             return
-        scale = Fraction(packet.time_base or 0) * self.head.timescale
-        pts, dts = round(packet.pts * scale), round(packet.dts * scale)
-        duration = round((packet.duration or 1) * scale)  # x264 tells none: a picture is one tick of its encoder
-        data = bytes(packet)
-        if self.head.is_video:
-            if self._is_new:
+        is_video, is_new = self.head.is_video, not self._scale[0]
+        if is_new:
+            base = packet.time_base
+            self._scale = (base.numerator * self.head.timescale, base.denominator)
+        times, parts = self._scale
+        half = parts // 2
+        pts, dts = (pts * times + half) // parts, (dts * times + half) // parts
+        # x264 tells no duration: a picture is one tick of its encoder.
+        duration = ((packet.duration or 1) * times + half) // parts
+        data, is_key = bytes(packet), True
+        if is_video:
+            if is_new:
                 self.late_ticks = -min(dts, 0)  # where pictures are reordered, the first is decoded before zero
             dts += self.late_ticks
-            data = to_lengths(data)
+            data, is_key = to_lengths(data), packet.is_keyframe
         elif pts < 0:
             return  # the encoder's priming
-        self._is_new = False
-        unit = _Unit(dts, pts, duration, packet.is_keyframe or not self.head.is_video, data)
-        self._units.append(unit)
+        self._units.append(_Unit(dts, pts, duration, is_key, data))
         self.size += len(data)
-        if unit.is_key:
-            self._fresh.append(unit)
+        if is_key and self._leads:
+            self.fresh.append(self.ns(pts))
         # Of pictures nothing before a key frame comes after it: groups are closed.
         self.reached_ns = self.ns(pts if self.head.is_video else pts + duration)
         self.ends_ns = self.ns(dts + duration)
-
-    def new_keys(self) -> list[_Unit]:
-        """Units that a fragment may begin with, and that were not asked for before."""
-        fresh, self._fresh = self._fresh, []
-        return fresh
 
     def take(self, end_ns: int | None) -> list[_Unit]:
         """What comes before a moment, with the durations that its successors give it."""
