@@ -28,8 +28,7 @@ test: $(READY) ## all tests, real browser included (installs Debian packages whe
 	@command -v npm >/dev/null || scripts/debian-packages npm
 	@$(MAKE) --no-print-directory tests/sdk/node_modules
 	@PYTHON=$(BIN)/python scripts/test-servers
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "patient or not (e2e or browser)"
-	$(BIN)/python -m pytest -m "(e2e or browser) and not patient"
+	@scripts/run-tests $(BIN)/python
 
 tests/sdk/node_modules: tests/sdk/package-lock.json
 	npm ci --silent --prefix tests/sdk
