@@ -223,6 +223,10 @@ async def test_link_that_is_forged_expired_or_leads_elsewhere_opens_nothing(site
         assert (await site.http.get(base + uri)).status_code == 404, uri
     site.world.clock.move(86_401)
     assert (await site.http.get(f"{base}index.m3u8")).status_code == 403
+    told = await site.http.get(f"{base}watch", headers={"accept": "text/html,*/*;q=0.8"})
+    assert (told.status_code, told.headers["content-type"]) == (403, "text/html; charset=utf-8"), (
+        "a person is told in words"
+    )
 
 
 async def test_who_is_not_of_the_account_gets_no_link(site: Site) -> None:

@@ -16,9 +16,9 @@ from starlette.responses import Response
 
 from tapedeck.api.chapters import PLAYING
 from tapedeck.api.describe import Param, Raw, Who, describe
-from tapedeck.api.errors import error_reply
+from tapedeck.api.errors import error_reply, status_of
 from tapedeck.api.files import range_of
-from tapedeck.core.errors import NotFoundError
+from tapedeck.core.errors import DeniedError, NotFoundError
 from tapedeck.service.playback import PlaybackService
 from tapedeck.service.watching import NotBegunError, Playlist, entity_tag
 
@@ -57,9 +57,15 @@ def add_routes(routes: APIRouter, playback: PlaybackService) -> None:
     @routes.api_route(f"{place}/watch", methods=["GET", "HEAD"])
     @describe(PLAYING, "A page that plays it", Who.NOBODY, raw={200: Raw("text/html", "The page.")}, fails=_FAILS)
     async def watch(link: str, request: Request) -> Response:
-        playback.enter(link)
+        status = 200
+        try:
+            playback.enter(link)
+        except (DeniedError, NotFoundError) as exc:
+            if "text/html" not in request.headers.get("accept", ""):
+                raise
+            status = status_of(exc)  # a person looks: the page says it in words, since its playlist is refused too
         headers = {"content-security-policy": _PAGE_POLICY, "referrer-policy": "no-referrer"}
-        return Response(texts["index.html"], headers=headers, media_type="text/html")
+        return Response(texts["index.html"], status, headers, "text/html")
 
     @routes.api_route(f"{place}/index.m3u8", methods=["GET", "HEAD"])
     @describe(PLAYING, "The main playlist", Who.NOBODY, raw=_TEXT, fails=_SOON)
