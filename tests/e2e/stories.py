@@ -53,13 +53,14 @@ class Story:
 
 THREE = (
     Person(ADA, (Cue(0.2, Act.JOIN), Cue(11.3, Act.CAMERA_OFF), Cue(13.4, Act.CAMERA_ON), Cue(15.6, Act.LEAVE))),
-    Person(LINUS, (Cue(0.4, Act.JOIN), Cue(10.6, Act.LEAVE))),
+    Person(LINUS, (Cue(0.4, Act.JOIN), Cue(10.6, Act.LEAVE)), dtx=True),
     Person(GRACE, (Cue(3.3, Act.JOIN), Cue(4.7, Act.MUTE), Cue(10.3, Act.UNMUTE), Cue(15.6, Act.LEAVE))),
 )
 
 
 async def play_three(folder: Path) -> Story:
-    """Ada turns her camera off for a while, Linus leaves early, Grace comes late and mutes herself; with a pause."""
+    """Ada turns her camera off for a while, Linus, whose silence is not sent (DTX), leaves early, Grace comes late and
+    mutes herself; with a pause."""
     async with open_house(folder) as house:
         room = await house.room(THREE, "Three people")
         playing = asyncio.create_task(room.play())

@@ -81,6 +81,7 @@ def test_the_film_has_what_the_page_captured_and_as_far_apart(run: tuple[Codec, 
     assert len(report.differences_ns) >= BEATS - 3
     assert report.p95_ns <= 20 * MS
     assert report.seen >= 0.99
+    assert max(run[1].viewed.film.sights["Ada"].strange) < 0.03
 
 
 def test_the_first_second_is_in_the_film(run: tuple[Codec, Run]) -> None:
@@ -99,6 +100,7 @@ def test_what_chromium_sent_is_in_the_log(run: tuple[Codec, Run]) -> None:
     assert not [frame for frame in video if frame.flags & 2], "nothing was lost"
     assert len(video) >= 0.9 * 20 * BEATS
     assert found.stats["video"]["frames"] >= len(video)
+    assert found.stats["video"]["plis"] >= 1, "the recorder asks for a key frame at the start"
 
 
 def test_the_connection_moved_to_new_credentials_and_nothing_was_missed(run: tuple[Codec, Run]) -> None:
