@@ -129,7 +129,7 @@ async def test_an_image_lies_beside_the_log_before_the_film_is_begun(
         assert set(studio.seen(done)) == {names}
         mark = find_mark(studio.captures / str(done.session_id), done.id)
         assert mark is not None and (mark.position, mark.width, mark.height) == ("right bottom", None, 40)
-        assert len(endpoint.arrivals) == 1
+        assert len(endpoint.arrivals) == 1 and studio.keeper.holding == 0
 
 
 Answer = Callable[[Arrival], "web.StreamResponse | int"]

@@ -59,10 +59,16 @@ class MarkKeeper:
         self._limit_s = limit_s
         self._unpacking = asyncio.Semaphore(_AT_ONCE)
         self._images: dict[str, asyncio.Task[bytes | None]] = {}
+        "On their way here, or fetched and not kept yet."
         self._kept: dict[str, asyncio.Task[None]] = {}
         "Of recordings that have a log: the image on its way there."
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsubscribe: Callable[[], None] | None = ledger.subscribe(self._on_change)
+
+    @property
+    def holding(self) -> int:
+        """Images in memory, or on their way."""
+        return len(self._images)
 
     async def ready(self, recording: Recording) -> None:
         """Return when the watermark of a recording lies beside its log, or will not. Never raises but when cancelled.
@@ -82,6 +88,7 @@ class MarkKeeper:
         fetched = self._fetch(recording.id, mark)
         await asyncio.wait({fetched})
         image = None if fetched.cancelled() else fetched.result()
+        self._images.pop(recording.id, None)  # megabytes, and a recording may run for a day
         if image is None:
             return
         await self._log_dir(recording)
