@@ -172,6 +172,14 @@ class Chromium:
         """What all its processes take, shared pages counted once (PSS). Blocks on /proc."""
         return sum(_memory_of(pid) for pid in self.processes())
 
+    def takes_more_than(self, limit_bytes: int) -> bool:
+        """Whether all its processes take more than that (PSS). Blocks on /proc.
+
+        The kernel walks all their pages to count shared ones once: it is asked to only if they would be too many
+        with those counted for each process.
+        """
+        return sum(_resident_of(pid) for pid in self.processes()) > limit_bytes < self.memory_bytes()
+
     async def aclose(self) -> None:
         """End it with all its children, and forget its profile. Again is harmless."""
         process = self._process
@@ -246,6 +254,10 @@ def _memory_of(pid: int) -> int:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) << 10
+    return _resident_of(pid)
+
+
+def _resident_of(pid: int) -> int:
     with contextlib.suppress(OSError, ValueError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0
