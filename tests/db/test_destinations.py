@@ -97,3 +97,16 @@ async def test_sealed_texts_can_be_renewed(world: World) -> None:
         await table.save_sealed(session, "d1", "v1.y")
     async with world.db.read() as session:
         assert await table.sealed_rows(session) == [("d1", "v1.y")]
+
+
+@pytest.mark.parametrize("state", [DestinationState.DONE, DestinationState.FAILED])
+async def test_a_destination_that_is_over_keeps_no_credentials(world: World, state: DestinationState) -> None:
+    recording_id = await recorded(world)
+    async with world.db.write() as session:
+        await table.add_destination(session, external(recording_id))
+        await table.save_destination(session, replace(external(recording_id), error="no route", attempts=1))
+        assert await table.sealed_rows(session) == [("d1", "v1.x")]
+        await table.save_destination(session, replace(external(recording_id), state=state))
+    async with world.db.read() as session:
+        left = await table.find_destination(session, "d1")
+    assert left == replace(external(recording_id), state=state, sealed=None)

@@ -48,9 +48,12 @@ async def add_destination(session: AsyncSession, destination: Destination) -> No
 
 
 async def save_destination(session: AsyncSession, destination: Destination) -> None:
-    """Store how far it is: state, error, attempts and times. What it is never changes."""
+    """Store how far it is: state, error, attempts and times. What it is never changes, but that one which is over loses
+    its credentials: nobody connects there any more."""
     values = _values(destination)
     progress = {name: values[name] for name in ("state", "error", "attempts", "next_at", "finished_at")}
+    if destination.state is not DestinationState.WAITING:
+        progress["sealed"] = None
     await session.execute(update(DestinationRow).where(DestinationRow.id == destination.id).values(**progress))
 
 
