@@ -27,6 +27,11 @@ def test_lengths_become_start_codes(nals: list[bytes]) -> None:
     assert nal_units(annexb) == nals
 
 
+@given(st.lists(st.sampled_from([0, 0, 1, 2]), max_size=30).map(bytes))
+def test_every_unit_has_its_length_whatever_lies_between_them(payload: bytes) -> None:
+    assert to_lengths(payload) == b"".join(len(unit).to_bytes(4) + unit for unit in nal_units(payload))
+
+
 def test_a_configuration_becomes_parameter_sets() -> None:
     record = decoder_config(SPS, PPS)
     sets = config_sets(record)

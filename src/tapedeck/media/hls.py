@@ -25,12 +25,11 @@ from typing import Any, NamedTuple
 import av
 from av.stream import Stream
 
-from tapedeck.core.avc import to_lengths
 from tapedeck.core.fmp4 import FragmentTrack, Sample, TrackHead, fragment, init_segment
 from tapedeck.core.liveindex import Fragment, line_of, parse_lines
 from tapedeck.core.mp4film import heads_of, is_due
 from tapedeck.core.output import Output
-from tapedeck.media.live import Lender
+from tapedeck.media.live import Lender, Tap
 
 __all__ = ["HlsWriter"]
 
@@ -59,7 +58,7 @@ class HlsWriter:
         self.when: Callable[[int], int | None] = lambda _: None
         "When a moment of the film was captured (UTC, ms); set by whoever knows."
         self._directory = directory
-        self._taken: list[tuple[Lender, Callable[[av.Packet[Any]], None]]] = []
+        self._taken: list[tuple[Lender, Tap]] = []
         self._tracks: list[_Track] = []
         self._run = 0
         self._number = 0
@@ -120,9 +119,9 @@ class HlsWriter:
     def _take(self, lender: Lender, track: _Track) -> None:
         lead = self._tracks[0]
 
-        def tap(packet: av.Packet[Any]) -> None:  # for each packet of the film: most only wait here
+        def tap(packet: av.Packet[Any], media: bytes) -> None:  # for each packet of the film: most only wait here
             try:
-                track.put(packet)
+                track.put(packet, media)
                 if lead.fresh or lead.cuts:
                     self._cut()
                 if track.size > _MOST_BYTES:
@@ -225,8 +224,8 @@ class _Track:
         offset = unit.pts + self.late_ticks - unit.dts if self.head.is_video else 0
         return Sample(len(unit.data), unit.duration, offset, unit.is_key)
 
-    def put(self, packet: av.Packet[Any]) -> None:
-        """The next packet of the encoder."""
+    def put(self, packet: av.Packet[Any], media: bytes) -> None:
+        """The next packet of the encoder, and its media as files hold it."""
         pts, dts = packet.pts, packet.dts
         if pts is None or dts is None:
             return
@@ -239,16 +238,16 @@ class _Track:
         pts, dts = (pts * times + half) // parts, (dts * times + half) // parts
         # x264 tells no duration: a picture is one tick of its encoder.
         duration = ((packet.duration or 1) * times + half) // parts
-        data, is_key = bytes(packet), True
+        is_key = True
         if is_video:
             if is_new:
                 self.late_ticks = -min(dts, 0)  # where pictures are reordered, the first is decoded before zero
             dts += self.late_ticks
-            data, is_key = to_lengths(data), packet.is_keyframe
+            is_key = packet.is_keyframe
         elif pts < 0:
             return  # the encoder's priming
-        self._units.append(_Unit(dts, pts, duration, is_key, data))
-        self.size += len(data)
+        self._units.append(_Unit(dts, pts, duration, is_key, media))
+        self.size += len(media)
         if is_key and self._leads:
             self.fresh.append(self.ns(pts))
         # Of pictures nothing before a key frame comes after it: groups are closed.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -45,7 +46,8 @@ _REST = 20
 _MOST_WAITING = 3000
 """Packets of one kind that wait for the other: a minute. An encoder that is so late makes nothing."""
 
-Tap = Callable[["av.Packet[Any]"], None]
+Tap = Callable[["av.Packet[Any]", bytes], None]
+"""Takes a packet, and its media as files hold it: H264 with lengths."""
 
 
 class Lender:
@@ -72,6 +74,7 @@ class LiveStream:
         sounds = [output.audio for output in outputs if output.audio.codec == "aac" and output.audio.channels == 2]
         self._audio = sounds[0] if sounds else AudioOutput()
         self._directory = directory
+        self._wanted = os.fspath(directory / "wanted")
         self._lend = lend
         self._rest = 0
         self._samples = 0
@@ -87,7 +90,7 @@ class LiveStream:
         if self._own_pictures is not None and self._weave is not None:
             with self._harmless():
                 for packet in self._own_pictures.encode(frame, index):
-                    self._weave.put_picture(packet)
+                    self._weave.put_picture(packet, to_lengths(bytes(packet)))
 
     def look(self, index: int) -> None:
         """Picture `index` comes, whoever encoded it: now and then, whether the stream is wanted is looked up."""
@@ -102,16 +105,16 @@ class LiveStream:
         if self._own_sound is not None and self._weave is not None:
             with self._harmless():
                 for packet in self._own_sound.encode(samples):
-                    self._weave.put_sound(packet)
+                    self._weave.put_sound(packet, bytes(packet))
 
     def finish(self) -> None:
         """The film has ended, and its encoders are flushed."""
         with self._harmless():
             if self._weave is not None:
                 for picture in self._own_pictures.flush() if self._own_pictures is not None else ():
-                    self._weave.put_picture(picture)
+                    self._weave.put_picture(picture, to_lengths(bytes(picture)))
                 for sound in self._own_sound.flush() if self._own_sound is not None else ():
-                    self._weave.put_sound(sound)
+                    self._weave.put_sound(sound, bytes(sound))
                 self._weave.finish()
         self._stop()
 
@@ -122,7 +125,7 @@ class LiveStream:
     def _look(self, index: int) -> None:
         if self._weave is not None:
             self._weave.spool.muted = not self.is_current
-        wanted = (self._directory / "wanted").exists()
+        wanted = os.path.exists(self._wanted)
         if self._rest:
             self._rest -= 1
         elif wanted and self._weave is None and self.is_current:
@@ -157,9 +160,9 @@ class LiveStream:
         return self._desk
 
     def _take(self, lent: Lender, put: Tap) -> None:
-        def tap(packet: av.Packet[Any]) -> None:
+        def tap(packet: av.Packet[Any], media: bytes) -> None:
             try:
-                put(packet)
+                put(packet, media)
             except Exception as exc:
                 self._give_up(exc)
 
@@ -208,7 +211,7 @@ class _Weave:
         "What makes the first picture's time no less than zero: it may be decoded before the film begins."
         self._begun = False
 
-    def put_picture(self, packet: av.Packet[Any]) -> None:
+    def put_picture(self, packet: av.Packet[Any], media: bytes) -> None:
         """The next packet of H264."""
         pts, dts = packet.pts, packet.dts
         if pts is None or dts is None:
@@ -224,9 +227,9 @@ class _Weave:
         rate = self._rates[0]
         time_ms = max(0, _ms(dts, rate) + self._lead_ms)
         delay_ms = max(0, _ms(pts, rate) + self._lead_ms - time_ms)
-        self._put(0, (time_ms, picture_tag(to_lengths(bytes(packet)), time_ms, delay_ms, is_key=is_key), is_key))
+        self._put(0, (time_ms, picture_tag(media, time_ms, delay_ms, is_key=is_key), is_key))
 
-    def put_sound(self, packet: av.Packet[Any]) -> None:
+    def put_sound(self, packet: av.Packet[Any], media: bytes) -> None:
         """The next packet of AAC."""
         pts = packet.pts
         if pts is None or pts < 0:
@@ -238,7 +241,7 @@ class _Weave:
             self.spool.head = self._head()
             self._begun = True
         time_ms = _ms(pts, self._rates[1]) + self._lead_ms
-        self._put(1, (time_ms, sound_tag(bytes(packet), time_ms), self._video is None))
+        self._put(1, (time_ms, sound_tag(media, time_ms), self._video is None))
 
     def finish(self) -> None:
         """Nothing more comes."""

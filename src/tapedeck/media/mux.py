@@ -25,6 +25,7 @@ from av.stream import Stream
 from numpy.typing import NDArray
 
 from tapedeck import __version__
+from tapedeck.core.avc import to_lengths
 from tapedeck.core.errors import MediaError
 from tapedeck.core.output import AudioOutput, Output, VideoOutput
 from tapedeck.media.containers import ARCHIVE, container_of, header_options
@@ -71,6 +72,7 @@ class _Lane:
         self.streams: list[tuple[Muxer, Stream]] = []
         self.packets = self.keys = 0
         self.taps: list[Tap] = []
+        self._is_sound = not isinstance(encoder, PictureEncoder | PassedPictures)
 
     @property
     def count(self) -> int:
@@ -84,8 +86,10 @@ class _Lane:
                 copy = copy_packet(packet)
                 copy.stream = stream
                 muxer.mux(copy)
-            for tap in tuple(self.taps):
-                tap(packet)
+            if self.taps:  # once for all: only H264 and AAC are lent
+                media = bytes(packet) if self._is_sound else to_lengths(bytes(packet))
+                for tap in tuple(self.taps):
+                    tap(packet, media)
             muxer, packet.stream = self.streams[0]
             muxer.mux(packet)
 
