@@ -254,7 +254,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         library_service=library,
         archive_service=archives,
         retention_service=retention,
-        rooms_service=RoomService(db, clock, access, meetings),
+        rooms_service=RoomService(db, clock, access, meetings, remote),
         remote_service=remote,
         public_url=public_url,
         targets_service=targets,

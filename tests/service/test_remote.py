@@ -83,9 +83,9 @@ async def test_nothing_is_taken_while_the_recorder_is_down(far: Far, near: Near)
     await far.films(near.far_room, 3)
     up = account_of(far)
     await near.remote.set_account(near.app, RemoteAccount("http://127.0.0.1:9/x", up.account_id, up.app_id, up.token))
-    with pytest.raises(UnavailableError) as told:
+    with pytest.raises(UnavailableError, match="Connection refused") as told:
         await near.sync()
-    assert up.token not in str(told.value)
+    assert up.token not in str(told.value) and "127.0.0.1" not in str(told.value)
     await near.remote.set_account(near.app, up)
     await near.remote.bind(near.app, near.room.id, near.far_room)
     assert len(await near.sync()) == 3
@@ -191,6 +191,21 @@ async def test_the_rooms_api_starts_syncs_and_stops_at_the_recorder(far: Far, ne
     assert near.remote.hints() == {imported}
     assert not world.capture.calls, "this server records nothing of it"
     assert text not in repr(await near.remote.account(near.app.id))
+
+
+async def test_nobody_is_invited_here_to_a_room_that_is_held_elsewhere(far: Far, near: Near) -> None:
+    """Who joined here would be in no film of it."""
+    world = near.world
+    await near.remote.set_account(near.app, None)
+    person, _ = await world.rooms.invite(near.app, near.room.id, "Ada", "host", None)
+    await near.remote.set_account(near.app, account_of(far))
+    for asked in (
+        world.rooms.invite(near.app, near.room.id, "Bob", "host", None),
+        world.rooms.token(near.app, near.room.id, person.id),
+    ):
+        with pytest.raises(ConflictError, match="recorder of your own"):
+            await asked
+    assert (await world.rooms.people(near.app, near.room.id, Span(10, 0)))[1] == 1
 
 
 async def test_what_runs_elsewhere_has_no_deadlines_here_and_outlives_this_server(far: Far, near: Near) -> None:

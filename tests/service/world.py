@@ -327,7 +327,7 @@ async def make_world(
             renders=RenderService(db, clock, store, lambda session: (root / "captures" / session).is_dir()),
             library=LibraryService(db, clock, recordings, store, remote=remote),
             remote=remote,
-            rooms=RoomService(db, clock, access, meetings),
+            rooms=RoomService(db, clock, access, meetings, remote),
             sessions=sessions,
             lifecycle=LifecycleService(db, clock, ledger, recordings),
             webhooks=WebhookService(db, clock, allow_private=True),

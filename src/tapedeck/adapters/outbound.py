@@ -8,6 +8,9 @@ proxy of the environment, keeps no cookie. Refuses to know what is sent or fetch
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
+import ssl
 from collections.abc import Iterator
 
 import aiohttp
@@ -62,8 +65,15 @@ def mapped(timeout_s: float) -> Iterator[None]:
     except aiohttp.ClientConnectorError as exc:
         if is_refusal(exc.os_error):
             raise RefusedTargetError(REFUSED) from exc
-        raise UnreachableError(f"no connection: {exc.os_error.strerror or type(exc).__name__}") from exc
+        raise UnreachableError(f"no connection: {_reason(exc.os_error)}") from exc
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as exc:
         raise RefusedTargetError("the url cannot be used") from exc
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         raise UnreachableError(f"the connection broke: {type(exc).__name__}") from exc
+
+
+def _reason(error: OSError) -> str:
+    """Why nothing answers. Asyncio's own text has the address that a name stands for, which is not everybody's."""
+    if isinstance(error, ssl.SSLError | socket.gaierror):
+        return error.strerror or type(error).__name__
+    return os.strerror(error.errno) if error.errno else type(error).__name__

@@ -21,6 +21,7 @@ from tapedeck.db.rooms import people_of
 from tapedeck.ports.clock import Clock
 from tapedeck.service.access import AccessService
 from tapedeck.service.meetings import MeetingService, MeetingValues, ParticipantValues
+from tapedeck.service.remote import RemoteService
 
 __all__ = ["ROLES", "RoomService"]
 
@@ -31,7 +32,16 @@ ROLES = {"host": "group_call_host", "participant": "group_call_participant"}
 class RoomService:
     """Use cases of the rooms API about rooms. What is another tenant's is not there (NotFoundError)."""
 
-    def __init__(self, db: Database, clock: Clock, access: AccessService, meetings: MeetingService) -> None:
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        access: AccessService,
+        meetings: MeetingService,
+        remote: RemoteService | None = None,
+    ) -> None:
+        """`remote`: who knows of tenants whose rooms another recorder records."""
+        self._remote = remote
         self._db = db
         self._clock = clock
         self._access = access
@@ -92,9 +102,10 @@ class RoomService:
     ) -> tuple[Participant, str]:
         """Somebody new, with the token that they join and publish with.
 
-        NotFoundError for the room, ConflictError when it is closed, InvalidError for the role.
+        NotFoundError for the room, ConflictError when it is closed or held elsewhere, InvalidError for the role.
         """
         room = await self.get(app, room_id)
+        await self._check_here(app)
         if room.status is MeetingStatus.INACTIVE:
             raise ConflictError("The room is closed: nobody can join it")
         values: ParticipantValues = {"name": name, "preset_name": ROLES.get(role, role)}
@@ -111,13 +122,20 @@ class RoomService:
             return await people_of(session, room_id, span.limit, span.offset)
 
     async def token(self, app: App, room_id: str, participant_id: str) -> str:
-        """A new token of somebody who is invited; NotFoundError."""
-        return self._access.participant_token(app, await self._person(app, room_id, participant_id))
+        """A new token of somebody who is invited; NotFoundError, ConflictError when the room is held elsewhere."""
+        person = await self._person(app, room_id, participant_id)
+        await self._check_here(app)
+        return self._access.participant_token(app, person)
 
     async def remove(self, app: App, room_id: str, participant_id: str) -> Participant:
         """Make their tokens void and end what they publish; what was recorded stays. NotFoundError."""
         await self._person(app, room_id, participant_id)
         return await self._meetings.delete_participant(app, room_id, participant_id)
+
+    async def _check_here(self, app: App) -> None:
+        """Who joined here would not be recorded there."""
+        if self._remote is not None and await self._remote.uses(app.id):
+            raise ConflictError("Rooms of yours are held at a recorder of your own: people are invited there")
 
     async def _person(self, app: App, room_id: str, participant_id: str) -> Participant:
         await self.get(app, room_id)

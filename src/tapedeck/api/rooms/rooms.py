@@ -108,7 +108,7 @@ def add_routes(
         Who.TENANT,
         data=answers.PersonWithToken,
         body=shapes.InviteBody,
-        fails={409: "The room is closed."},
+        fails={409: "The room is closed, or held at a recorder of the tenant's own."},
         about="The token joins the room: it is the Bearer of a WHIP offer to `whip_url`.",
     )
     async def invite(room_id: str, request: Request) -> Response:
@@ -128,7 +128,13 @@ def add_routes(
         return page_of([person_body(person, ROLES) for person in found], total, span)
 
     @routes.post(f"{prefix}/rooms/{{room_id}}/participants/{{participant_id}}/token")
-    @describe(PEOPLE, "Make a new token for somebody", Who.TENANT, data=answers.PersonToken)
+    @describe(
+        PEOPLE,
+        "Make a new token for somebody",
+        Who.TENANT,
+        data=answers.PersonToken,
+        fails={409: "The room is held at a recorder of the tenant's own."},
+    )
     async def person_token(room_id: str, participant_id: str, request: Request) -> Response:
         entry = await gate.enter_tenant(request)
         meeting_id = _room(room_id)
