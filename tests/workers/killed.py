@@ -52,7 +52,7 @@ class Deadly(Watched):
             os.kill(os.getpid(), signal.SIGKILL)
         return token
 
-    async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+    async def put_part(self, key: str, token: str, number: int, data: bytes | memoryview, offset: int) -> Part:
         is_mine = self._step(f"part {number}")
         part = await super().put_part(key, token, number, data, offset)
         if is_mine:

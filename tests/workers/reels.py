@@ -108,7 +108,7 @@ class Watched(LocalStore):
         if todo and (trouble := todo.pop(0)) is not None:
             raise trouble
 
-    async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+    async def put_part(self, key: str, token: str, number: int, data: bytes | memoryview, offset: int) -> Part:
         await self._trouble("put_part")
         part = await super().put_part(key, token, number, data, offset)
         self.sent.append((number, len(data)))

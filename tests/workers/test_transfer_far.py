@@ -30,10 +30,10 @@ class Hollow(Watched):
         self.object = root / "object"
         self._kept: dict[int, bytes] = {}
 
-    async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+    async def put_part(self, key: str, token: str, number: int, data: bytes | memoryview, offset: int) -> Part:
         self.sent.append((number, len(data)))
         if data != _NOTHING:
-            self._kept[number] = data
+            self._kept[number] = bytes(data)
         return Part(number, len(data), str(number))
 
     async def complete(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo:

@@ -155,7 +155,7 @@ async def test_the_next_process_goes_on_where_this_one_died(tmp_path: Path) -> N
         store = post.stores[K.EXTERNAL]
         real = store.put_part
 
-        async def put_part(key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+        async def put_part(key: str, token: str, number: int, data: bytes | memoryview, offset: int) -> Part:
             if number > 2:
                 await asyncio.get_running_loop().create_future()
             return await real(key, token, number, data, offset)

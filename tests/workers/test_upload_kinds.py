@@ -141,7 +141,7 @@ def _numbers(store: Store) -> list[int]:
     sent: list[int] = []
     put = store.put_part
 
-    async def noted(key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+    async def noted(key: str, token: str, number: int, data: bytes | memoryview, offset: int) -> Part:
         sent.append(number)
         return await put(key, token, number, data, offset)
 

@@ -23,6 +23,7 @@ from rich.console import Console
 from tapedeck import wiring
 from tapedeck.api.connection import Connection
 from tapedeck.core.errors import UnavailableError
+from tapedeck.heap import give_back_large_blocks
 
 __all__ = ["run"]
 
@@ -56,6 +57,7 @@ def run(settings: wiring.Settings, console: Console) -> int:
     wiring.configure_logs(settings)
     os.umask(0o077)
     _allow_files()
+    give_back_large_blocks()
     with wiring.owned_data_dir(settings), _listen(settings.host, settings.port) as listener:
         return uvloop.run(_serve(settings, listener, console))
 

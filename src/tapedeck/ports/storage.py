@@ -81,7 +81,7 @@ class MultipartStore(Protocol):
     async def begin(self, key: str, content_type: str, filename: str) -> str:
         """Begin an upload; returns its token, text that may be kept in the database."""
 
-    async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+    async def put_part(self, key: str, token: str, number: int, data: bytes | memoryview, offset: int) -> Part:
         """Store a part, over an earlier one of its number. `offset` is its place in the finished object (bytes)."""
 
     async def parts(self, key: str, token: str) -> Sequence[Part]:

@@ -8,11 +8,11 @@ judge whether an error is for good (`core/delivery.py`), and to know whose store
 from __future__ import annotations
 
 import asyncio
+import mmap
 import os
 from collections.abc import Awaitable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from mmap import mmap
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -30,8 +30,9 @@ from tapedeck.workers.journal import Journal, SentPart
 __all__ = ["Film", "FilmGoneError", "PartStore", "Transfer"]
 
 _T = TypeVar("_T")
-_IN_FLIGHT_BYTES = 32 << 20
-_IN_FLIGHT = 4
+_IN_FLIGHT_BYTES = 48 << 20
+_IN_FLIGHT = 6
+_PIECE = 1 << 18
 _ANSWER_S = 30.0
 _SLOWEST_BPS = 64 << 10
 """A store that takes bytes more slowly than this (bytes per second) hangs."""
@@ -52,7 +53,7 @@ class Film:
     path: Path
     size_bytes: int
     crc32c: int
-    head: bytes | mmap = field(default=b"", repr=False, compare=False)
+    head: bytes | mmap.mmap = field(default=b"", repr=False, compare=False)
     "Its first bytes, if they are in memory."
 
 
@@ -224,6 +225,7 @@ class Transfer:
         """Send the parts of the plan that are not up, some at a time."""
         missing = [part for part in plan if not self._is_up(part, shift)]
         largest = max((part.size for part in missing), default=1)
+        free: list[mmap.mmap] = []
         slots = asyncio.Semaphore(max(1, min(_IN_FLIGHT, _IN_FLIGHT_BYTES // max(largest, 1))))
         pending, self._pending = self._pending, b""
         pending_at = self._plan.part(self._next).start + shift if pending and self._plan is not None else -1
@@ -231,9 +233,11 @@ class Transfer:
         async def send(part: PlannedPart) -> None:
             async with slots:
                 known = pending if part.start == pending_at and len(pending) <= part.size else b""
-                rest = await asyncio.to_thread(_read, film, part.start + len(known), part.size - len(known))
-                data = known + rest
-                await self._put(part, data, google_crc32c.value(data), live=False, offset=part.start)
+                buffer = free.pop() if free else _buffer(largest)
+                data = memoryview(buffer)[: part.size]
+                crc = await asyncio.to_thread(_load, film, part, known, data)
+                await self._put(part, data, crc, live=False, offset=part.start)
+                free.append(buffer)  # not after a failure: a call that was left alone may still read it
 
         tasks = [asyncio.create_task(send(part), name=f"part {part.number}") for part in missing]
         try:
@@ -278,7 +282,7 @@ class Transfer:
         await asyncio.to_thread(self._journal.begin, token, media_at, room)  # it waits for the disk
         self._known = True
 
-    async def _put(self, part: PlannedPart, data: bytes, crc: int, *, live: bool, offset: int) -> None:
+    async def _put(self, part: PlannedPart, data: bytes | memoryview, crc: int, *, live: bool, offset: int) -> None:
         done = await self._ask(self._store.put_part(self._key, self._token(), part.number, data, offset), len(data))
         if done.size_bytes != len(data):
             raise UnavailableError(f"The store took {done.size_bytes} of {len(data)} bytes.")
@@ -344,6 +348,25 @@ def _media_at(path: Path) -> int:
         except ValueError:
             return -1
     return next((box.offset + box.header for box in boxes if box.kind == b"mdat"), -1)
+
+
+def _buffer(size: int) -> mmap.mmap:
+    """Memory for parts, one after the other: to get it from the system anew for each costs as much as to sign it."""
+    made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError, AttributeError):
+        made.madvise(mmap.MADV_HUGEPAGE)
+    return made
+
+
+def _load(film: Film, part: PlannedPart, known: bytes, into: memoryview) -> int:
+    """Read a part, of which the `known` bytes are read already; its CRC-32C."""
+    into[: len(known)] = known
+    crc, at = google_crc32c.value(known), len(known)
+    while at < part.size:
+        piece = _read(film, part.start + at, min(_PIECE, part.size - at))
+        into[at : at + len(piece)] = piece
+        crc, at = google_crc32c.extend(crc, piece), at + len(piece)
+    return int(crc)
 
 
 def _read(film: Film, start: int, size: int) -> bytes:

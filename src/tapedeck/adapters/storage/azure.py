@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import io
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from tapedeck.adapters.egress import Guard, is_refusal
 from tapedeck.adapters.storage.faults import refused_address, store_error, unreachable
-from tapedeck.adapters.storage.pieces import put_in_parts
+from tapedeck.adapters.storage.pieces import ViewFile, put_in_parts
 from tapedeck.core.errors import DestinationError, NotFoundError, UnavailableError
 from tapedeck.core.naming import content_disposition
 from tapedeck.core.parts import PartRule
@@ -115,12 +114,12 @@ class AzureStore:
         named = json.dumps([content_type, filename]).encode()
         return f"{uuid4().hex[:8]}.{base64.urlsafe_b64encode(named).decode()}"
 
-    async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+    async def put_part(self, key: str, token: str, number: int, data: bytes | memoryview, offset: int) -> Part:
         """Store a block; Azure checks its MD5."""
         digest = await asyncio.to_thread(_md5, data)
         block = f"{token.split('.')[0]}-{number:05}-{digest}"
         with _mapped(key):
-            await self._blob(key).stage_block(block, io.BytesIO(data), length=len(data), validate_content=True)
+            await self._blob(key).stage_block(block, ViewFile(data), length=len(data), validate_content=True)
         return Part(number, len(data), block)
 
     async def parts(self, key: str, token: str) -> Sequence[Part]:
@@ -235,7 +234,7 @@ def _time(said: datetime | None) -> datetime:
     return (said or datetime.now(UTC)).astimezone(UTC)
 
 
-def _md5(data: bytes) -> str:
+def _md5(data: bytes | memoryview) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 

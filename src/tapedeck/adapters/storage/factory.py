@@ -152,7 +152,7 @@ class PrefixedStore:
     async def begin(self, key: str, content_type: str, filename: str) -> str:
         return await self._inner.begin(self._front + key, content_type, filename)
 
-    async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+    async def put_part(self, key: str, token: str, number: int, data: bytes | memoryview, offset: int) -> Part:
         return await self._inner.put_part(self._front + key, token, number, data, offset)
 
     async def parts(self, key: str, token: str) -> Sequence[Part]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import io
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -28,7 +27,7 @@ from yarl import URL
 
 from tapedeck.adapters.egress import Guard, is_refusal
 from tapedeck.adapters.storage.faults import refused_address, store_error, unreachable
-from tapedeck.adapters.storage.pieces import put_in_parts, same_size, stored
+from tapedeck.adapters.storage.pieces import ViewFile, put_in_parts, same_size, stored
 from tapedeck.core.errors import DestinationError, NotFoundError
 from tapedeck.core.naming import content_disposition
 from tapedeck.core.parts import PartRule
@@ -127,7 +126,7 @@ class GcsStore:
             raise DestinationError("The storage does not take uploads in parts.")
         return token
 
-    async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+    async def put_part(self, key: str, token: str, number: int, data: bytes | memoryview, offset: int) -> Part:
         """Store a part; the store checks its MD5."""
         asked = {"partNumber": str(number), "uploadId": token}
         async with self._answer("PUT", key, asked, data) as said:
@@ -204,7 +203,7 @@ class GcsStore:
         method: str,
         key: str | None,
         query: Mapping[str, str],
-        body: bytes | None = None,
+        body: bytes | memoryview | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> ElementTree.Element:
         """One request; its answer as XML, empty if there is none."""
@@ -218,7 +217,7 @@ class GcsStore:
         method: str,
         key: str | None,
         query: Mapping[str, str],
-        body: bytes | None = None,
+        body: bytes | memoryview | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One request, tried again if the store is busy."""
@@ -233,7 +232,7 @@ class GcsStore:
                 said = await self._open().request(
                     method,
                     URL(url, encoded=True),
-                    data=None if body is None else io.BytesIO(body),
+                    data=None if body is None else ViewFile(body),
                     headers=sent,
                     allow_redirects=False,
                 )
@@ -296,7 +295,7 @@ def _named(content_type: str, filename: str) -> dict[str, str]:
     return {"content-type": content_type, "content-disposition": content_disposition(filename)}
 
 
-def _md5(data: bytes) -> str:
+def _md5(data: bytes | memoryview) -> str:
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 

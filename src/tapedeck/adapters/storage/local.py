@@ -112,7 +112,7 @@ class LocalStore:
         }
         return await asyncio.to_thread(self._begin, key, about)
 
-    async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+    async def put_part(self, key: str, token: str, number: int, data: bytes | memoryview, offset: int) -> Part:
         """Write the bytes at their offset and, once they are on disk, a line of the journal."""
         return await asyncio.to_thread(self._put_part, key, token, number, data, offset)
 
@@ -157,7 +157,7 @@ class LocalStore:
             self._sync_directories(directory)
         return token
 
-    def _put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+    def _put_part(self, key: str, token: str, number: int, data: bytes | memoryview, offset: int) -> Part:
         directory = self._upload(token)
         part = Part(number, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
         with _mapped(key):

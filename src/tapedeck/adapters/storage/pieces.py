@@ -3,16 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tapedeck.core.errors import NotFoundError, UnavailableError
 from tapedeck.core.parts import plan_whole
 from tapedeck.ports.storage import MultipartStore, ObjectInfo, ObjectStore, Part
 
-__all__ = ["put_in_parts", "same_size", "stored"]
+__all__ = ["ViewFile", "put_in_parts", "same_size", "stored"]
 
 _AT_ONCE = 4
+
+
+class ViewFile(io.RawIOBase):
+    """Bytes as a file to read from; unlike `BytesIO` it copies no view."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._data = memoryview(data)
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer as far as there is something."""
+        piece = self._data[self._at : self._at + len(buffer)]
+        buffer[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move."""
+        self._at = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: len(self._data)}[whence] + offset
+        return self._at
+
+    def tell(self) -> int:
+        """Where it is."""
+        return self._at
 
 
 async def put_in_parts(

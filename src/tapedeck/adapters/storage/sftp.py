@@ -131,7 +131,7 @@ class SftpStore:
                     pass
         return token
 
-    async def put_part(self, key: str, token: str, number: int, data: bytes, offset: int) -> Part:
+    async def put_part(self, key: str, token: str, number: int, data: bytes | memoryview, offset: int) -> Part:
         """Write a part at its offset, and then a line of the journal."""
         sftp = await self._open()
         part = Part(number, len(data), str(offset))
@@ -351,13 +351,13 @@ def _bytes(read: str | bytes) -> bytes:
     return read
 
 
-async def _write(file: asyncssh.SFTPClientFile, data: bytes, offset: int, block: int) -> None:
+async def _write(file: asyncssh.SFTPClientFile, data: bytes | memoryview, offset: int, block: int) -> None:
     """Write blocks, some at a time. None is left when it returns, however it does."""
     starts = iter(range(0, len(data), block))
 
     async def work() -> None:
         for at in starts:
-            await file.write(data[at : at + block], offset + at)
+            await file.write(bytes(data[at : at + block]), offset + at)
 
     writers = [asyncio.create_task(work()) for _ in range(_AT_ONCE)]
     try:
