@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -26,8 +27,9 @@ def main(names: list[str]) -> int:
     table = Table("what", "ours", "peer, same run", "mark", "", "note")
     for name in names or known:
         begin = time.monotonic()
-        rows: list[Row] = importlib.import_module(f"bench.{name}").rows()
+        rows: Iterable[Row] = importlib.import_module(f"bench.{name}").rows()
         for row in rows:
+            console.print(f"{row.what}: {row.ours}", style="dim", highlight=False)
             table.add_row(row.what, row.ours, row.peer, row.mark, "[green]yes[/]" if row.ok else "[red]no[/]", row.note)
         console.print(f"{name}: {time.monotonic() - begin:.0f} s", style="dim")
     console.print(table)

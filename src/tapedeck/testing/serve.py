@@ -38,6 +38,8 @@ class Server:
     account_id: str = field(default_factory=lambda: secrets.token_hex(16))
     app_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    module: str = "tapedeck"
+    "What is run, as `python -m`."
     port: int = 0
     "0 until it has started the first time."
     _process: asyncio.subprocess.Process | None = None
@@ -79,7 +81,7 @@ class Server:
             "TAPEDECK_APP_ID": self.app_id,
             **self.env,
         }
-        command = (sys.executable, "-m", "tapedeck", "serve", "--host", "127.0.0.1", "--port", str(self.port))
+        command = (sys.executable, "-m", self.module, "serve", "--host", "127.0.0.1", "--port", str(self.port))
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
@@ -144,9 +146,11 @@ async def _drain(stream: asyncio.StreamReader) -> None:
 
 
 @asynccontextmanager
-async def running_server(folder: Path, env: Mapping[str, str] | None = None) -> AsyncIterator[Server]:
+async def running_server(
+    folder: Path, env: Mapping[str, str] | None = None, module: str = "tapedeck"
+) -> AsyncIterator[Server]:
     """A server that is stopped at the end."""
-    server = Server(folder, env or {})
+    server = Server(folder, env or {}, module=module)
     await server.start()
     try:
         yield server
