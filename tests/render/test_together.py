@@ -113,6 +113,34 @@ def test_films_made_together_are_those_made_alone_and_share_what_is_decoded(tmp_
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".mp4", ".m4a"}, "no part file is left"
 
 
+def test_films_of_one_person_lend_each_other_nothing_that_is_drawn_over(tmp_path: Path) -> None:
+    """At the camera's size a decoder's picture is the film's, with a name on it: no other film may see that, however
+    it is made, nor a later picture that the decoder makes of it."""
+    made = Meeting()
+    made.record(0, 4 * S)
+    made.join("ada", 0)
+    made.camera("ada", 0, 5 * S, size=(160, 90), close=False)
+    made.event(RecordingStarted(520 * MS, "later"))
+    made.event(RecordingStopped(3 * S, "later"))
+    made.record(95 * MS, 2 * S, "upright")
+    made.lay_down(tmp_path / "log", 6 * S)
+
+    def wanted(suffix: str, **changes: Any) -> list[Job]:
+        names = {"r": SMALL, "later": SMALL, "upright": UPRIGHT}
+        return [
+            job(tmp_path, recording_id=name, outputs=(Output(f"{name}{suffix}.mp4", video),), **changes)
+            for name, video in names.items()
+        ]
+
+    ear, hasty = together(wanted("")), together(wanted("-hasty", haste=True))
+    assert not ear.faults and not hasty.faults
+    for one in wanted("-alone"):
+        (alone,), _ = run(one, threading.Event())
+        for way in (ear, hasty):
+            (file,), stats = way.made[one.recording_id]
+            assert stats.errors == 0 and differences(file.path, alone.path) == []
+
+
 def test_live_films_together_are_the_same_as_later_ones(tmp_path: Path) -> None:
     grower = GrowingLog(meeting(), tmp_path / "log", 6 * S)
 
