@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import google_crc32c
 
@@ -119,13 +119,7 @@ class _Job:
 
     async def copy(self, assembly: Assembly) -> Sequence[Part] | None:
         """The parts as the store copied them, proven by their tags; None where it does not, or they prove nothing."""
-        places = asyncio.Semaphore(_COPIES)
-
-        async def make(piece: PlannedPart) -> Part | None:
-            async with places:
-                return await self._made(piece)
-
-        parts = [part for part in await _all([make(piece) for piece in self.plan]) if part is not None]
+        parts = [part for part in await _all(self._made, self.plan) if part is not None]
         if len(parts) == len(self.plan) and parts_tag([part.tag for part in parts]) == assembly.tag:
             return parts
         _log.info("the store's copy is not proven by its tag", extra={"action": "archive_compared"})
@@ -133,17 +127,15 @@ class _Job:
 
     async def compare(self) -> Sequence[Part]:
         """The parts, each held against the bytes of the bucket. InternalError unless those are the film's."""
-        places, in_memory = asyncio.Semaphore(_COPIES), asyncio.Semaphore(_AT_ONCE)
+        in_memory = asyncio.Semaphore(_AT_ONCE)
 
         async def make(piece: PlannedPart) -> tuple[Part, int, int]:
-            async with places:
-                found = await self._held_against(piece)
-            if found is not None:
+            if (found := await self._held_against(piece)) is not None:
                 return found
             async with in_memory:
                 return await self._send(piece)
 
-        compared = await _all([make(piece) for piece in self.plan])
+        compared = await _all(make, self.plan)
         crc = 0
         for _, part_crc, size in compared:
             crc = combine(crc, part_crc, size)
@@ -193,15 +185,32 @@ class _Job:
         return part
 
 
-async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """What all of it returns, in order; none of it goes on when one fails."""
-    tasks = [asyncio.create_task(one) for one in work]
+async def _all(make: Callable[[PlannedPart], Awaitable[T]], plan: Sequence[PlannedPart]) -> list[T]:
+    """What is made of all parts, in order, some at a time.
+
+    When one fails no other is begun, and those under way are waited for: a part that a store makes of an upload which
+    is aborted meanwhile may stay there for ever. Cancelled, it ends at once.
+    """
+    places, failed = asyncio.Semaphore(_COPIES), list[Exception]()
+
+    async def one(piece: PlannedPart) -> list[T]:
+        async with places:
+            try:
+                return [] if failed else [await make(piece)]
+            except Exception as exc:
+                failed.append(exc)
+                return []
+
+    tasks = [asyncio.create_task(one(piece)) for piece in plan]
     try:
-        return await asyncio.gather(*tasks)
+        made = await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    if failed:
+        raise failed[0]
+    return [part for (part,) in made]
 
 
 async def _sums(chunks: AsyncIterator[bytes]) -> tuple[str, int, int]:

@@ -202,6 +202,32 @@ async def test_a_copy_that_broke_off_goes_on(pair: Pair, monkeypatch: pytest.Mon
     assert sorted(made) == [1, 2, 3] and pair.read == [] and pair.stored() == FILM
 
 
+async def test_nothing_is_under_way_any_more_when_a_copy_has_failed(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload is aborted then; what a store still makes of it may stay there for ever."""
+    film = await pair.delivered([5 * MIB] * 3 + [len(FILM) - 15 * MIB])
+    under_way, begun, real = set[int](), asyncio.Event(), ColdStore.copy_part
+
+    async def fail_first(self: ColdStore, *given: Any, **more: Any) -> Part:
+        number: int = given[4].number
+        if number == 1:
+            await begun.wait()
+            raise UnavailableError("The storage cannot do it now (503).")
+        under_way.add(number)
+        begun.set()
+        part = await real(self, *given, **more)
+        under_way.remove(number)
+        return part
+
+    monkeypatch.setattr(ColdStore, "copy_part", fail_first)
+    with pytest.raises(UnavailableError):
+        await pair.move(film)
+    assert begun.is_set() and not under_way
+    await discard(pair.cold, film)
+    assert await pair.cold.unfinished("") == []
+
+
 async def test_a_store_that_encrypts_with_keys_of_its_own_gets_the_bytes(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
