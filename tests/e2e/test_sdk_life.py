@@ -7,6 +7,7 @@ meetings count as empty after 6 s.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,15 +68,32 @@ def attempt(error: cloudflare.APIStatusError) -> int:
 
 
 async def on_start(house: House) -> Ended:
-    """A meeting that is recorded from the first join, until everybody left."""
-    room = await house.room([stay(CAST[0], 0.4, 5.4)], "Recorded from the start", record_on_start=True)
+    """A meeting that is recorded and shown from the first join, until everybody left."""
+    wishes = {"record_on_start": True, "live_stream_on_start": True}
+    room = await house.room([stay(CAST[0], 0.4, 5.4)], "Recorded from the start", **wishes)
     people = await room.play()
     (take,) = await room.recordings()
     left_ns = room.clock.now_ns()
     running = await take.get()
     ended = await end(take, people, {"before": running.status})
     ended.seen["left_ns"] = left_ns
+    ended.seen["streams"] = await streams_of(house, room.id)
     return ended
+
+
+async def streams_of(house: House, meeting_id: str) -> list[dict[str, Any]]:
+    """What was told of the livestreams of a meeting, until one was over."""
+    url = f"{house.server.base_url}/v1/accounts/{house.server.account_id}/events?meeting_id={meeting_id}"
+    headers = {"authorization": f"Bearer {house.server.token}", "last-event-id": "0"}
+    found: list[dict[str, Any]] = []
+    async with asyncio.timeout(60), house.http.get(url, headers=headers) as answer:
+        async for line in answer.content:
+            if line.startswith(b"data:"):
+                said = json.loads(line[5:])
+                found += [said] if said["event"] == "livestreaming.statusUpdate" else []
+            if found and found[-1]["status"] == "OFFLINE":
+                break
+    return found
 
 
 async def nobody(house: House) -> Ended:
@@ -212,6 +230,14 @@ def test_record_on_start_records_from_the_first_join_until_all_left(played: dict
     assert span.start.middle_ns - camera.start_ns < 300 * MS
     assert span.end.middle_ns - ended.seen["left_ns"] == pytest.approx(EMPTY_S * S, abs=S)
     assert ended.judge().ok, f"\n{ended.judge()}"
+
+
+def test_live_stream_on_start_shows_what_is_recorded_until_that_ends(played: dict[str, Any]) -> None:
+    ended = told(played, "on_start", Ended)
+    streams = ended.seen["streams"]
+    assert [one["status"] for one in streams] == ["IDLE", "LIVE", "OFFLINE"]
+    assert len({one["streamId"] for one in streams}) == len({one["playbackUrl"] for one in streams}) == 1
+    assert all(one["meeting"]["title"] == "Recorded from the start" for one in streams)
 
 
 def test_a_recording_that_nobody_joins_is_errored_and_stays_so(played: dict[str, Any]) -> None:
