@@ -33,6 +33,7 @@ def test_a_film_of_the_page_alone_in_h264_takes_what_was_sent() -> None:
         ([Output("a.webm", replace(FILM, codec="vp8"), AudioOutput.of("vorbis"))], "vp8"),
         ([Output("a.tar", FILM, timed=True)], "metadata"),
         ([Output("a.mp4", replace(FILM, quality="low"))], "smaller"),
+        ([Output("a.mp4", replace(FILM, fps=10))], "10 pictures per second"),
     ],
 )
 def test_other_files_are_encoded(outputs: list[Output], reason: str) -> None:

@@ -18,6 +18,9 @@ __all__ = ["LATEST_NS", "ParameterSets", "change", "film_refusal", "frame_refusa
 LATEST_NS = 2_000_000_000
 """A film whose first picture comes later is painted: something has to be seen until then."""
 
+_SENT_FPS = VideoOutput().fps
+"""What a page is sent with, when it moves: the rate of a film whose operator says nothing else."""
+
 ParameterSets = tuple[bytes, bytes]
 """Sequence and picture parameter set (ITU-T H.264 7.4.1.2.1)."""
 
@@ -36,6 +39,8 @@ def film_refusal(outputs: Sequence[Output], *, is_marked: bool, is_part: bool) -
         return f"the film is {film.video.codec}"
     if film.timed:
         return "the film is in segments with timed metadata"
+    if film.video is not None and film.video.fps != _SENT_FPS:
+        return f"the film shall have {film.video.fps} pictures per second"
     if film.video is not None and film.video.quality == "low":
         return "the film shall be smaller than what is sent"
     if is_marked:
