@@ -16,7 +16,10 @@ from bench.row import Row
 
 
 def main(names: list[str]) -> int:
-    """Run the modules beside this one that have a `rows()`; 0 whatever the marks say, 2 for an unknown name."""
+    """Run the modules beside this one that have a `rows()`; 0 whatever the marks say, 2 for an unknown name.
+
+    A row is told as soon as it is measured, where `rows()` gives them one by one.
+    """
     here = Path(__file__).parent
     known = sorted(p.stem for p in here.glob("*.py") if p.stem not in ("__init__", "__main__", "row"))
     if unknown := set(names) - set(known):
@@ -31,6 +34,7 @@ def main(names: list[str]) -> int:
         for row in rows:
             console.print(f"{row.what}: {row.ours}", style="dim", highlight=False)
             table.add_row(row.what, row.ours, row.peer, row.mark, "[green]yes[/]" if row.ok else "[red]no[/]", row.note)
+            console.print(f"{row.what}: {row.ours} ({row.peer})", style="dim", highlight=False)
         console.print(f"{name}: {time.monotonic() - begin:.0f} s", style="dim")
     console.print(table)
     return 0

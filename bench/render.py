@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,10 +71,14 @@ class Cost:
     rss_mb: float
 
 
-def make_sources(root: Path, seconds: int) -> None:
-    """Four cameras as raw H264 and four microphones as Ogg Opus, as a browser would send them."""
-    for index, source in enumerate(SOURCES):
-        make_source(root, index, source, seconds)
+def make_sources(root: Path, *seconds: int) -> None:
+    """Four cameras as raw H264 and four microphones as Ogg Opus, as a browser would send them.
+
+    `seconds`: how long each is; the last length is that of all others too.
+    """
+    lengths = [*seconds, *[seconds[-1]] * len(SOURCES)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda it: make_source(root, it[0], it[1], lengths[it[0]]), enumerate(SOURCES)))
 
 
 def make_source(root: Path, index: int, source: str, seconds: int) -> None:
