@@ -286,6 +286,8 @@ class PeerClock:
     @staticmethod
     def _chain(track: _Track, x: int, arrival_ns: int) -> _Chain | None:
         """The chain of a frame: the last that had begun, unless the frame is a straggler of the one before."""
+        if len(track.chains) == 1:  # nearly always, and asked for every frame
+            return track.chains[0]
         index = bisect.bisect_right(track.chains, arrival_ns, key=lambda chain: chain.start_ns) - 1
         if index < 0:
             return track.chains[0] if track.chains else None

@@ -86,7 +86,7 @@ class OpusDecoder:
         self._toc = payload[0]
         if len(frames) != 1 or frames[0].samples != expected:
             raise MediaError("A sound packet is broken.")
-        return np.frombuffer(memoryview(frames[0].planes[0]), np.float32, expected * 2).reshape(-1, 2)
+        return np.ndarray((expected, 2), np.float32, memoryview(frames[0].planes[0]))
 
     def conceal(self) -> NDArray[np.float32]:
         """One more frame in place of a lost one (RFC 6716 4.4): it goes on like the last, and dies away."""
