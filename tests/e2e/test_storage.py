@@ -15,7 +15,7 @@ from tests.servers.sshd import PASSPHRASE, sshd
 from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.people import Act, Cue, Person
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(300)]
 
 
 async def test_a_film_lies_in_the_bucket_and_with_the_customer(tmp_path: Path) -> None:
@@ -32,14 +32,16 @@ async def test_a_film_lies_in_the_bucket_and_with_the_customer(tmp_path: Path) -
         storage: dict[str, Any] = {"type": "sftp", "host": "127.0.0.1", "port": server.port, "username": server.user}
         storage |= {"auth_method": "KEY", "private_key": server.locked_key, "password": PASSPHRASE}
         storage |= {"path": "/Aufnahmen ß/録音/", "host_key": server.fingerprint}
-        person = Person(CAST[0], (Cue(0.0, Act.JOIN), Cue(5.0, Act.LEAVE)))
+        person = Person(CAST[0], (Cue(0.0, Act.JOIN), Cue(120.0, Act.LEAVE)))
         async with open_house(tmp_path / "house", env) as house:
             room = await house.room([person])
             playing = asyncio.create_task(room.play())
             take = await room.start(storage_config=storage)
+            await take.until("RECORDING")
             await room.at(4.0)
             await take.act("stop")
-            await playing
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
             recording = await take.until("UPLOADED")
             assert recording.download_url is not None and recording.download_url.startswith(f"{url}/films/deep/")
             film = await house.fetch(recording.download_url)

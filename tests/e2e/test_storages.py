@@ -32,7 +32,7 @@ from tapedeck.core.naming import object_key
 from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.people import Act, Cue, Person
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(300)]
 
 PATH = "/Aufnahmen ß/録音/"
 WRONG_AZURE_KEY = "ZmluZG1lLXdyb25nLWtleS1vZi1henVyZQ=="
@@ -144,7 +144,7 @@ async def settled(house: House, servers: Servers, take: Take, asked: Mapping[str
 
 async def everywhere(house: House, servers: Servers) -> dict[str, Delivered]:
     """One meeting, a recording for each storage."""
-    room = await house.room([Person(CAST[0], (Cue(0.0, Act.JOIN), Cue(6.0, Act.LEAVE)), size=(320, 180), fps=20)])
+    room = await house.room([Person(CAST[0], (Cue(0.0, Act.JOIN), Cue(120.0, Act.LEAVE)), size=(320, 180), fps=20)])
     playing = asyncio.create_task(room.play())
     await room.at(0.8)
     storages = servers.storages()
@@ -152,9 +152,12 @@ async def everywhere(house: House, servers: Servers) -> dict[str, Delivered]:
     for name, storage in storages.items():
         options = {"storage_config": {**storage, "path": PATH}, "allow_multiple_recordings": True, **SMALL}
         takes[name] = await room.start(file_name_prefix=name.replace(", ", "_").replace(" ", "_"), **options)
+    for take in takes.values():
+        await take.until("RECORDING")
     await room.at(5.0)
     await asyncio.gather(*(take.act("stop") for take in takes.values()))
-    await playing
+    playing.cancel()
+    await asyncio.gather(playing, return_exceptions=True)
     return {name: await settled(house, servers, takes[name], storage) for name, storage in storages.items()}
 
 
@@ -165,6 +168,7 @@ async def killed(house: House, servers: Servers) -> Survived:
     playing = asyncio.create_task(room.play())
     await room.at(0.8)
     take = await room.start(storage_config={**servers.aws(), "path": "killed"}, **SMALL)
+    await take.until("RECORDING")
     await room.at(4.0)
     wire.pause_s = 0.3
     await take.act("stop")

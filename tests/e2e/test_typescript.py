@@ -14,7 +14,7 @@ from tests.e2e.kit import Take, open_house
 from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.people import Act, Cue, Person
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.patient, pytest.mark.timeout(300)]
 
 SDK = Path(__file__).parents[1] / "sdk"
 
@@ -23,7 +23,7 @@ async def test_the_whole_life_of_a_recording(tmp_path: Path) -> None:
     node = shutil.which("node")
     assert node is not None and (SDK / "node_modules").is_dir(), "run `make test` once, or `npm ci` in tests/sdk"
     async with open_house(tmp_path) as house:
-        ada = Person(CAST[0], (Cue(0.2, Act.JOIN), Cue(12.0, Act.LEAVE)), size=(320, 180), fps=20)
+        ada = Person(CAST[0], (Cue(0.2, Act.JOIN), Cue(120.0, Act.LEAVE)), size=(320, 180), fps=20)
         room = await house.room([ada], "TypeScript")
         playing = asyncio.create_task(room.play())
         await room.at(1.0)
