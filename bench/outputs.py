@@ -44,7 +44,7 @@ from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.people import Act, Cue, Person
 
 S = 1_000_000_000
-FILM_S, SETTLE_S, PAIRS, FPS = 26, 5, 8, 30
+FILM_S, SETTLE_S, PAIRS, FPS = 26, 5, 6, 30
 MARK = 0.03
 PATIENCE_S = 60
 SOURCES = ("testsrc2=s=1280x720:r=30", "mandelbrot=s=1280x720:r=30:start_scale=2")
