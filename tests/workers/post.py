@@ -137,6 +137,19 @@ class Post:
         await self.stop(recording, film)
         return recording, content
 
+    async def growing(self, size: int, parts: int) -> tuple[Recording, Reel]:
+        """One for a customer's storage, which has so many parts of what there is of its film."""
+        recording = await self.recording(K.EXTERNAL)
+        reel = self.reel(recording)
+        reel.grow(size)
+        self.worker.follow(recording)
+
+        async def is_up() -> bool:
+            return len(self.stores[K.EXTERNAL].sent) == parts
+
+        await eventually(is_up)
+        return recording, reel
+
     async def until(self, recording: Recording, state: RecordingState) -> Recording:
         async def holds() -> bool:
             return (await self.world.now_of(recording)).state is state

@@ -239,15 +239,7 @@ async def test_what_is_wrong_with_a_store_is_told_while_the_meeting_goes_on(tmp_
 async def test_what_was_sent_of_a_film_that_never_was_is_dropped(tmp_path: Path) -> None:
     async with open_post(tmp_path) as post:
         store = post.stores[K.EXTERNAL]
-        recording = await post.recording(K.EXTERNAL)
-        reel = post.reel(recording)
-        reel.grow(24 * MIB)
-        post.worker.follow(recording)
-
-        async def is_up() -> bool:
-            return len(store.sent) == 3
-
-        await eventually(is_up)
+        recording, _reel = await post.growing(24 * MIB, parts=3)
         post.worker.cancel(recording)
         await post.over(recording)
         assert not await store.unfinished("")

@@ -185,15 +185,7 @@ async def test_what_a_dead_process_had_sent_of_a_film_that_never_was_is_dropped(
 async def test_parts_of_a_film_that_never_was_are_dropped_when_their_store_is_back(tmp_path: Path) -> None:
     async with open_post(tmp_path) as post:
         store = post.stores[K.EXTERNAL]
-        recording = await post.recording(K.EXTERNAL)
-        reel = post.reel(recording)
-        reel.grow(24 * MIB)
-        post.worker.follow(recording)
-
-        async def is_up() -> bool:
-            return len(store.sent) == 3
-
-        await eventually(is_up)
+        recording, _reel = await post.growing(24 * MIB, parts=3)
         abort, refusals = store.abort, [ConnectionError("down")] * 5
 
         async def fragile(key: str, token: str) -> None:
