@@ -2,7 +2,7 @@
 
 Latency: from the instant that a picture was taken (it says so itself) to its arrival at somebody who plays it from the
 RTMP server. Cost: one film, streamed and not streamed by turns; all user and system time of the process that makes it
-and of the process that sends. What HLS adds is in bench/hls.py; the mark is for both together.
+and of the process that sends. What it costs together with HLS, and with less noise, is in bench/outputs.py.
 """
 
 from __future__ import annotations
