@@ -15,7 +15,7 @@ import pytest
 from tests.media.live import FPS
 from tests.media.marks import image_bytes
 from tests.media.test_hls import bytes_of, index_of, packets_of, table_of
-from tests.render.meetings import DELAY_NS, MS, GrowingLog, Meeting, S, clip
+from tests.render.meetings import DELAY_NS, MS, GrowingLog, Meeting, S, clip, make
 
 from tapedeck.core.avc import to_lengths
 from tapedeck.core.flv import Tag
@@ -178,6 +178,27 @@ def test_a_page_that_is_sent_again_goes_on_in_the_same_film(tmp_path: Path) -> N
     before = sum(at < 3 * S for at, _ in sent(meeting, first))
     assert len(taken.pictures) == pytest.approx(before + after, abs=2)
     assert len(taken.lumas) == len(taken.pictures)
+
+
+@pytest.mark.parametrize("is_passed", [True, False])
+def test_the_first_picture_is_the_films_own_though_people_are_recorded_beside_it(
+    tmp_path: Path, is_passed: bool
+) -> None:
+    """It came as the film began, and was captured a little before: nobody else can have asked for it."""
+    meeting = Meeting(seed=3)
+    meeting.record(0, 7 * S, "people")
+    meeting.join(PAGE, 0, origin=Origin.SCREEN)
+    track = show(meeting, S, 6 * S, key_every=90)
+    (captured_ns, first), *_ = sent(meeting, track)
+    assert first.arrival_ns >= captured_ns + 2 * MS
+    meeting.event(RecordingStarted(first.arrival_ns, "r", page=True))
+    meeting.event(RecordingStopped(5 * S, "r"))
+    if is_passed:
+        taken, _ = passed_on(tmp_path, meeting, 7 * S)
+        assert taken.payloads[0] == to_lengths(first.payload) and taken.pictures[0][0] == 0
+    else:
+        reel = make(meeting.lay_down(tmp_path / "log", 7 * S), video=VideoOutput(*SIZE))
+        assert next(media_time for _, _, media_time in reel.shown) == first.media_time
 
 
 @pytest.mark.parametrize("live", [True, False])

@@ -280,7 +280,7 @@ class Take:
         if verdict is None:
             return None
         if verdict.reason is not None:
-            logger.info("the pictures of a page are encoded: %s", verdict.reason)
+            logger.warning("the pictures of a page are encoded again: %s", verdict.reason)
         self._scout, self._making = None, Making(self.job, self._log, self._decoders, verdict)
         return self._making
 

@@ -78,7 +78,7 @@ class Passage:
         for track_id, track in list(self._feed.tracks.items()):
             if track.info.kind is not Kind.VIDEO:
                 continue
-            gate = self._gates.setdefault(track_id, _Gate(SpanGate(self._feed.film)))
+            gate = self._gates.setdefault(track_id, _Gate(SpanGate(self._feed.film, is_own=True)))
             while timed := track.take(until_ns):
                 self._take(track, gate, timed)
             if track.is_done:
@@ -169,7 +169,7 @@ class Scout:
 
     def _first(self) -> Verdict | None:
         for track_id, track in self._feed.tracks.items():
-            gate = self._gates.setdefault(track_id, SpanGate(self._feed.film))
+            gate = self._gates.setdefault(track_id, SpanGate(self._feed.film, is_own=True))
             while track.info.kind is Kind.VIDEO and (timed := track.take(self._feed.ready_until_ns)):
                 cut = gate.cut_of(timed)
                 if cut is None or not timed.frame.is_key:

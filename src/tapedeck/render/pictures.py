@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tapedeck.core.film import Cut, FilmClock
 from tapedeck.core.frames import Origin
+from tapedeck.core.page import is_page
 from tapedeck.core.scene import OPENING_NS
 from tapedeck.media.decode import DecodeStats, Picture, VideoDecoder
 from tapedeck.media.shared import SharedDecoder
@@ -41,6 +42,7 @@ class TrackPictures:
         """`frame_ns`: how long a picture of the film stays; one captured up to half of that later counts as now."""
         self.feed = feed
         self._film = film
+        self._is_own = is_page(feed.info.participant_id)  # no other recording can have asked for it
         self._half_ns = frame_ns // 2
         self._decoder = VideoDecoder() if decoder is None else decoder
         self._now: _Timed | None = None
@@ -115,7 +117,7 @@ class TrackPictures:
         that came after the span began, and that nobody else asked for, is in the log because capture found it inside.
         """
         while timed := self.feed.next(start_ns):
-            if timed.frame.arrival_ns >= start_ns and not self._film.is_of_others(timed.capture_ns):
+            if timed.frame.arrival_ns >= start_ns and (self._is_own or not self._film.is_of_others(timed.capture_ns)):
                 return
             self.feed.take(start_ns)
             self._pass(timed)

@@ -11,8 +11,10 @@ __all__ = ["SpanGate"]
 class SpanGate:
     """Where the frames of one track stand. Ask in order of their times."""
 
-    def __init__(self, film: FilmClock) -> None:
+    def __init__(self, film: FilmClock, *, is_own: bool = False) -> None:
+        """`is_own`: no other recording can have asked for the track."""
         self._film = film
+        self._is_own = is_own
         self._at = 0
         "The span in which the next frame may lie."
 
@@ -31,5 +33,5 @@ class SpanGate:
             if at_ns >= cut.start_ns:
                 return cut
             came_inside = timed.frame.arrival_ns >= cut.start_ns
-            return cut if came_inside and not self._film.is_of_others(at_ns) else None
+            return cut if came_inside and (self._is_own or not self._film.is_of_others(at_ns)) else None
         return None

@@ -41,7 +41,6 @@ class Stills:
         self._posters: Posters[Image.Image] = Posters()
         self._small, self._large = Shrinker(thumb_size(size)), Shrinker(size)
         self._length_ns = 0
-        self._decoder: VideoDecoder | None = None
 
     def write_picture(self, frame: Frame, index: int) -> None:
         """As `Sink`."""
@@ -54,8 +53,8 @@ class Stills:
         """A key frame of H264 that is passed on: it is decoded when a still is due."""
         self._length_ns = film_ns
         if self._thumbs.wants(film_ns) or self._posters.wants(film_ns):
-            self._decoder = self._decoder or VideoDecoder()
-            picture = self._decoder.decode(EncodedFrame(0, 0, payload, Codec.H264, FrameFlags.KEY))
+            # A decoder of its own each time: the pictures that it keeps are most of what the process would take.
+            picture = VideoDecoder().decode(EncodedFrame(0, 0, payload, Codec.H264, FrameFlags.KEY))
             if picture is not None:
                 self._see(picture.frame, film_ns)
 
