@@ -73,36 +73,33 @@ class Reads:
         self._pid = pid
         self._first: dict[int, tuple[int, int]] = {}
         self._last: dict[int, tuple[int, int]] = {}
-        self._over = threading.Event()
-        self._watcher = threading.Thread(target=self._watch)
 
     def __enter__(self) -> Reads:
-        self._look()
-        self._first = dict(self._last)
-        self._watcher.start()
+        self._first = self._look()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._watcher.join()
-        self._look()
+        self._last = self._look()
 
     @property
     def total(self) -> tuple[int, int]:
         """All of it, and what of it came from a disk."""
-        pairs = [(now, self._first.get(pid, (0, 0))) for pid, now in self._last.items()]
-        return sum(now[0] - then[0] for now, then in pairs), sum(now[1] - then[1] for now, then in pairs)
+        return self._sum(self._last, 0) - self._sum(self._first, 0), self._sum(self._last, 1) - self._sum(
+            self._first, 1
+        )
 
-    def _watch(self) -> None:
-        while not self._over.wait(0.01):
-            self._look()
+    @staticmethod
+    def _sum(seen: dict[int, tuple[int, int]], column: int) -> int:
+        return sum(counts[column] for counts in seen.values())
 
-    def _look(self) -> None:
-        """A child that has ended keeps what was last seen of it."""
+    def _look(self) -> dict[int, tuple[int, int]]:
+        """What a child read in all its life counts as its parent's when it has ended: the sum goes on."""
+        found: dict[int, tuple[int, int]] = {}
         for pid in (self._pid, *_children(self._pid)):
             with suppress(OSError):
                 said = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
-                self._last[pid] = int(said["rchar"]), int(said["read_bytes"])
+                found[pid] = int(said["rchar"]), int(said["read_bytes"])
+        return found
 
 
 def _children(pid: int) -> list[int]:
