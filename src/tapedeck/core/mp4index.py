@@ -61,16 +61,16 @@ def build_head(ftyp: bytes, moov: bytes, media_offset: int, media_end: int, alig
         raise ValueError("not one whole moov box")
     media = (media_offset, media_end)
     for wide in (False, True):
-        index_size = len(ftyp) + 8 + len(_move(memoryview(moov), header, 0, media, wide) or b"")
+        index_size = len(ftyp) + 8 + _size(memoryview(moov)[header:], wide)
         padding = (media_offset - index_size) % align
         while 0 < padding < _FREE_HEADER:
             padding += align
-        moved = _move(memoryview(moov), header, index_size + padding - media_offset, media, wide)
+        moved = _move(memoryview(moov)[header:], index_size + padding - media_offset, media, wide)
         if moved is not None:
             break
     assert moved is not None  # 64 bits are always enough
     free = struct.pack(">I4s", padding, b"free") + bytes(padding - _FREE_HEADER) if padding else b""
-    return ftyp + _box(b"moov", moved) + free
+    return b"".join((ftyp, *_boxed(b"moov", moved), free))
 
 
 def chunk_offsets(moov: bytes) -> list[list[int]]:
@@ -119,6 +119,19 @@ def _tables(body: memoryview) -> Iterator[tuple[bytes, tuple[int, ...]]]:
             yield from _tables(inner)
 
 
+def _size(body: memoryview, wide: bool) -> int:
+    """How long what `_move` makes of a container's contents is; that of a day has 50 MB, and is not made to see it."""
+    size = 0
+    for kind, whole, inner in _children(body):
+        if kind in (b"stco", b"co64"):
+            size += 16 + len(_offsets(kind, inner)) * (8 if wide or kind == b"co64" else 4)
+        elif kind in _CONTAINERS:
+            size += 8 + _size(inner, wide)
+        else:
+            size += len(whole)
+    return size
+
+
 def _offsets(kind: bytes, inner: memoryview) -> tuple[int, ...]:
     if len(inner) < 8:
         raise ValueError("a chunk offset table is cut off")
@@ -129,10 +142,11 @@ def _offsets(kind: bytes, inner: memoryview) -> tuple[int, ...]:
     return struct.unpack_from(form, inner, 8)
 
 
-def _move(box: memoryview, header: int, shift: int, media: tuple[int, int], wide: bool) -> bytes | None:
-    """Contents of a container with all offsets moved by `shift`; None if 32 bits are too few and `wide` is not set."""
-    parts: list[bytes] = []
-    for kind, whole, inner in _children(box[header:]):
+def _move(body: memoryview, shift: int, media: tuple[int, int], wide: bool) -> list[bytes | memoryview] | None:
+    """Contents of a container with all offsets moved by `shift`, in pieces; None if 32 bits are too few and `wide` is
+    not set."""
+    parts: list[bytes | memoryview] = []
+    for kind, whole, inner in _children(body):
         if kind in _FOREIGN:
             raise ValueError(f"an index with a {kind.decode('latin-1')} box cannot be moved")
         if kind in (b"stco", b"co64"):
@@ -144,18 +158,20 @@ def _move(box: memoryview, header: int, shift: int, media: tuple[int, int], wide
             if not large and moved and max(moved) > _LARGEST_32:
                 return None
             table = struct.pack(f">II{len(moved)}{'Q' if large else 'I'}", 0, len(moved), *moved)
-            parts.append(_box(b"co64" if large else b"stco", table))
+            parts += _boxed(b"co64" if large else b"stco", [table])
         elif kind in _CONTAINERS:
-            contents = _move(whole, len(whole) - len(inner), shift, media, wide)
+            contents = _move(inner, shift, media, wide)
             if contents is None:
                 return None
-            parts.append(_box(kind, contents))
+            parts += _boxed(kind, contents)
         else:
-            parts.append(bytes(whole))
-    return b"".join(parts)
+            parts.append(whole)
+    return parts
 
 
-def _box(kind: bytes, contents: bytes) -> bytes:
-    if len(contents) + 8 > _LARGEST_32:
+def _boxed(kind: bytes, contents: list[bytes | memoryview]) -> list[bytes | memoryview]:
+    """A box of these pieces, in pieces: nothing of an index is copied before all of it is there."""
+    size = sum(map(len, contents)) + 8
+    if size > _LARGEST_32:
         raise ValueError(f"box {kind!r} is too large")
-    return struct.pack(">I4s", len(contents) + 8, kind) + contents
+    return [struct.pack(">I4s", size, kind), *contents]

@@ -153,7 +153,8 @@ class PartFile:
         head = build_head(ftyp, bytes(self._index), media.offset, index.offset, align)
         # Joining undoes itself: with the sum of A and of A + B it gives that of B.
         payload_crc = combine(google_crc32c.value(bytes(self._opening[:payload_at])), self._crc, payload_size)
-        crc = combine(google_crc32c.value(head + read(media.offset, media.header)), payload_crc, payload_size)
+        head_crc = google_crc32c.extend(google_crc32c.value(head), read(media.offset, media.header))
+        crc = combine(head_crc, payload_crc, payload_size)
         _wait_for_readers(self._fd)
         self._place(head, media.offset, index.offset)
         self.head = head
