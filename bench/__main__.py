@@ -32,7 +32,6 @@ def main(names: list[str]) -> int:
         begin = time.monotonic()
         rows: Iterable[Row] = importlib.import_module(f"bench.{name}").rows()
         for row in rows:
-            console.print(f"{row.what}: {row.ours}", style="dim", highlight=False)
             table.add_row(row.what, row.ours, row.peer, row.mark, "[green]yes[/]" if row.ok else "[red]no[/]", row.note)
             console.print(f"{row.what}: {row.ours} ({row.peer})", style="dim", highlight=False)
         console.print(f"{name}: {time.monotonic() - begin:.0f} s", style="dim")
