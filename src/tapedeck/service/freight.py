@@ -30,8 +30,8 @@ __all__ = ["copy_of", "discard", "prove"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_AT_ONCE = 3
-"""Parts in memory; of 8 MiB each up to 80 GB."""
+_IN_MEMORY = 40 << 20
+"""Bytes of parts that are sent at once: four of 8 MiB, two of 16."""
 _COPIES = 4
 """Parts that the store copies at once; of those that are read beside it a few chunks are in memory."""
 _HELD = 2
@@ -127,7 +127,8 @@ class _Job:
 
     async def compare(self) -> Sequence[Part]:
         """The parts, each held against the bytes of the bucket. InternalError unless those are the film's."""
-        in_memory = asyncio.Semaphore(_AT_ONCE)
+        largest = max(piece.size for piece in self.plan)
+        in_memory = asyncio.Semaphore(max(1, _IN_MEMORY // max(largest, 1)))
 
         async def make(piece: PlannedPart) -> tuple[Part, int, int]:
             if (found := await self._held_against(piece)) is not None:
