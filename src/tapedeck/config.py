@@ -278,6 +278,11 @@ class Settings(BaseSettings):
         return _storage(self.archive_bucket_url, self.archive_access_key, self.archive_secret)
 
     @property
+    def former_secrets(self) -> list[str]:
+        """SECRET_KEY_PREVIOUS as texts."""
+        return [key.get_secret_value() for key in self.secret_key_previous]
+
+    @property
     def r2_endpoint(self) -> str | None:
         """Where the R2 buckets are of customers who name no account: where our own bucket is, if it has an endpoint."""
         endpoint: str | None = (self.bucket_storage or {}).get("endpoint")

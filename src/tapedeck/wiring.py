@@ -115,7 +115,7 @@ async def open_remote(settings: Settings) -> AsyncIterator[tuple[AccessService, 
     """Tenants of a data directory and their recorders. Works beside a running server."""
     async with open_access(settings) as access:
         clock, db = SystemClock(), Database(settings.effective_database_url)
-        vault = Vault(db, AesSealer([secret_of(settings)]), settings.r2_endpoint)
+        vault = Vault(db, AesSealer([secret_of(settings), *settings.former_secrets]), settings.r2_endpoint)
         providers = CloudflareProviders(allow_private=settings.allow_private_urls)
         try:
             yield access, RemoteService(db, clock, Ledger(db, clock), vault, providers, is_signed, settings.public_url)
@@ -154,7 +154,7 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
     link_key = derive_key(secret, "links")
     outlets = Outlets(settings, public_url, link_key)
     store = outlets.bucket
-    former = [key.get_secret_value() for key in settings.secret_key_previous]
+    former = settings.former_secrets
     is_live = settings.render_mode == "live"
     browsing, keys = Browsing(settings), AesSealer([secret, *former])
     opens = browsing.page_problem
