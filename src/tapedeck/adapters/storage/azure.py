@@ -25,7 +25,7 @@ from azure.storage.blob import BlobBlock, BlobSasPermissions, ContentSettings, g
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from tapedeck.adapters.egress import Guard, is_refusal
-from tapedeck.adapters.storage.faults import refused_address, store_error, unreachable
+from tapedeck.adapters.storage.faults import MOST_ANSWER_BYTES, refused_address, store_error, strange, unreachable
 from tapedeck.adapters.storage.pieces import ViewFile, put_in_parts
 from tapedeck.core.errors import DestinationError, NotFoundError, UnavailableError
 from tapedeck.core.naming import content_disposition
@@ -214,6 +214,7 @@ class AzureStore:
                 timeout=timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
+                response_class=_Bounded,
             )
             try:
                 self._service = BlobServiceClient.from_connection_string(
@@ -227,6 +228,21 @@ class AzureStore:
             except ValueError:
                 raise DestinationError("The connection string cannot be used: check access_key.") from None
         return self._service
+
+
+class _Bounded(aiohttp.ClientResponse):
+    """An answer of which no more is kept than any store would say; blobs are not read so, but in chunks."""
+
+    async def read(self) -> bytes:
+        if self._body is None:
+            found = bytearray()
+            async for piece in self.content.iter_any():
+                found += piece
+                if len(found) > MOST_ANSWER_BYTES:
+                    self.close()
+                    raise strange()
+            self._body = bytes(found)
+        return self._body
 
 
 def _time(said: datetime | None) -> datetime:
@@ -246,6 +262,8 @@ def _mapped(what: str) -> Iterator[None]:
     except HttpResponseError as exc:
         code = getattr(exc, "error_code", None)
         raise store_error(str(getattr(code, "value", code) or ""), exc.status_code or 0, what) from exc
+    except (AttributeError, KeyError, TypeError) as exc:  # the SDK believes whatever answers
+        raise strange() from exc
     except (AzureError, aiohttp.ClientError, OSError, ValueError) as exc:
         if is_refusal(exc) or is_refusal(getattr(exc, "inner_exception", None)):
             raise refused_address() from exc

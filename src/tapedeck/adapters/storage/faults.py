@@ -9,7 +9,10 @@ from __future__ import annotations
 from tapedeck.core.egress import RefusedTargetError, UnreachableError
 from tapedeck.core.errors import DestinationError, NotFoundError, TapedeckError, UnavailableError
 
-__all__ = ["REFUSED_ADDRESS", "refused_address", "store_error", "unreachable"]
+__all__ = ["MOST_ANSWER_BYTES", "REFUSED_ADDRESS", "refused_address", "store_error", "strange", "unreachable"]
+
+MOST_ANSWER_BYTES = 8 << 20
+"""Longest answer that is read: the longest list of any store has a tenth of it. Who answers may be anybody."""
 
 REFUSED_ADDRESS = "The address of the storage is private, and this server is not allowed to connect there."
 
@@ -90,6 +93,11 @@ def store_error(code: str, status: int, what: str) -> TapedeckError:
 def refused_address() -> RefusedTargetError:
     """The guard did not let us connect."""
     return RefusedTargetError(REFUSED_ADDRESS)
+
+
+def strange() -> DestinationError:
+    """Something answered, but not as such a store does."""
+    return DestinationError("What answers is no such storage: check its type and its endpoint.")
 
 
 def unreachable(error: BaseException) -> UnreachableError:

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from yarl import URL
 
 from tapedeck.adapters.egress import Guard, is_refusal
-from tapedeck.adapters.storage.faults import refused_address, store_error, unreachable
+from tapedeck.adapters.storage.faults import MOST_ANSWER_BYTES, refused_address, store_error, strange, unreachable
 from tapedeck.adapters.storage.pieces import ViewFile, put_in_parts, same_size, stored
 from tapedeck.core.errors import DestinationError, NotFoundError
 from tapedeck.core.naming import content_disposition
@@ -42,8 +42,6 @@ _CHUNK = 1 << 18
 _CONNECT_S = 10.0
 _READ_S = 60.0
 _TRIES = 3
-_ANSWER = 8 * _MIB
-"""Longest answer that is read."""
 _LIFE_S = 900
 """Of the signature of a request."""
 _HOST = "https://storage.googleapis.com"
@@ -130,7 +128,9 @@ class GcsStore:
         """Store a part; the store checks its MD5."""
         asked = {"partNumber": str(number), "uploadId": token}
         async with self._answer("PUT", key, asked, data) as said:
-            return Part(number, len(data), said.headers.get("etag", ""))
+            if not (tag := said.headers.get("etag", "")):
+                raise strange()
+            return Part(number, len(data), tag)
 
     async def parts(self, key: str, token: str) -> Sequence[Part]:
         """The parts that the store has, by number."""
@@ -208,8 +208,10 @@ class GcsStore:
     ) -> ElementTree.Element:
         """One request; its answer as XML, empty if there is none."""
         async with self._answer(method, key, query, body, headers) as said:
-            text = await said.content.read(_ANSWER)
-        return _xml(text)
+            found = _xml(text := await _whole(said))
+        if found.tag == "none" and text.strip():
+            raise strange()
+        return found
 
     @asynccontextmanager
     async def _answer(
@@ -225,6 +227,7 @@ class GcsStore:
         sent = dict(headers or {})
         if body is not None:
             sent["content-md5"] = await asyncio.to_thread(_md5, body)
+            sent["content-length"] = str(len(body))  # else it goes in chunks, which not every request may
         path = "" if key is None else f"/{key}"
         for attempt in range(1, _TRIES + 1):
             url = await asyncio.to_thread(self._signed, method, path, query, datetime.now(UTC), _LIFE_S)
@@ -247,7 +250,7 @@ class GcsStore:
                     except (aiohttp.ClientError, TimeoutError) as exc:
                         raise unreachable(exc) from exc
                     return
-                code = _xml(await said.content.read(_ANSWER)).findtext("{*}Code", "")
+                code = _xml(await _whole(said)).findtext("{*}Code", "")
             if said.status not in (429, 500, 502, 503) or attempt == _TRIES:
                 raise store_error(code, said.status, what)
             await asyncio.sleep(0.5 * attempt)
@@ -297,6 +300,20 @@ def _named(content_type: str, filename: str) -> dict[str, str]:
 
 def _md5(data: bytes | memoryview) -> str:
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+
+
+async def _whole(said: aiohttp.ClientResponse) -> bytes:
+    """All of an answer, in however many pieces it comes."""
+    found = bytearray()
+    try:
+        async for piece in said.content.iter_any():
+            found += piece
+            if len(found) > MOST_ANSWER_BYTES:
+                said.close()
+                raise strange()
+    except (aiohttp.ClientError, OSError) as exc:
+        raise unreachable(exc) from exc
+    return bytes(found)
 
 
 def _xml(text: bytes) -> ElementTree.Element:

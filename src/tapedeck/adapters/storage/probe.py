@@ -74,6 +74,6 @@ async def _fetch(url: str) -> tuple[int, bytes]:
     try:
         with mapped(_LINK_S):
             async with out.open().get(URL(url, encoded=True), allow_redirects=False) as said:
-                return said.status, await said.content.read(1024)
+                return said.status, b"".join([piece async for piece in said.content.iter_any()][:64])
     finally:
         await out.aclose()

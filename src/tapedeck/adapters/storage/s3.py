@@ -14,19 +14,19 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import botocore.session
-from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, ValidationError
-from botocore.httpsession import URLLib3Session
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError
 
 from tapedeck.adapters.egress import Guard, is_refusal
-from tapedeck.adapters.storage.faults import refused_address, store_error, unreachable
+from tapedeck.adapters.storage.faults import refused_address, store_error, strange, unreachable
+from tapedeck.adapters.storage.httpbound import bounded_session
 from tapedeck.adapters.storage.pieces import put_in_parts, stored
 from tapedeck.core.assembly import parts_tag
 from tapedeck.core.errors import NotFoundError
@@ -39,10 +39,9 @@ __all__ = ["S3Store"]
 
 _MIB = 1 << 20
 _CHUNK = 1 << 20
-_BLOCK = 1 << 18
-"""A part is sent in such pieces: with urllib3's own, of 16 KiB, threads do little but wait for each other."""
 _THREADS = 8
-_CONNECT_S = 10.0
+_PAGES = 100
+"""Of a list, at most: 100 000 uploads that nobody ended."""
 _READ_S = 60.0
 _TRIES = 2
 T = TypeVar("T")
@@ -174,7 +173,8 @@ class S3Store:
     async def parts(self, key: str, token: str) -> Sequence[Part]:
         """The parts that the store has, by number."""
         pages = await self._pages(key, "list_parts", Key=key, UploadId=token)
-        found = [Part(p["PartNumber"], p["Size"], p["ETag"]) for page in pages for p in page.get("Parts", ())]
+        with _mapped(key):
+            found = [Part(p["PartNumber"], p["Size"], p["ETag"]) for page in pages for p in page.get("Parts", ())]
         return sorted(found, key=lambda part: part.number)
 
     async def complete(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo:
@@ -210,11 +210,12 @@ class S3Store:
     async def unfinished(self, prefix: str) -> Sequence[Unfinished]:
         """Uploads in progress of keys that begin with `prefix`."""
         pages = await self._pages(prefix, "list_multipart_uploads", Prefix=prefix)
-        return [
-            Unfinished(upload["Key"], upload["UploadId"], upload["Initiated"].astimezone(UTC))
-            for page in pages
-            for upload in page.get("Uploads", ())
-        ]
+        with _mapped(prefix):
+            return [
+                Unfinished(upload["Key"], upload["UploadId"], upload["Initiated"].astimezone(UTC))
+                for page in pages
+                for upload in page.get("Uploads", ())
+            ]
 
     async def aclose(self) -> None:
         """Close the connections; whoever still asks opens new ones."""
@@ -226,12 +227,12 @@ class S3Store:
 
     async def _do(self, what: str, operation: str, **asked: Any) -> Any:
         client = await self._open()
-        return await self._run(what, lambda: getattr(client, operation)(Bucket=self._bucket, **asked))
+        return _Said(await self._run(what, lambda: getattr(client, operation)(Bucket=self._bucket, **asked)))
 
     async def _pages(self, what: str, operation: str, **asked: Any) -> list[Any]:
         client = await self._open()
         paginator = client.get_paginator(operation)
-        return await self._run(what, lambda: list(paginator.paginate(Bucket=self._bucket, **asked)))
+        return await self._run(what, lambda: list(islice(paginator.paginate(Bucket=self._bucket, **asked), _PAGES)))
 
     async def _run(self, what: str, call: Callable[[], T]) -> T:
         with _mapped(what):
@@ -268,7 +269,7 @@ class S3Store:
                 ignore_configured_endpoint_urls=True,
             ),
         )
-        client._endpoint.http_session = _session(self._guard, self._read_timeout_s)
+        client._endpoint.http_session = bounded_session(self._guard, self._read_timeout_s, _THREADS)
         return client
 
 
@@ -296,6 +297,13 @@ class _Body:
         return self._at
 
 
+class _Said(dict[str, Any]):
+    """An answer, of which something may be missing: whoever it is of may be no store at all."""
+
+    def __missing__(self, name: str) -> Any:
+        raise strange()
+
+
 class _BeyondEndError(Exception):
     """A range that begins after the last byte."""
 
@@ -315,36 +323,6 @@ def _is_sealed(said: Any) -> bool:
     return str(said.get("ServerSideEncryption", "")).startswith("aws:kms") or "SSECustomerAlgorithm" in said
 
 
-def _session(guard: Guard, read_timeout_s: float) -> URLLib3Session:
-    """boto3's HTTP with sockets made by the guard, and without proxies."""
-
-    class Plain(AWSHTTPConnection):  # type: ignore[misc] # untyped
-        def _new_conn(self) -> Any:
-            return _dial(self, guard)
-
-    class Secure(AWSHTTPSConnection):  # type: ignore[misc] # untyped
-        def _new_conn(self) -> Any:
-            return _dial(self, guard)
-
-    class PlainPool(AWSHTTPConnectionPool):  # type: ignore[misc] # untyped
-        ConnectionCls = Plain
-
-    class SecurePool(AWSHTTPSConnectionPool):  # type: ignore[misc] # untyped
-        ConnectionCls = Secure
-
-    session = URLLib3Session(timeout=(_CONNECT_S, read_timeout_s), max_pool_connections=_THREADS)
-    session._manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
-    session._manager.connection_pool_kw["blocksize"] = _BLOCK
-    return session
-
-
-def _dial(connection: Any, guard: Guard) -> Any:
-    try:
-        return guard.connect(connection._dns_host, connection.port, _CONNECT_S)
-    except OSError as exc:
-        raise NewConnectionError(connection, f"no connection: {exc}") from exc
-
-
 @contextmanager
 def _mapped(what: str) -> Iterator[None]:
     """Turn boto3's errors into ours; none of its texts is shown."""
@@ -356,6 +334,8 @@ def _mapped(what: str) -> Iterator[None]:
         if code in ("InvalidRange", "416"):
             raise _BeyondEndError from None
         raise store_error(code, status, what) from exc
+    except (KeyError, RecursionError) as exc:  # an answer that is none, or one that sends us round in circles
+        raise strange() from exc
     except (ParamValidationError, ValidationError) as exc:  # before anything is sent: a name that can be none
         raise store_error("", 400, what) from exc
     except (BotoCoreError, HTTPError, OSError) as exc:

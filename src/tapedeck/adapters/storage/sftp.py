@@ -20,7 +20,7 @@ import asyncssh
 from asyncssh.saslprep import SASLPrepError
 
 from tapedeck.adapters.egress import Guard, is_refusal
-from tapedeck.adapters.storage.faults import refused_address, unreachable
+from tapedeck.adapters.storage.faults import MOST_ANSWER_BYTES, refused_address, unreachable
 from tapedeck.adapters.storage.pieces import put_in_parts, same_size
 from tapedeck.core.errors import DestinationError, InvalidError, NotFoundError, TapedeckError, UnavailableError
 from tapedeck.core.parts import PartRule
@@ -34,6 +34,8 @@ _BLOCK, _AT_ONCE = 1 << 15, 16
 """Of one write where the server does not say what it takes, and how many wait for their answer."""
 _CONNECT_S = 10.0
 _LOGIN_S = 20.0
+_MOST_NAMES = 200_000
+"""In one directory, looked at."""
 _PART = ".tapedeck-part"
 _JOURNAL = ".tapedeck-journal"
 
@@ -150,7 +152,7 @@ class SftpStore:
         sftp = await self._open()
         with self._mapped(key):
             async with await sftp.open(_beside(key, token, _JOURNAL), "rb") as journal:
-                text = await journal.read()
+                text = await journal.read(MOST_ANSWER_BYTES)
         found: dict[int, Part] = {}
         for line in _bytes(text).splitlines(keepends=True):
             try:
@@ -208,7 +210,7 @@ class SftpStore:
         found: list[Unfinished] = []
         try:
             with self._mapped(prefix):
-                names = await sftp.readdir(directory or ".")
+                names = [entry async for entry in _some(sftp.scandir(directory or "."))]
         except NotFoundError:
             return []
         for entry in names:
@@ -336,6 +338,16 @@ class _Client(asyncssh.SSHClient):
             return key.get_fingerprint() == wanted.rstrip("=")
         said = key.export_public_key().decode().split()
         return said[:2] == wanted.split()[:2]
+
+
+async def _some(names: AsyncIterator[asyncssh.SFTPName]) -> AsyncIterator[asyncssh.SFTPName]:
+    """The names in a directory, up to where nobody keeps films any more."""
+    left = _MOST_NAMES
+    async for name in names:
+        yield name
+        left -= 1
+        if not left:
+            return
 
 
 def _beside(key: str, token: str, end: str) -> str:
