@@ -238,6 +238,7 @@
   if (window.MediaSource || window.ManagedMediaSource)
     play().catch((error) => {
       state.error = String(error);
+      $("start").hidden = $("live").hidden = true;
       say(error.status === 403 ? "This link has expired, or is not complete." : error.status === 404 ? "There is nothing to play any more." : `It cannot be played: ${error.message}`);
     });
   else {
