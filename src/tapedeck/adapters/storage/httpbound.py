@@ -18,6 +18,8 @@ from tapedeck.adapters.storage.faults import MOST_ANSWER_BYTES, strange
 __all__ = ["bounded_session"]
 
 _CONNECT_S = 10.0
+_PIECE = 64
+"""Of an answer, which is a few hundred bytes."""
 _BLOCK = 1 << 18
 """A part is sent in such pieces: with urllib3's own, of 16 KiB, threads do little but wait for each other."""
 
@@ -59,7 +61,7 @@ def bounded_session(guard: Guard, read_timeout_s: float, connections: int) -> UR
 def _whole(raw: Any, within_s: float) -> bytes:
     """All of an answer that is no object. DestinationError when it is longer than any store's; TimeoutError."""
     found, until = bytearray(), time.monotonic() + within_s
-    while piece := raw.read1(_BLOCK):  # what is there, not as much as asked for
+    for piece in raw.stream(_PIECE):  # which waits for each to be full
         found += piece
         if len(found) > MOST_ANSWER_BYTES:
             raw.close()
