@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from tapedeck.adapters.egress import Guard
-from tapedeck.adapters.storage.archive import S3Archive, make_archive
 from tapedeck.adapters.storage.factory import PrefixedStore, Store, Stores
 from tapedeck.adapters.storage.local import LocalStore
 from tapedeck.adapters.storage.probe import probe
@@ -19,6 +18,9 @@ from tapedeck.core.errors import DestinationError, InvalidError
 from tapedeck.service.vault import Vault
 from tapedeck.shapes.bodies import StartBody, parse
 from tapedeck.workers.upload import Bucket
+
+if TYPE_CHECKING:
+    from tapedeck.adapters.storage.archive import S3Archive
 
 __all__ = ["Outlets", "probe_storage"]
 
@@ -41,6 +43,8 @@ class Outlets:
         cold = settings.archive_storage
         self.archive: S3Archive | None = None
         if cold is not None:
+            from tapedeck.adapters.storage.archive import make_archive  # S3's libraries: not without an archive
+
             self.archive = make_archive(cold, settings.archive_storage_class, Guard(allow_private=True))
 
     async def open(self, destination: Destination, vault: Vault) -> Bucket:
@@ -53,7 +57,7 @@ class Outlets:
                     raise DestinationError("This server has no fallback bucket any more: set FALLBACK_BUCKET_URL.")
                 return Bucket(self.fallback)
             case DestinationKind.EXTERNAL:
-                return Bucket(self._theirs.open(vault.unseal_storage(destination)))
+                return Bucket(await self._theirs.ready(vault.unseal_storage(destination)))
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -161,3 +161,11 @@ def test_a_command_that_needs_no_server_imports_none() -> None:
     code = "import sys, tapedeck.cli.main, tapedeck.cli.replay; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"fastapi", "sqlalchemy", "aiortc"} & set(done.stdout.split())
+
+
+def test_a_server_imports_nothing_of_what_it_may_never_need() -> None:
+    """What storages and pictures need is 30 MB: it comes with the first storage or image."""
+    code = "import sys, tapedeck.cli.serve, tapedeck.wiring; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "tapedeck.adapters.storage.factory" in done.stdout.split()
+    assert not {"azure", "botocore", "asyncssh", "numpy", "PIL"} & set(done.stdout.split())

@@ -20,7 +20,6 @@ from tapedeck.core.egress import UnreachableError
 from tapedeck.core.errors import TapedeckError, UnavailableError
 from tapedeck.core.recording import FINAL, LIVE, Recording, RecordingChanged
 from tapedeck.core.wanted import Watermark
-from tapedeck.media.mark import checked_png
 from tapedeck.medialog.mark import find_mark, save_mark
 from tapedeck.ports.fetcher import Fetcher
 from tapedeck.service.ledger import Ledger
@@ -154,7 +153,7 @@ class MarkKeeper:
         try:
             data = await self._get(mark.url)
             async with self._unpacking:
-                return await asyncio.to_thread(checked_png, data)
+                return await asyncio.to_thread(_checked, data)
         except TapedeckError as exc:
             await self._warn(recording_id, str(exc))
         except Exception:
@@ -190,3 +189,10 @@ def _mark_of(recording: Recording) -> Watermark | None:
     """The watermark of a recording that has a picture of ours: a web page is told of it, and draws its own."""
     options = recording.options
     return options.watermark if options.video_export and options.page is None else None
+
+
+def _checked(data: bytes) -> bytes:
+    """As `media.mark.checked_png`, in a thread. What it draws with is 13 MB that most servers never need."""
+    from tapedeck.media.mark import checked_png
+
+    return checked_png(data)

@@ -1,4 +1,8 @@
-"""From a storage in words to the adapter that speaks its language; open ones are kept and shared."""
+"""From a storage in words to the adapter that speaks its language; open ones are kept and shared.
+
+An adapter is imported with the first storage of its kind: together with their libraries they are 20 MB that a server
+without such storages never has.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +12,25 @@ import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from tapedeck.adapters.egress import Guard
-from tapedeck.adapters.storage.azure import AzureStore
-from tapedeck.adapters.storage.gcs import GcsStore
-from tapedeck.adapters.storage.s3 import S3Store
-from tapedeck.adapters.storage.sftp import SftpStore
 from tapedeck.core.destination import clean_path
 from tapedeck.core.errors import DestinationError
 from tapedeck.core.parts import PartRule
 from tapedeck.ports.storage import MultipartStore, ObjectInfo, ObjectStore, Part, Unfinished
 
+if TYPE_CHECKING:
+    from tapedeck.adapters.storage.s3 import S3Store
+
 __all__ = ["PrefixedStore", "Store", "Stores", "make_s3", "make_store"]
 
 _KEPT = 64
 _R2 = ".r2.cloudflarestorage.com"
+_MODULES = {"aws": "s3", "digitalocean": "s3", "cloudflare": "s3", "azure": "azure", "gcs": "gcs", "sftp": "sftp"}
 
 
 class Store(ObjectStore, MultipartStore, Protocol):
@@ -42,6 +47,11 @@ class Stores:
         self._guard = guard
         self._open: OrderedDict[str, Store] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
+
+    async def ready(self, storage: Mapping[str, Any]) -> Store:
+        """As `open`, from a process that has meetings in its event loop: they go on while an adapter is imported."""
+        await asyncio.to_thread(_load, storage)
+        return self.open(storage)
 
     def open(self, storage: Mapping[str, Any]) -> Store:
         """The store of a storage with its secrets; nothing is connected yet. DestinationError."""
@@ -67,13 +77,21 @@ def make_store(storage: Mapping[str, Any], guard: Guard) -> Store:
     """The adapter of a storage as of `core.destination`, with its secrets. DestinationError."""
     match storage["type"]:
         case "aws" | "digitalocean" | "cloudflare":
-            return make_s3(storage, guard)
+            from tapedeck.adapters.storage.s3 import S3Store
+
+            return make_s3(storage, guard, S3Store)
         case "azure":
+            from tapedeck.adapters.storage.azure import AzureStore
+
             return AzureStore(container=storage["bucket"], connection_string=storage["access_key"], guard=guard)
         case "gcs":
+            from tapedeck.adapters.storage.gcs import GcsStore
+
             more = {"endpoint": storage["endpoint"]} if storage.get("endpoint") else {}
             return GcsStore(bucket=storage["bucket"], credentials=storage["secret"], guard=guard, **more)
         case "sftp":
+            from tapedeck.adapters.storage.sftp import SftpStore
+
             return SftpStore(
                 host=storage["host"],
                 port=storage.get("port", 22),
@@ -87,11 +105,16 @@ def make_store(storage: Mapping[str, Any], guard: Guard) -> Store:
             raise DestinationError("This server cannot reach such a storage.")
 
 
-S = TypeVar("S", bound=S3Store)
+def _load(storage: Mapping[str, Any]) -> None:
+    if found := _MODULES.get(storage["type"]):
+        import_module(f"tapedeck.adapters.storage.{found}")
 
 
-def make_s3(storage: Mapping[str, Any], guard: Guard, make: Callable[..., S] = S3Store) -> S:  # type: ignore[assignment]
-    """The adapter of an S3 storage, or one made of it."""
+S = TypeVar("S", bound="S3Store")
+
+
+def make_s3(storage: Mapping[str, Any], guard: Guard, make: Callable[..., S]) -> S:
+    """The adapter of an S3 storage, made by `make`: `S3Store`, or a kind of it."""
     bucket, region, endpoint = storage["bucket"], storage.get("region") or "", storage.get("endpoint")
     by_host = False
     match storage["type"]:
