@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tapedeck.core.steps import Steps
 from tapedeck.core.timeline import (
     Outage,
     Progress,
@@ -52,12 +53,16 @@ class FilmClock:
 
     `recording_id` None makes one film of everything in the log: of all recordings' spans together, from the first track
     on. That needs the whole timeline and is for replay only, and so is `part`: only what lies between two times of that
-    film, the second None for its end.
+    film, the second None for its end. `fps`: pictures per second of one whose spans begin in step with those of other
+    recordings (`core/steps.py`).
     """
 
-    def __init__(self, recording_id: str | None, part: tuple[int, int | None] | None = None) -> None:
+    def __init__(
+        self, recording_id: str | None, part: tuple[int, int | None] | None = None, fps: int | None = None
+    ) -> None:
         self._recording_id = recording_id
         self._part = part
+        self._steps = None if fps is None or recording_id is None else Steps(fps)
         self._kept: list[TimelineEvent] = []
         self._others: dict[str, list[TimelineEvent]] = {}
         self._first_track_ns: int | None = None
@@ -102,6 +107,8 @@ class FilmClock:
         changed = False
         for event in events:
             self._last_ns = max(self._last_ns, event.at_ns)
+            if self._steps is not None:
+                self._steps.feed(event)
             if isinstance(event, Progress):
                 self._until_ns = max(self._until_ns, event.until_ns)
             elif isinstance(event, TrackOpened):
@@ -157,10 +164,17 @@ class FilmClock:
             end_ns = span.end_ns
             if end_ns is None and self._cut_off_ns is not None:
                 end_ns = max(self._cut_off_ns, span.start_ns)
-            cuts.append(Cut(len(cuts), span.start_ns, end_ns, film_ns))
+            start_ns = self._start_of(span.start_ns, end_ns)
+            cuts.append(Cut(len(cuts), start_ns, end_ns, film_ns))
             if end_ns is not None:
-                film_ns += end_ns - span.start_ns
+                film_ns += end_ns - start_ns
         self._cuts = tuple(cuts if self._part is None else _cut_out(cuts, *self._part))
+
+    def _start_of(self, told_ns: int, end_ns: int | None) -> int:
+        if self._steps is None or self._recording_id is None:
+            return told_ns
+        start_ns = self._steps.start_of(self._recording_id, told_ns)
+        return start_ns if end_ns is None or start_ns < end_ns else told_ns
 
     def _all_spans(self) -> list[Span]:
         ids = {event.recording_id for event in self._kept if isinstance(event, RecordingStarted)}

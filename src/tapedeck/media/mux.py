@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import av
 import numpy as np
@@ -34,6 +34,7 @@ from tapedeck.media.errors import media_errors
 from tapedeck.media.live import Lender, LiveStream, Tap, copy_packet
 from tapedeck.media.passed import PassedPictures
 from tapedeck.media.place import PartFile
+from tapedeck.media.sharing import Seat, SharedPictures
 
 if TYPE_CHECKING:  # what few films need is imported by those: a process has half of its start from imports
     from tapedeck.media.hls import HlsWriter
@@ -42,6 +43,8 @@ if TYPE_CHECKING:  # what few films need is imported by those: a process has hal
 
 __all__ = ["FilmFile", "FilmWriter", "FilmWriters"]
 
+_PICTURES = PictureEncoder | SharedPictures | PassedPictures
+_Encoder: TypeAlias = "PictureEncoder | SharedPictures | PassedPictures | SoundEncoder | VorbisEncoder"
 _BUFFER_SIZE = 1 << 16
 _INDEX_LEAST, _INDEX_BPS = 1 << 14, 80
 """Of the index: what does not grow, and bytes a second for four chunks (a place is 8, a count that differs 12)."""
@@ -67,12 +70,12 @@ class FilmFile:
 class _Lane:
     """An encoder and the streams that its packets go to."""
 
-    def __init__(self, encoder: PictureEncoder | PassedPictures | SoundEncoder | VorbisEncoder) -> None:
+    def __init__(self, encoder: _Encoder) -> None:
         self.encoder = encoder
         self.streams: list[tuple[Muxer, Stream]] = []
         self.packets = self.keys = 0
         self.taps: list[Tap] = []
-        self._is_sound = not isinstance(encoder, PictureEncoder | PassedPictures)
+        self._is_sound = not isinstance(encoder, _PICTURES)
 
     @property
     def count(self) -> int:
@@ -113,6 +116,7 @@ class FilmWriter:
         beside: FilmWriter | None = None,
         timed: bool = False,
         passed: bytes | None = None,
+        seat: Seat | None = None,
     ) -> None:
         """Create `part_path` and open the encoders; `threads`: of the picture encoder (0: as many as it likes).
 
@@ -121,11 +125,13 @@ class FilmWriter:
         `head_align`, `tells_room`: see `PartFile`. `beside`: another file of the same film; where its
         settings are the same its encoders are used, and what is written to it comes here too. That one then has to be
         finished first. `passed`: the first of the pictures that come encoded (`write_sent`), instead of any to encode.
+        `seat`: the film's place among others that may share its picture encoder.
 
         UnavailableError if the disk cannot take the file, MediaError if an encoder is missing or refuses.
         """
         self.video, self.audio = video, audio
         self._lends: dict[VideoOutput | AudioOutput, _Lane] = {} if beside is None else beside._lends
+        self._seat = seat
         self._rate = audio.sample_rate
         self._fps = 0 if video is None else video.fps
         container = self._kind = ARCHIVE if timed else container_of(video, audio)
@@ -167,17 +173,18 @@ class FilmWriter:
         if lane is not None:
             lane.streams.append((self._muxer, self._container.add_stream_from_template(lane.encoder.template)))
             return lane
-        encoder: PictureEncoder | PassedPictures | SoundEncoder | VorbisEncoder
+        encoder: _Encoder
         if isinstance(output, VideoOutput) and passed is not None:
             encoder = PassedPictures(self._container, output, passed)
         elif isinstance(output, VideoOutput):
-            encoder = PictureEncoder(self._container, output, threads)
+            make = PictureEncoder if self._seat is None else self._seat.encoder
+            encoder = make(self._container, output, threads)
         else:
             encoder = sound_encoder(self._container, output)
         lane = self._lends[output] = _Lane(encoder)
         self._owned.add(lane)
         stream: Stream = encoder.template
-        if not isinstance(encoder, PictureEncoder | PassedPictures | SoundEncoder):
+        if not isinstance(encoder, _PICTURES | SoundEncoder):
             stream = self._container.add_stream_from_template(encoder.template)
         lane.streams.append((self._muxer, stream))
         return lane
@@ -194,7 +201,7 @@ class FilmWriter:
         one that shares the encoder of another, passes it over.
         """
         lane = self._pictures
-        if lane is not None and lane in self._owned and isinstance(lane.encoder, PictureEncoder):
+        if lane is not None and lane in self._owned and isinstance(lane.encoder, PictureEncoder | SharedPictures):
             with media_errors("Writing the film"):
                 lane.put(lane.encoder.encode(frame, index))
 
@@ -204,7 +211,7 @@ class FilmWriter:
         UnavailableError if the disk refuses (the film can be made again), MediaError for anything else.
         """
         lane = self._sound
-        if lane in self._owned and not isinstance(lane.encoder, PictureEncoder | PassedPictures):
+        if lane in self._owned and not isinstance(lane.encoder, _PICTURES):
             with media_errors("Writing the film"):
                 if self.audio.channels == 1 and samples.ndim == 2:
                     samples = samples.mean(axis=0, keepdims=True, dtype=np.float32)
@@ -289,11 +296,12 @@ class FilmWriters:
         live_dir: Path | None = None,
         hls_dir: Path | None = None,
         passed: bytes | None = None,
+        seat: Seat | None = None,
     ) -> None:
         """Part files are named after their outputs, hidden and with `.part` behind. Errors as of `FilmWriter`.
 
         `live_dir`: where the film goes as a live stream while somebody wants it (`media/spool.py`). `hls_dir`: where
-        it goes as fragments for players (`media/hls.py`). `passed` as of `FilmWriter`.
+        it goes as fragments for players (`media/hls.py`). `passed` and `seat` as of `FilmWriter`.
         """
         self._directory = directory
         self.live: LiveStream | None = None
@@ -313,6 +321,7 @@ class FilmWriters:
                     beside=self._writers[0][1] if self._writers else None,
                     timed=output.timed,
                     passed=passed,
+                    seat=seat,
                 )
                 self._writers.append((output.file_name, writer))
             if live_dir is not None:

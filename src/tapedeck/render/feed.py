@@ -144,9 +144,11 @@ class LogFeed:
         *,
         part: tuple[int, int | None] | None = None,
         only: frozenset[str] | None = None,
+        fps: int | None = None,
     ) -> None:
         """`recording_id` None: everything in the log as one film. `part`: of the film only what lies between two of its
         times. The log must be complete in both cases. `only`: these participants, as if nobody else had been there.
+        `fps`: as of `FilmClock`.
 
         With `choice` only connections of the people in it are read. UnavailableError: the disk cannot be read.
         """
@@ -154,7 +156,7 @@ class LogFeed:
         "Tracks of which frames may still be taken, in order of their opening."
         self.names: dict[str, str] = {}
         "By peer, those who are chosen: what they were chosen by."
-        self.film = FilmClock(recording_id, part)
+        self.film = FilmClock(recording_id, part, fps)
         self.until_ns = 0
         "The log is complete up to here, as far as it was read."
         self.is_complete = False

@@ -22,6 +22,7 @@ from tapedeck.media.decode import DecodeStats, Picture
 from tapedeck.media.picture import Canvas
 from tapedeck.media.press import Sink
 from tapedeck.media.shared import Decoders
+from tapedeck.media.sharing import Shows
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.audio import AudioMixer
 from tapedeck.render.feed import LogFeed
@@ -96,6 +97,7 @@ class Film:
         on_shown: Callable[[Shown], None] | None = None,
         decoders: Decoders | None = None,
         passage: Callable[[LogFeed], Passage] | None = None,
+        on_shows: Callable[[int, Shows], None] | None = None,
     ) -> None:
         """`recording_id` None: everything in the log. `video` None: its sound alone, which costs no picture anything.
         `layout` and `focus` (a participant) as `core.scene.Director`.
@@ -103,9 +105,11 @@ class Film:
         `new_canvas` makes what is painted on. `part` (film times in ns) and `only` (participants) as in
         `render.feed.LogFeed`. `on_shown` hears what every tile of every picture shows. `decoders` are shared with other
         films of the log. With `passage` no picture is made, but those that were sent are passed on.
+        `on_shows` hears what the next picture for the sink shows.
         """
-        self._feed = LogFeed(log, recording_id, part=part, only=only)
         steps = video or VideoOutput()  # without a picture its moments are still what the film goes by
+        in_step = None if video is None or passage is not None else video.fps
+        self._feed = LogFeed(log, recording_id, part=part, only=only, fps=in_step)
         size = Size(steps.width, steps.height)
         self._director = Director(layout, size, focus)
         self._passage = None if passage is None else passage(self._feed)
@@ -115,6 +119,7 @@ class Film:
         self._texts = TimedTexts(recording_id)
         self._sink = sink
         self._on_shown = on_shown
+        self._on_shows = on_shows
         self._decoders = decoders
         self._fps = steps.fps
         self._frame_ns = steps.frame_ns
@@ -290,11 +295,14 @@ class Film:
 
     def _paint(self, painter: Painter, moment: _Moment, pictures: Sequence[Picture | None]) -> None:
         scene = moment.scene
-        painter.paint(scene, pictures, is_cut=moment.cut.index != self._picture_cut)
+        is_cut = moment.cut.index != self._picture_cut
+        painter.paint(scene, pictures, is_cut=is_cut)
         self._scene, self._picture_cut = scene, moment.cut.index
         if self._on_shown is not None:
             for tile, picture in zip(scene.tiles, pictures, strict=True):
                 self._on_shown((self._next, tile.key, None if picture is None else picture.media_time))
+        if self._on_shows is not None:
+            self._on_shows(self._next, Shows(moment.t_ns, scene, pictures, is_cut, painter.slides))
         try:
             self._sink.write_picture(painter.seen.frame, self._next)
         finally:

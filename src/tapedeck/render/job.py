@@ -19,6 +19,7 @@ from tapedeck.core.layouts import Layout
 from tapedeck.core.output import QUALITIES, AudioOutput, Output, VideoOutput
 from tapedeck.media.mux import FilmFile
 from tapedeck.media.shared import Decoders
+from tapedeck.media.sharing import Encoders
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.excerpt import Excerpt
 from tapedeck.render.film import FilmStats
@@ -202,7 +203,9 @@ class Progress:
 class Take:
     """A job being done, bit by bit: its film, and the files that go with it."""
 
-    def __init__(self, job: Job, log: LogReader, decoders: Decoders | None = None) -> None:
+    def __init__(
+        self, job: Job, log: LogReader, decoders: Decoders | None = None, encoders: Encoders | None = None
+    ) -> None:
         """Errors as of `run`, but for Abandoned."""
         self.job = job
         try:
@@ -211,8 +214,9 @@ class Take:
             raise UnavailableError(f"The directory for the film cannot be made: {exc.strerror or exc}.") from exc
         self._log = log
         self._decoders = decoders
+        self._encoders = encoders
         self._scout = scout_of(job, log)
-        self._making = None if self._scout is not None else Making(job, log, decoders)
+        self._making = None if self._scout is not None else Making(job, log, decoders, encoders=encoders)
         self._moved = time.monotonic()
         self._known_ns = -1
         self._waited_ns = _NEVER_NS
@@ -256,6 +260,8 @@ class Take:
         if made or film.is_done:
             return True
         self._waited_ns = film.made_ns
+        if not film.capture_ns:
+            making.rest()
         if not job.live or (film.is_stopped and now - self._moved > _PATIENCE_S):
             film.finish()
             return True
@@ -289,7 +295,7 @@ class Take:
         logger.warning("the film of a page is encoded from its beginning: %s", reason)
         if self._making is not None:
             self._making.close()
-        self._making = Making(self.job, self._log, self._decoders)
+        self._making = Making(self.job, self._log, self._decoders, encoders=self._encoders)
         self._moved, self._known_ns, self._waited_ns = time.monotonic(), -1, _NEVER_NS
 
 

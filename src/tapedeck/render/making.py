@@ -6,6 +6,7 @@ anything is done (`render/job.py`).
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tapedeck.media.mux import FilmFile, FilmWriters
 from tapedeck.media.picture import Canvas
 from tapedeck.media.press import Press
 from tapedeck.media.shared import Decoders
+from tapedeck.media.sharing import Encoders, Shows
 from tapedeck.medialog.mark import find_mark
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.canvas import canvases
@@ -49,15 +51,21 @@ class Making:
     """One attempt at a film: what makes it, and what writes it."""
 
     def __init__(
-        self, job: Job, log: LogReader, decoders: Decoders | None = None, verdict: Verdict | None = None
+        self,
+        job: Job,
+        log: LogReader,
+        decoders: Decoders | None = None,
+        verdict: Verdict | None = None,
+        encoders: Encoders | None = None,
     ) -> None:
-        """Create the part files."""
+        """Create the part files. `decoders` and `encoders` are shared with other films of the log."""
         self._job = job
         only = None if job.excerpt.only is None else people_of(log, job.excerpt.only)
         focus = job.focus if job.focus is None or job.live else one_of(log, job.focus, only)
         first, sets = (None, None) if verdict is None else (verdict.first, verdict.sets)
         self.passes = sets is not None
         "Its pictures are those that were sent."
+        self.seat = None if encoders is None or job.page or job.excerpt != _ALL else encoders.seat(_alike(job))
         self.writers = writers = FilmWriters(
             job.out_dir,
             job.outputs,
@@ -68,6 +76,7 @@ class Making:
             live_dir=job.live_dir if job.live else None,
             hls_dir=job.hls_dir,
             passed=first,
+            seat=self.seat,
         )
         canvas = job.canvas
         size = Size(2, 2) if canvas is None else Size(canvas.width, canvas.height)
@@ -86,6 +95,7 @@ class Making:
             only=only,
             decoders=decoders,
             passage=None if sets is None else lambda feed: Passage(feed, writers, sets, on_key),
+            on_shows=None if self.seat is None else self._say,
         )
         if writers.hls is not None:
             writers.hls.when = lambda film_ns: _utc_ms(log, self.film.capture_at(film_ns))
@@ -94,17 +104,37 @@ class Making:
         """Close the files and give them their names."""
         self.press.close()
         files = self.writers.finish()
+        if self.seat is not None:
+            self.seat.close()
         if self._stills is not None:
             name = next(output.file_name for output in self._job.outputs if output.video is not None)
             files += self._stills.finish(self._job.out_dir, name, files[0].duration_ns if self.passes else 0)
         return files, self.film.stats
 
+    def rest(self) -> None:
+        """No picture is known to come: the film is paused, or waits for its log."""
+        if self.seat is not None and not self.press.beside:
+            self.seat.rest()
+
+    def _say(self, index: int, shows: Shows) -> None:
+        if self.seat is not None:
+            self.seat.say(index, None if self.press.beside else shows)
+
     def close(self) -> None:
         """Let go of everything; part files that are not finished are removed."""
         with suppress(Exception):  # it was raised already, or the job is given up anyway
             self.press.close()
+        if self.seat is not None:
+            self.seat.close()
         self.film.close()
         self.writers.abort()
+
+
+def _alike(job: Job) -> Hashable:
+    """Equal for films that may show the same pictures. What they do show is compared picture by picture."""
+    mark = find_mark(job.log_dir, job.recording_id) if job.watermark and job.recording_id is not None else None
+    over = None if mark is None else (mark.path.read_bytes(), mark.position, mark.width, mark.height)
+    return job.log_dir, job.layout, job.focus, over
 
 
 def _utc_ms(log: LogReader, capture_ns: int | None) -> int | None:

@@ -1,8 +1,9 @@
 """Several films of one log, made in step in one process.
 
 Owns their order: always the film that is the furthest back in the log goes on, by one picture, so that a frame is
-decoded once for all who show it and kept for an instant only. A film that fails does so alone. Refuses to share more:
-films begin and pause at moments of their own, so their pictures and sounds differ.
+decoded once for all who show it and kept for an instant only, and what looks the same in several films is encoded once
+(`media/sharing.py`). A film that fails does so alone. Refuses to share sound: films begin and pause at moments of their
+own, and it costs little.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Protocol
 
 from tapedeck.media.mux import FilmFile
 from tapedeck.media.shared import Decoders
+from tapedeck.media.sharing import Encoders
 from tapedeck.render.film import FilmStats
 from tapedeck.render.job import POLL_S, PROGRESS_S, Abandoned, Job, Progress, Take, open_log
 
@@ -42,12 +44,12 @@ def make_together(jobs: SimpleQueue[Job], stop: Event, listener: Listener) -> No
 
     Abandoned: `stop` was set.
     """
-    decoders = Decoders()
+    decoders, encoders = Decoders(), Encoders()
     takes: list[Take] = []
     told = time.monotonic()
     try:
         while True:
-            _take_on(jobs, takes, decoders, stop, listener)
+            _take_on(jobs, takes, decoders, encoders, stop, listener)
             if not takes:
                 return
             waiting = _round(takes, listener)
@@ -63,14 +65,21 @@ def make_together(jobs: SimpleQueue[Job], stop: Event, listener: Listener) -> No
             take.close()
 
 
-def _take_on(jobs: SimpleQueue[Job], takes: list[Take], decoders: Decoders, stop: Event, listener: Listener) -> None:
+def _take_on(
+    jobs: SimpleQueue[Job],
+    takes: list[Take],
+    decoders: Decoders,
+    encoders: Encoders,
+    stop: Event,
+    listener: Listener,
+) -> None:
     while True:
         try:
             job = jobs.get_nowait()
         except Empty:
             return
         try:
-            takes.append(Take(job, open_log(job.log_dir, job.live, stop), decoders))
+            takes.append(Take(job, open_log(job.log_dir, job.live, stop), decoders, encoders))
         except Abandoned:
             raise
         except Exception as exc:

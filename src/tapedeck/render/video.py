@@ -51,6 +51,8 @@ class Painter:
         self._at: dict[str, Rect] = {}
         "Where they are now."
         self._seen: Canvas | Loan = self._front.canvas
+        self.slides = False
+        "Whether the picture painted last is of a slide."
 
     @property
     def canvas(self) -> Canvas:
@@ -94,6 +96,7 @@ class Painter:
         if changed:
             self._arrange(scene, at_once=is_cut or self._scene is None)
         self._scene = scene
+        self.slides = self._left > 0
         loan = None if self._left else self._front.lend(pictures)
         if loan is not None:
             self._seen = loan
