@@ -20,7 +20,8 @@ S, MS = 1_000_000_000, 1_000_000
 def clocks(events: list[TimelineEvent], *names: str, fps: int = 30) -> list[FilmClock]:
     made = [FilmClock(name, fps=fps) for name in names]
     for clock in made:
-        clock.feed([*events, Progress(100 * S, 100 * S)])
+        clock.feed(events)
+        clock.feed([Progress(100 * S, 100 * S)])
     return made
 
 
@@ -32,7 +33,7 @@ def moments(clock: FilmClock, fps: int) -> set[int]:
 
 
 def test_a_recording_that_has_its_meeting_for_itself_begins_when_it_was_told_to() -> None:
-    events = [
+    events: list[TimelineEvent] = [
         RecordingStarted(7_123_456, "a"),
         RecordingPaused(1_500_000_001, "a"),
         RecordingResumed(2_700_000_017, "a"),
@@ -50,7 +51,7 @@ def test_a_recording_that_has_its_meeting_for_itself_begins_when_it_was_told_to(
 )
 def test_one_that_comes_later_is_in_step_however_it_pauses(first: int, steps: tuple[int, ...], fps: int) -> None:
     times = [1_000_000_000 + sum(steps[: n + 1]) for n in range(3)]
-    events = [
+    events: list[TimelineEvent] = [
         RecordingStarted(first, "a"),
         RecordingStarted(times[0], "b"),
         RecordingPaused(times[1], "b"),
@@ -68,7 +69,7 @@ def test_one_that_comes_later_is_in_step_however_it_pauses(first: int, steps: tu
 
 
 def test_after_an_outage_all_are_in_step_again() -> None:
-    events = [
+    events: list[TimelineEvent] = [
         RecordingStarted(0, "a"),
         RecordingStarted(1_313 * MS, "b"),
         Outage(5 * S, 3_007 * MS),

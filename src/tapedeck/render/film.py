@@ -196,6 +196,8 @@ class Film:
         made = 0
         while made < most:
             if moments := self._known(most - made):
+                if made and self._painter is not None and moments[0].cut.index != self._picture_cut:
+                    break  # a pause is behind it: films that are made in step with this one come first
                 self._make_pictures(moments)
                 made += len(moments)
             elif not self._read_on():
