@@ -63,9 +63,11 @@ def test_one_that_comes_later_is_in_step_however_it_pauses(first: int, steps: tu
     assert one.cuts[0].start_ns == first, "who runs is left alone"
     near = {at + off for at in moments(one, fps) for off in (-1, 0, 1)}
     assert moments(other, fps) <= near
-    for told, cut in zip((times[0], times[2]), other.cuts[-2:], strict=False):
-        if len(other.cuts) == 2:
-            assert 0 <= cut.start_ns - told <= S // fps + 1
+    for told, cut in zip((times[0], times[2]), other.cuts, strict=True):
+        assert 0 <= cut.start_ns - told <= S // fps + 1
+    before, after = other.cuts
+    assert before.end_ns is not None and 0 <= after.film_ns - before.to_film(before.end_ns) < S // fps + 1
+    assert any(abs(after.film_ns - n * S // fps) == 0 for n in range(4 * fps)), "a picture begins with the span"
 
 
 def test_after_an_outage_all_are_in_step_again() -> None:

@@ -1,6 +1,7 @@
 """The film clock: which stretches of capture time a film is made of, and the two-way map between both clocks.
 
-Film time is the concatenation of the recording's spans; a pause or an outage has no length in it. Owns the cuts, to the
+Film time is the concatenation of the recording's spans; a pause or an outage has no length in it, or, where films are
+in step (`core/steps.py`), what is left of a picture. Owns the cuts, to the
 nanosecond. Refuses to know frames, samples or layouts: pictures and sound ask it for times.
 """
 
@@ -164,17 +165,20 @@ class FilmClock:
             end_ns = span.end_ns
             if end_ns is None and self._cut_off_ns is not None:
                 end_ns = max(self._cut_off_ns, span.start_ns)
-            start_ns = self._start_of(span.start_ns, end_ns)
+            start_ns, film_ns = self._begin(span.start_ns, end_ns, film_ns)
             cuts.append(Cut(len(cuts), start_ns, end_ns, film_ns))
             if end_ns is not None:
                 film_ns += end_ns - start_ns
         self._cuts = tuple(cuts if self._part is None else _cut_out(cuts, *self._part))
 
-    def _start_of(self, told_ns: int, end_ns: int | None) -> int:
+    def _begin(self, told_ns: int, end_ns: int | None, film_ns: int) -> tuple[int, int]:
+        """Where a span begins on both clocks."""
         if self._steps is None or self._recording_id is None:
-            return told_ns
+            return told_ns, film_ns
         start_ns = self._steps.start_of(self._recording_id, told_ns)
-        return start_ns if end_ns is None or start_ns < end_ns else told_ns
+        if start_ns is None:
+            return told_ns, film_ns
+        return (start_ns if end_ns is None or start_ns < end_ns else told_ns), self._steps.whole(film_ns)
 
     def _all_spans(self) -> list[Span]:
         ids = {event.recording_id for event in self._kept if isinstance(event, RecordingStarted)}

@@ -1,9 +1,10 @@
 """In step: at which moments the films of one meeting take their pictures, so that one encoder can serve several.
 
 Owns the rule: a recording that begins, or goes on after a pause, while another one runs, does so at the next moment at
-which the one that runs longest takes a picture: less than a picture later. What runs already is left alone, so a
-recording that has its meeting for itself begins when it was told to. Looks at the timeline alone, in its order: a film
-made again has the same moments. Refuses to know what is in the pictures.
+which the one that runs longest takes a picture: less than a picture later. In its film a picture begins there; what is
+left of the one before a pause is silent. What runs already is left alone, so a recording that has its meeting for
+itself begins when it was told to. Looks at the timeline alone, in its order: a film made again has the same moments.
+Refuses to know what is in the pictures.
 """
 
 from __future__ import annotations
@@ -54,9 +55,13 @@ class Steps:
         self._films: dict[str, int] = {}
         self._starts: dict[tuple[str, int], int] = {}
 
-    def start_of(self, recording_id: str, told_ns: int) -> int:
-        """Where the span of a recording that was told to begin at a time does begin."""
-        return self._starts.get((recording_id, told_ns), told_ns)
+    def start_of(self, recording_id: str, told_ns: int) -> int | None:
+        """Where the span of a recording that was told to begin at a time does begin; None: nobody ran, so it does."""
+        return self._starts.get((recording_id, told_ns))
+
+    def whole(self, film_ns: int) -> int:
+        """The film time at which the next picture begins, if none does here."""
+        return -(-film_ns * self._fps // _S) * _S // self._fps
 
     def feed(self, event: TimelineEvent) -> None:
         """The next event."""
@@ -76,11 +81,12 @@ class Steps:
         run = _Run(at_ns, at_ns, self._films.get(recording_id, 0))
         first = next(iter(self._runs.values()), None)
         if first is not None:
+            run.film_ns = self.whole(run.film_ns)
             over = (run.zero_ns - first.zero_ns) * self._fps % _S
             if over >= self._fps:  # else it is in step to the nanosecond
                 run.start_ns += -(-(_S - over) // self._fps)
+            self._starts[recording_id, at_ns] = run.start_ns
         self._runs[recording_id] = run
-        self._starts[recording_id, at_ns] = run.start_ns
 
     def _end(self, recording_id: str, at_ns: int) -> None:
         run = self._runs.pop(recording_id, None)

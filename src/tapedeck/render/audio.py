@@ -89,6 +89,11 @@ class AudioMixer:
         self._floor = at
         self._cuts.append(at)
 
+    def begin(self, film_ns: int) -> None:
+        """What is fed from now on does not start before this; after the last cut it is silent until then."""
+        if film_ns * SAMPLE_RATE // 1_000_000_000 > self._floor:
+            self.cut(film_ns)
+
     def close(self, track_id: str) -> None:
         """No further packet of the track will come; what was fed is still heard. Unknown tracks are ignored."""
         track = self._tracks.get(track_id)

@@ -44,7 +44,6 @@ _PASSING_EVERY = 15
 Shown = tuple[int, str, int | None]
 """Film frame, tile key, media time of the picture in it (None: no picture)."""
 
-
 _BATCH, _BATCH_TILES = 4, 24
 """Pictures that are made together at most, and tiles in them: each takes the memory of a decoded picture."""
 
@@ -382,6 +381,7 @@ class Film:
             cut = cuts[self._sound_cut] if self._sound_cut < len(cuts) else None
             start_ns = ready_ns if cut is None else cut.start_ns
             until_ns = ready_ns if cut is None or cut.end_ns is None else min(cut.end_ns, ready_ns)
+            self._mixer.begin(0 if cut is None else cut.film_ns)
             for track in tracks:
                 while track.take(start_ns - _PREROLL_NS):
                     pass
