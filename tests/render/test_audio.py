@@ -152,13 +152,14 @@ def test_the_result_does_not_depend_on_how_a_cut_falls_into_calls() -> None:
     assert np.array_equal(_cut_film((1600,))[0], _cut_film((7, 4801, 960))[0])
 
 
-def _cut_film(chunks: Sequence[int]) -> tuple[Sound, int]:
-    """A recording that pauses at 0.5 s and resumes at 1.0 s of capture, with packets across both edges."""
+def _cut_film(chunks: Sequence[int], gap_ns: int = 0) -> tuple[Sound, int]:
+    """A recording that pauses at 0.5 s and resumes at 1.0 s of capture, with packets across both edges; in the film it
+    goes on `gap_ns` later."""
     sound = np.concatenate((tone(500, RATE // 2), tone(3000, RATE // 2), tone(900, RATE)))
     cut_ns, gone_ns = 500_000_000, 500_000_000
     packets = regular(opus(sound), start_ns=-3_000_000)
     before = [(at, packet) for at, packet in packets if at < cut_ns + 20_000_000]
-    after = [(at - gone_ns, packet) for at, packet in packets if at >= cut_ns + gone_ns - 30_000_000]
+    after = [(at - gone_ns + gap_ns, packet) for at, packet in packets if at >= cut_ns + gone_ns - 30_000_000]
     mixer, parts, done, turn, stage = AudioMixer(), [], 0, 0, 0
     feeds = [Feed("a", before), Feed("a", after)]
     while done < RATE:
@@ -170,6 +171,7 @@ def _cut_film(chunks: Sequence[int]) -> tuple[Sound, int]:
             if until_ns > cut_ns:
                 feeds[0].advance(mixer, 1 << 60)
                 mixer.cut(cut_ns)
+                mixer.begin(cut_ns + gap_ns)
                 stage = 1
         if stage == 1:
             feeds[1].advance(mixer, until_ns)
@@ -192,6 +194,14 @@ def test_nothing_of_a_paused_span_is_heard_and_nothing_else_is_missing() -> None
     assert level(film[0, cut + fade : cut + fade + 480]) > 0.3
     assert abs(float(film[0, cut])) == 0
     assert abs(float(film[0, cut - 1])) < 0.01
+
+
+def test_what_is_left_of_a_picture_before_a_pause_is_silent() -> None:
+    film, cut = _cut_film((1600,), gap_ns=30_000_000)
+    begin = cut + RATE * 30 // 1000
+    assert np.abs(film[0, cut:begin]).max() < 1e-6, "neither side reaches into it"
+    assert level(film[0, cut - 624 : cut - 144]) > 0.3 and level(film[0, begin + 144 : begin + 624]) > 0.3
+    assert pitch(film[0, begin : begin + 2400]) == pytest.approx(900, abs=5)
 
 
 def test_sound_from_before_the_film_is_trimmed_to_the_sample() -> None:
