@@ -306,7 +306,7 @@ class Reel:
 def make(
     log: LogReader,
     recording_id: str | None = "r",
-    video: VideoOutput = SMALL,
+    video: VideoOutput | None = SMALL,
     reel: Reel | None = None,
     layout: Layout = Layout.AUTO,
     focus: str | None = None,

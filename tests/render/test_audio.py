@@ -204,6 +204,38 @@ def test_what_is_left_of_a_picture_before_a_pause_is_silent() -> None:
     assert pitch(film[0, begin : begin + 2400]) == pytest.approx(900, abs=5)
 
 
+def test_it_does_not_matter_how_much_of_what_leads_in_to_a_span_is_known_while_the_one_before_is_mixed() -> None:
+    """A film made live asks for the end of a span while the packets around the end of the pause come in."""
+    cut_ns = 500_000_000
+    before = regular(_VOICES[0][:26], start_ns=-13_000_000)
+    after = regular(_VOICES[1][10:40], start_ns=cut_ns - 104_000_000)
+
+    def film(known: int) -> Sound:
+        mixer = AudioMixer()
+        for at, packet in before:
+            mixer.feed("a", at, packet)
+        mixer.cut(cut_ns)
+        for at, packet in after[:known]:
+            mixer.feed("a", at, packet)
+        first = mixer.mix(RATE * 480 // 1000)
+        for at, packet in after[known:]:
+            mixer.feed("a", at, packet)
+        return np.concatenate((first, mixer.mix(RATE // 2)), axis=1)
+
+    whole = film(len(after))
+    assert level(whole[0, RATE // 2 + 480 :]) > 0.2
+    for known in range(7):
+        np.testing.assert_array_equal(film(known), whole, f"{known} packets were known")
+
+
+def test_what_stands_in_for_sound_that_is_missing_from_a_pause_is_not_heard_before_it() -> None:
+    mixer = AudioMixer()
+    mixer.cut(500_000_000)
+    for at, packet in regular(_VOICES[0][10:13], start_ns=400_000_000):  # then it is silent, and sends nothing
+        mixer.feed("a", at, packet)
+    assert not mixer.mix(RATE)[:, : RATE // 2].any()
+
+
 def test_sound_from_before_the_film_is_trimmed_to_the_sample() -> None:
     at = [RATE // 2 + i * 4800 for i in range(6)]
     packets = regular(opus(clicks(2 * RATE, at)), start_ns=-507_000_000)

@@ -280,3 +280,26 @@ def test_a_live_film_and_a_later_one_agree_on_everything(
     assert live.pictures == later.pictures
     assert live.texts == later.texts and len(live.texts) > 5
     assert np.array_equal(live.sound, later.sound)
+
+
+@pytest.mark.parametrize("pause_ms", [2280, 2287, 2293, 2300])
+def test_the_sound_around_a_pause_is_the_same_live_and_later(tmp_path: Path, pause_ms: int) -> None:
+    """Wherever the pause lies in the packets: those that lead in to what follows come while its end is mixed."""
+    meeting = Meeting(seed=8)
+    for number, who in enumerate(("ada", "bob")):
+        meeting.join(who, 0)
+        meeting.microphone(who, 0, 6 * S, hertz=300 + 200 * number)
+    meeting.event(RecordingStarted(124 * MS, "r"))
+    meeting.event(RecordingPaused(pause_ms * MS, "r"))
+    meeting.event(RecordingResumed(pause_ms * MS + 804 * MS, "r"))
+    meeting.event(RecordingStopped(4 * S, "r"))
+    later = make(meeting.lay_down(tmp_path / "later", 6 * S), video=None)
+
+    grower = GrowingLog(meeting, tmp_path / "live", 6 * S)
+    live = Reel()
+    film = Film(LogReader(tmp_path / "live"), "r", None, live)
+    while grower.grow(5):
+        film.work()
+    film.close()
+    assert film.is_done
+    assert np.array_equal(live.sound, later.sound)

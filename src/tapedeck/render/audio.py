@@ -51,7 +51,8 @@ class AudioMixer:
     """Mixes Opus tracks into 48 kHz stereo. Not thread-safe."""
 
     LOOKAHEAD_NS = 20_000_000
-    "What happens up to this long after the end of the next `mix` must be fed, and cut, before that call."
+    """What happens up to this long after the end of the next `mix` must be fed, and cut, before that call. What leads
+    in to a span may come later, as long as no more than the span before it was asked for."""
 
     def __init__(self) -> None:
         self._tracks: dict[str, _Track] = {}
@@ -231,9 +232,12 @@ class _Track:
             _add(total, start, at, block)
         while self._pieces and self._pieces[0][0] + len(self._pieces[0][1]) <= end:
             self._pieces.popleft()
-        if self._end is not None and self._end < end:
+        # Before the floor lies another span, which may be asked for while what leads in to this one still comes:
+        # nothing is known to be missing then, and nothing that stands in for it belongs there.
+        if self._end is not None and self._end < end and self._floor < end:
             self._conceal_to(end)
-            _add(total, start, self._end, self._concealed)
+            first = max(self._end, self._floor)
+            _add(total, start, first, self._concealed[first - self._end :])
 
     def is_silent(self, at: int) -> bool:
         """Nothing that was fed is heard at `at` or after."""
