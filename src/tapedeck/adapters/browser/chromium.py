@@ -190,6 +190,8 @@ class Chromium:
             await process.wait()
             self._process = None
         if self._listening is not None:
+            # To the end, which comes with the last process: a pipe that is left before it stays open with its loop.
+            await asyncio.wait({self._listening}, timeout=_GRACE_S)
             self._listening.cancel()
             await asyncio.gather(self._listening, return_exceptions=True)
         if self.profile.name:
