@@ -14,7 +14,7 @@ import numpy as np
 from tapedeck.core.output import AudioOutput, Output, VideoOutput
 from tapedeck.media.mux import FilmWriters
 
-__all__ = ["FPS", "Shoot", "shooting", "write_second"]
+__all__ = ["FPS", "Shoot", "shooting", "write_picture", "write_second"]
 
 FPS = 30
 _RNG = np.random.default_rng(7)
@@ -29,11 +29,16 @@ def _frame(index: int, *, noisy: bool) -> av.VideoFrame:
     return frame
 
 
+def write_picture(writers: FilmWriters, index: int, *, noisy: bool = False) -> None:
+    """One picture of film, without its sound."""
+    writers.write_picture(_frame(index, noisy=noisy), index)
+
+
 def write_second(writers: FilmWriters, second: int, *, video: bool = True, noisy: bool = False) -> None:
     """A second of film at once."""
     for index in range(second * FPS, (second + 1) * FPS):
         if video:
-            writers.write_picture(_frame(index, noisy=noisy), index)
+            write_picture(writers, index, noisy=noisy)
         if index % 15 == 14:
             writers.write_sound(np.full((2, 24_000), 0.01, np.float32))
 

@@ -90,11 +90,18 @@
 
     const settle = async (change) => { change(); if (buffer.updating) await event(buffer, "updateend"); };
     const length = () => { const last = state.segments.at(-1); return last ? last.start + last.length : 0; };
-    const has = (time) => {
+    const has = (time, margin = 0.05) => {
       for (let i = 0; i < buffer.buffered.length; i++)
-        if (buffer.buffered.start(i) - 0.1 <= time && time < buffer.buffered.end(i) - 0.05) return true;
+        if (buffer.buffered.start(i) - 0.1 <= time && time < buffer.buffered.end(i) - margin) return true;
       return false;
     };
+    // The last segment may be a few pictures long: what is in the middle of it is asked for then.
+    const isThere = (one, now) => {
+      const early = one.start + Math.min(0.1, one.length / 2);
+      return loaded.has(one.uri) && (has(early, Math.min(0.05, one.length / 4)) || has(Math.max(early, now)));
+    };
+    const isWanted = (one, now) => // the last one also by who waits at its door, or there would be no end
+      one.start < now + AHEAD_S && !isThere(one, now) && one.start + one.length > now + (loaded.has(one.uri) ? 0.2 : 0);
 
     async function reload() {
       if (state.ended || performance.now() - asked < POLL_MS) return;
@@ -180,9 +187,7 @@
         if (source.readyState === "open" && !buffer.updating && length() > source.duration) source.duration = length();
         if (hurries && performance.now() > hurries) hurry(0);
         const now = video.currentTime;
-        const next = state.segments.find(
-          (one) => one.start + one.length > now + 0.2 && one.start < now + AHEAD_S && !(loaded.has(one.uri) && (has(one.start + 0.1) || has(Math.max(one.start + 0.1, now)))),
-        );
+        const next = state.segments.find((one) => isWanted(one, now));
         if (next)
           await append(next).catch((error) => {
             if (error.status !== 404) throw error;
