@@ -44,6 +44,15 @@ def test_a_recording_that_has_its_meeting_for_itself_begins_when_it_was_told_to(
     assert clock.cuts == plain.cuts and [cut.start_ns for cut in clock.cuts] == [7_123_456, 2_700_000_017]
 
 
+def test_a_web_page_keeps_step_with_nobody() -> None:
+    for page_first in (True, False):
+        told = (3_000_001, 1_234_567_891) if page_first else (1_234_567_891, 3_000_001)
+        started = [RecordingStarted(told[0], "page", page=True), RecordingStarted(told[1], "people")]
+        stopped: list[TimelineEvent] = [RecordingStopped(4 * S, "page"), RecordingStopped(4 * S, "people")]
+        events = [*sorted(started, key=lambda event: event.at_ns), *stopped]
+        assert tuple(clock.cuts[0].start_ns for clock in clocks(events, "page", "people")) == told
+
+
 @given(
     st.integers(0, 900_000_000),
     st.tuples(*[st.integers(50_000_000, 400_000_000)] * 3),

@@ -3,7 +3,8 @@
 Owns the rule: a recording that begins, or goes on after a pause, while another one runs, does so at the next moment at
 which the one that runs longest takes a picture: less than a picture later. In its film a picture begins there; what is
 left of the one before a pause is silent. What runs already is left alone, so a recording that has its meeting for
-itself begins when it was told to. Looks at the timeline alone, in its order: a film made again has the same moments.
+itself begins when it was told to. The recording of a web page keeps step with nobody: its pictures are its browser's,
+and the first of them is the film's. Looks at the timeline alone, in its order: a film made again has the same moments.
 Refuses to know what is in the pictures.
 """
 
@@ -53,6 +54,7 @@ class Steps:
         self._runs: dict[str, _Run] = {}
         "The one that runs longest comes first."
         self._films: dict[str, int] = {}
+        self._pages: set[str] = set()
         self._starts: dict[tuple[str, int], int] = {}
 
     def start_of(self, recording_id: str, told_ns: int) -> int | None:
@@ -65,8 +67,10 @@ class Steps:
 
     def feed(self, event: TimelineEvent) -> None:
         """The next event."""
+        if isinstance(event, RecordingStarted) and event.page:
+            self._pages.add(event.recording_id)
         if isinstance(event, RecordingStarted | RecordingResumed):
-            if event.recording_id not in self._runs:
+            if event.recording_id not in self._runs and event.recording_id not in self._pages:
                 self._begin(event.recording_id, event.at_ns)
         elif isinstance(event, RecordingPaused | RecordingStopped):
             self._end(event.recording_id, event.at_ns)
