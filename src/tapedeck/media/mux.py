@@ -13,11 +13,11 @@ afterwards, so a SHA-256 would cost a second reading of the whole file between s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -25,13 +25,13 @@ from av.stream import Stream
 from numpy.typing import NDArray
 
 from tapedeck import __version__
-from tapedeck.core.avc import to_lengths
 from tapedeck.core.errors import MediaError
 from tapedeck.core.output import AudioOutput, Output, VideoOutput
 from tapedeck.media.containers import ARCHIVE, container_of, header_options
 from tapedeck.media.encode import PictureEncoder, SoundEncoder, sound_encoder
 from tapedeck.media.errors import media_errors
-from tapedeck.media.live import Lender, LiveStream, Tap, copy_packet
+from tapedeck.media.lane import PICTURES, Encoder, Lane
+from tapedeck.media.live import Lender, LiveStream
 from tapedeck.media.passed import PassedPictures
 from tapedeck.media.place import PartFile
 from tapedeck.media.sharing import Seat, SharedPictures
@@ -39,12 +39,9 @@ from tapedeck.media.sharing import Seat, SharedPictures
 if TYPE_CHECKING:  # what few films need is imported by those: a process has half of its start from imports
     from tapedeck.media.hls import HlsWriter
     from tapedeck.media.segments import Muxer, SegmentArchive
-    from tapedeck.media.vorbis import VorbisEncoder
 
 __all__ = ["FilmFile", "FilmWriter", "FilmWriters"]
 
-_PICTURES = PictureEncoder | SharedPictures | PassedPictures
-_Encoder: TypeAlias = "PictureEncoder | SharedPictures | PassedPictures | SoundEncoder | VorbisEncoder"
 _BUFFER_SIZE = 1 << 16
 _INDEX_LEAST, _INDEX_BPS = 1 << 14, 80
 """Of the index: what does not grow, and bytes a second for four chunks (a place is 8, a count that differs 12)."""
@@ -65,39 +62,6 @@ class FilmFile:
     "The first bytes of the file, of an MP4 as far as its media; of others nothing."
     passed: bool = False
     "Its pictures are those that were sent, not encoded again."
-
-
-class _Lane:
-    """An encoder and the streams that its packets go to."""
-
-    def __init__(self, encoder: _Encoder) -> None:
-        self.encoder = encoder
-        self.streams: list[tuple[Muxer, Stream]] = []
-        self.packets = self.keys = 0
-        self.taps: list[Tap] = []
-        self._is_sound = not isinstance(encoder, _PICTURES)
-
-    @property
-    def count(self) -> int:
-        return self.encoder.count
-
-    def put(self, packets: Iterable[av.Packet[Any]]) -> None:
-        for packet in packets:
-            self.packets += 1
-            self.keys += packet.is_keyframe
-            for muxer, stream in self.streams[1:]:
-                copy = copy_packet(packet)
-                copy.stream = stream
-                muxer.mux(copy)
-            if self.taps:  # once for all: only H264 and AAC are lent
-                media = bytes(packet) if self._is_sound else to_lengths(bytes(packet))
-                for tap in tuple(self.taps):
-                    tap(packet, media)
-            muxer, packet.stream = self.streams[0]
-            muxer.mux(packet)
-
-    def flush(self) -> None:
-        self.put(self.encoder.flush())
 
 
 class FilmWriter:
@@ -130,7 +94,7 @@ class FilmWriter:
         UnavailableError if the disk cannot take the file, MediaError if an encoder is missing or refuses.
         """
         self.video, self.audio = video, audio
-        self._lends: dict[VideoOutput | AudioOutput, _Lane] = {} if beside is None else beside._lends
+        self._lends: dict[VideoOutput | AudioOutput, Lane] = {} if beside is None else beside._lends
         self._seat = seat
         self._rate = audio.sample_rate
         self._fps = 0 if video is None else video.fps
@@ -158,7 +122,7 @@ class FilmWriter:
                 if created_at is not None:
                     metadata["creation_time"] = created_at.astimezone(UTC).isoformat(timespec="microseconds")
                 self._container.metadata.update(metadata)
-                self._owned: set[_Lane] = set()
+                self._owned: set[Lane] = set()
                 self._pictures = None if video is None else self._lane(video, threads, passed)
                 self._sound = self._lane(audio, threads)
                 self._container.start_encoding()
@@ -168,12 +132,12 @@ class FilmWriter:
                 self._file.abort()
                 raise
 
-    def _lane(self, output: VideoOutput | AudioOutput, threads: int, passed: bytes | None = None) -> _Lane:
+    def _lane(self, output: VideoOutput | AudioOutput, threads: int, passed: bytes | None = None) -> Lane:
         lane = self._lends.get(output)
         if lane is not None:
             lane.streams.append((self._muxer, self._container.add_stream_from_template(lane.encoder.template)))
             return lane
-        encoder: _Encoder
+        encoder: Encoder
         if isinstance(output, VideoOutput) and passed is not None:
             encoder = PassedPictures(self._container, output, passed)
         elif isinstance(output, VideoOutput):
@@ -181,10 +145,10 @@ class FilmWriter:
             encoder = make(self._container, output, threads)
         else:
             encoder = sound_encoder(self._container, output)
-        lane = self._lends[output] = _Lane(encoder)
+        lane = self._lends[output] = Lane(encoder)
         self._owned.add(lane)
         stream: Stream = encoder.template
-        if not isinstance(encoder, _PICTURES | SoundEncoder):
+        if not isinstance(encoder, PICTURES | SoundEncoder):
             stream = self._container.add_stream_from_template(encoder.template)
         lane.streams.append((self._muxer, stream))
         return lane
@@ -211,7 +175,7 @@ class FilmWriter:
         UnavailableError if the disk refuses (the film can be made again), MediaError for anything else.
         """
         lane = self._sound
-        if lane in self._owned and not isinstance(lane.encoder, _PICTURES):
+        if lane in self._owned and not isinstance(lane.encoder, PICTURES):
             with media_errors("Writing the film"):
                 if self.audio.channels == 1 and samples.ndim == 2:
                     samples = samples.mean(axis=0, keepdims=True, dtype=np.float32)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tapedeck.core.errors import MediaError
 from tapedeck.core.film import Cut
-from tapedeck.core.frames import Codec, Kind
+from tapedeck.core.frames import Kind
 from tapedeck.core.geometry import Size
 from tapedeck.core.layouts import Layout
 from tapedeck.core.output import VideoOutput
@@ -24,19 +24,16 @@ from tapedeck.media.press import Sink
 from tapedeck.media.shared import Decoders
 from tapedeck.media.sharing import Shows
 from tapedeck.medialog.reader import LogReader
-from tapedeck.render.audio import AudioMixer
 from tapedeck.render.feed import LogFeed
 from tapedeck.render.passage import Passage
 from tapedeck.render.pictures import TrackPictures
+from tapedeck.render.soundtrack import Soundtrack
 from tapedeck.render.video import Painter
 
 __all__ = ["Film", "FilmStats", "NothingRecordedError", "Shown"]
 
 _S = 1_000_000_000
-_RATE = 48_000
 _READ_AHEAD_NS = 3 * _S
-_PREROLL_NS = 120_000_000
-"""A packet of sound is at most so long (RFC 6716): one that begins this much before a span may reach into it."""
 _SOUND_BATCH_NS = 500_000_000
 _PASSING_EVERY = 15
 """Pictures between two looks at the frames of those who are hidden."""
@@ -114,7 +111,7 @@ class Film:
         self._passage = None if passage is None else passage(self._feed)
         is_painted = video is not None and passage is None
         self._painter = Painter(size, fps=steps.fps, new_canvas=new_canvas) if is_painted else None
-        self._mixer = AudioMixer()
+        self._sound = Soundtrack(self._feed, sink)
         self._texts = TimedTexts(recording_id)
         self._sink = sink
         self._on_shown = on_shown
@@ -123,14 +120,10 @@ class Film:
         self._fps = steps.fps
         self._frame_ns = steps.frame_ns
         self._next = 0
-        self._mixed = 0
-        "Samples written."
         self._picture_cut = 0
         "The span of the last picture."
         self._scene = Scene(())
         "Of the last picture."
-        self._sound_cut = 0
-        "The span whose sound is being fed."
         self._reels: dict[str, TrackPictures] = {}
         self._lost = DecodeStats()
         "Of tracks that are over."
@@ -182,7 +175,7 @@ class Film:
             decoded=sum(s.decoded for s in all_stats),
             skipped=sum(s.skipped for s in all_stats) + left_out,
             errors=sum(s.errors for s in all_stats) + (0 if self._painter is None else self._painter.faults),
-            unsupported=sum(s.unsupported for s in all_stats),
+            unsupported=sum(s.unsupported for s in all_stats) + self._sound.unsupported,
             passed=passed,
         )
 
@@ -204,7 +197,7 @@ class Film:
         if self._passage is not None and self.is_done:
             self._passage.finish(self._feed.film.duration_ns or 0)
         if made < most or self.is_done:
-            self._make_sound()
+            self._sound.make(self.made_ns, is_done=self.is_done)
         if self.is_done:
             self._write_texts(None)
         return made
@@ -291,8 +284,8 @@ class Film:
             elif self._painter is not None:
                 self._paint(self._painter, moment, rows[number])
             self._next += 1
-            if self.made_ns - self._mixer.position_ns > _SOUND_BATCH_NS:
-                self._make_sound()
+            if self.made_ns - self._sound.position_ns > _SOUND_BATCH_NS:
+                self._sound.make(self.made_ns, is_done=self.is_done)
 
     def _paint(self, painter: Painter, moment: _Moment, pictures: Sequence[Picture | None]) -> None:
         scene = moment.scene
@@ -353,48 +346,3 @@ class Film:
     def _write_texts(self, until_ns: int | None) -> None:
         for film_ns, text in self._texts.take(self._feed.film.cuts, until_ns):
             self._sink.write_text(film_ns, text)
-
-    def _make_sound(self) -> None:
-        """Mix what goes with the pictures that are made, as far as every packet of it is known."""
-        ready_ns = self._feed.ready_until_ns
-        film = self._feed.film
-        if self.is_done:
-            end_ns = film.duration_ns or 0
-        else:
-            end_ns = min(self.made_ns, film.ready_film_ns(ready_ns) - AudioMixer.LOOKAHEAD_NS)
-        # No further than the mixer asks for. What is decoded seconds ahead has left the cache when it is due: with 25
-        # microphones that was a tenth of a film's CPU, and 140 MB.
-        reach_ns = end_ns + AudioMixer.LOOKAHEAD_NS
-        cut = film.cut_at_film(reach_ns)
-        self._feed_sound(ready_ns if cut is None else min(ready_ns, cut.to_capture(reach_ns)))
-        # Whole samples from film time zero: rounding is not carried from batch to batch.
-        count = end_ns * _RATE // _S - self._mixed
-        if count > 0:
-            self._sink.write_sound(self._mixer.mix(count))
-            self._mixed += count
-
-    def _feed_sound(self, ready_ns: int) -> None:
-        """Hand all packets captured before `ready_ns` to the mixer, span by span."""
-        tracks = [track for track in self._feed.tracks.values() if track.info.kind is Kind.AUDIO]
-        cuts = self._feed.film.cuts
-        while True:
-            cut = cuts[self._sound_cut] if self._sound_cut < len(cuts) else None
-            start_ns = ready_ns if cut is None else cut.start_ns
-            until_ns = ready_ns if cut is None or cut.end_ns is None else min(cut.end_ns, ready_ns)
-            self._mixer.begin(0 if cut is None else cut.film_ns)
-            for track in tracks:
-                while track.take(start_ns - _PREROLL_NS):
-                    pass
-                while cut is not None and (timed := track.take(until_ns)):
-                    if timed.frame.codec is Codec.OPUS:
-                        self._mixer.feed(track.info.track_id, cut.to_film(timed.capture_ns), timed.frame.payload)
-                    else:
-                        self._lost.unsupported += 1
-            if cut is None or cut.end_ns is None or cut.end_ns > ready_ns:
-                break
-            self._mixer.cut(cut.to_film(cut.end_ns))
-            self._sound_cut += 1
-        for track in tracks:
-            if track.is_done:
-                self._mixer.close(track.info.track_id)
-                self._feed.forget(track.info.track_id)
