@@ -12,6 +12,7 @@ import pytest
 
 from tapedeck.adapters.egress import Guard
 from tapedeck.adapters.storage.factory import Store, make_store
+from tapedeck.adapters.storage.probe import probe
 from tapedeck.core.egress import UnreachableError
 from tapedeck.core.errors import DestinationError, UnavailableError
 
@@ -30,13 +31,16 @@ class Stranger:
     def __init__(self, answer: Callable[[Stranger, asyncio.StreamWriter, bytes], Awaitable[None]]) -> None:
         self._answer = answer
         self.said = 0
+        self.body = b""
+        "Of the last request that had one."
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
             while head := await reader.readuntil(b"\r\n\r\n"):
                 for line in head.lower().splitlines():
                     if line.startswith(b"content-length:"):
-                        await reader.readexactly(int(line.split(b":")[1]))
+                        size = int(line.split(b":")[1])
+                        self.body = await reader.readexactly(size) if size else self.body
                 await self._answer(self, writer, head)
         writer.close()
 
@@ -70,6 +74,12 @@ async def page(stranger: Stranger, writer: asyncio.StreamWriter, _: bytes) -> No
 async def circle(stranger: Stranger, writer: asyncio.StreamWriter, _: bytes) -> None:
     where = b"location: http://169.254.169.254/latest\r\n"
     await stranger.say(writer, b"HTTP/1.1 301 Moved\r\n%bcontent-length: 0\r\n\r\n" % where)
+
+
+async def beyond(stranger: Stranger, writer: asyncio.StreamWriter, _: bytes) -> None:
+    """As a store says that a range begins behind the last byte."""
+    text = b"<Error><Code>InvalidRange</Code></Error>"
+    await stranger.say(writer, b"HTTP/1.1 416 Beyond\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text))
 
 
 async def piecemeal(stranger: Stranger, writer: asyncio.StreamWriter, head: bytes) -> None:
@@ -156,3 +166,34 @@ async def test_an_answer_that_comes_in_pieces_is_read_whole(kind: str, service_a
         assert await store.begin("k", "video/mp4", "k") == "abc"
         (part,) = await store.parts("k", "abc")
         assert (part.number, part.size_bytes) == (1, 5)
+
+
+@pytest.mark.parametrize("kind", ["aws", "gcs", "azure"])
+async def test_a_range_that_is_refused_where_none_was_asked_for_is_its_owners_fault(
+    kind: str, service_account: str
+) -> None:
+    async with met(kind, beyond, service_account) as (store, _):
+        asked = questions(store) | {"head": lambda: store.head("k"), "delete": lambda: store.delete("k")}
+        for name, ask in asked.items():
+            if (kind, name) != ("azure", "begin"):  # nothing is asked
+                with pytest.raises(DestinationError):
+                    await ask()
+
+
+@pytest.mark.parametrize("asked", [b"authorization:", b"x-amz-signature="])
+async def test_a_storage_that_is_tried_fills_no_memory(asked: bytes) -> None:
+    """It takes a small object, and gives back one without end: when it is read, or by its link."""
+
+    async def liar(stranger: Stranger, writer: asyncio.StreamWriter, head: bytes) -> None:
+        if head.startswith(b"GET") and asked in head.lower():
+            await endless(stranger, writer, head)
+        size = 0 if head.startswith((b"PUT", b"DELETE")) else len(stranger.body)
+        about = b"etag: abc\r\nlast-modified: Sat, 01 Jan 2000 00:00:00 GMT\r\ncontent-length: %d\r\n\r\n" % size
+        await stranger.say(writer, b"HTTP/1.1 200 OK\r\n" + about)
+        if head.startswith(b"GET"):
+            await stranger.say(writer, stranger.body)
+
+    async with met("aws", liar) as (store, stranger):
+        with pytest.raises(DestinationError, match=r"other bytes|does not open"):
+            await probe(store, "k", links=True)
+        assert stranger.said < 32 * MIB

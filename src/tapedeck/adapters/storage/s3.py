@@ -29,7 +29,7 @@ from tapedeck.adapters.storage.faults import refused_address, store_error, stran
 from tapedeck.adapters.storage.httpbound import bounded_session
 from tapedeck.adapters.storage.pieces import put_in_parts, stored
 from tapedeck.core.assembly import parts_tag
-from tapedeck.core.errors import NotFoundError
+from tapedeck.core.errors import DestinationError, NotFoundError
 from tapedeck.core.naming import content_disposition
 from tapedeck.core.parts import PartRule, PlannedPart
 from tapedeck.core.presign import AWS, aws_signer, link_times, sign_url
@@ -304,8 +304,8 @@ class _Said(dict[str, Any]):
         raise strange()
 
 
-class _BeyondEndError(Exception):
-    """A range that begins after the last byte."""
+class _BeyondEndError(DestinationError):
+    """A range that begins after the last byte, which only `read` expects."""
 
 
 def _info(key: str, said: Any) -> ObjectInfo:
@@ -332,7 +332,7 @@ def _mapped(what: str) -> Iterator[None]:
         code = str(exc.response.get("Error", {}).get("Code", ""))
         status = int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if code in ("InvalidRange", "416"):
-            raise _BeyondEndError from None
+            raise _BeyondEndError(str(store_error(code, status, what))) from None
         raise store_error(code, status, what) from exc
     except (KeyError, RecursionError) as exc:  # an answer that is none, or one that sends us round in circles
         raise strange() from exc
