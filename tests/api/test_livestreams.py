@@ -103,7 +103,12 @@ async def test_livestream_of_a_recorded_meeting_shows_its_own_time_and_leaves_th
     assert await shown(site, url) == (200, ["2.m4s", "3.m4s", "4.m4s", "5.m4s"], False)
     base = urlsplit(url).path.removesuffix("index.m3u8")
     assert (await site.http.get(f"{base}1.m4s")).status_code == 404, "what was before it is not shown"
-    assert (await site.http.get(f"{base}2.m4s")).status_code == 200
+    seen = await site.http.get(f"{base}2.m4s")
+    assert seen.status_code == 200
+    # Who asks how long it is, or whether it is still the same, loads nothing of it.
+    assert (await site.http.head(f"{base}3.m4s")).status_code == 200
+    known = {"if-none-match": seen.headers["etag"]}
+    assert (await site.http.get(f"{base}2.m4s", headers=known)).status_code == 304
     world.clock.move(6.5)  # 9.5 s after the beginning of the film
     assert (await site.ask("POST", f"meetings/{meeting.id}/active-livestream/stop")).status_code == 200
     assert await shown(site, url) == (200, ["2.m4s", "3.m4s"], True)

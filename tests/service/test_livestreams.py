@@ -170,3 +170,22 @@ async def test_purge_leaves_no_name_of_a_livestream(world: World) -> None:
         found = await table.find_livestream(session, stream.id)
     assert found is not None and found.stream.name is None
     assert await told(world) == [(stream.id, S.INVOKED)], "what was told of it can still be read"
+
+
+async def test_what_was_watched_while_the_database_refused_is_counted_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meeting = await world.meeting()
+    stream = (await world.livestreams.start(world.app, world.backend, meeting.id, None, ANY)).stream
+    world.playback.on_watched(stream.id, 2000)
+
+    async def locked(*_: object) -> None:
+        world.playback.on_watched(stream.id, 1000)
+        raise UnavailableError("The database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "add_viewed", locked)
+        with pytest.raises(UnavailableError):
+            await world.livestreams.flush()
+    found = await world.livestreams.get(world.app, stream.id)
+    assert found.stream.viewer_ms == 3000

@@ -93,7 +93,10 @@ def add_routes(routes: APIRouter, playback: PlaybackService) -> None:
     @routes.api_route(f"{place}/{{number}}.m4s", methods=["GET", "HEAD"])
     @describe(PLAYING, "A segment", Who.NOBODY, raw=_BYTES, query=_RANGE, fails=_RANGED)
     async def segment(link: str, number: str, request: Request) -> Response:
-        return await _bytes(playback.segment(playback.enter(link), _number(number)), request)
+        # Who asks again whether it is still the same has loaded it before; who asks how long it is loads nothing.
+        is_loaded = request.method == "GET" and "if-none-match" not in request.headers
+        found = playback.segment(playback.enter(link), _number(number), is_loaded=is_loaded)
+        return await _bytes(found, request)
 
 
 def _add_static(routes: APIRouter, name: str, text: bytes) -> None:

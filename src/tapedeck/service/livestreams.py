@@ -174,8 +174,13 @@ class LivestreamService:
         """Note what was watched since."""
         viewed, self._viewed = self._viewed, {}
         if viewed:
-            async with self._db.write() as session:
-                await table.add_viewed(session, viewed)
+            try:
+                async with self._db.write() as session:
+                    await table.add_viewed(session, viewed)
+            except BaseException:  # also cancelled: the next time notes it
+                for stream_id, length_ms in viewed.items():
+                    self._on_watched(stream_id, length_ms)
+                raise
 
     # Inside
 

@@ -246,7 +246,9 @@ class PlaybackService:
 
     async def _load(self, file: FilmFile) -> FilmTable:
         at = 0
-        while at < file.size_bytes:
+        for _ in range(_MOST_BOXES):
+            if at >= file.size_bytes:
+                break
             head = await self._read(file, at, min(at + 16, file.size_bytes))
             size, kind = int.from_bytes(head[:4]), head[4:8]
             size = int.from_bytes(head[8:16]) if size == 1 else size or file.size_bytes - at
