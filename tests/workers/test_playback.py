@@ -22,7 +22,7 @@ from tapedeck.core.liveindex import Fragment, line_of
 from tapedeck.core.mp4film import FilmTable
 from tapedeck.core.recording import Fail, FilmFile, Recording
 from tapedeck.db import playbacks
-from tapedeck.service.playback import PlaybackService
+from tapedeck.service.playback import Pass, PlaybackService
 from tapedeck.service.recordings import Action
 from tapedeck.service.watching import Finished, Span
 from tapedeck.workers.playback import LocalFilms, PlaybackKeeper
@@ -185,6 +185,28 @@ async def test_a_broken_part_of_a_film_that_was_imported_is_not_found(tmp_path: 
             await Finished(table, "", len(film), [], Span(), read).segment(number)
         said.add(str(refused.value).rpartition(": ")[2])
     assert said == {"the index of the film is broken", "it lies behind the end of the file"}
+
+
+async def test_an_index_is_not_looked_for_without_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was imported may be anything: each look costs a request to the store."""
+    recording = await running(world)
+    await world.recordings.control(world.app, world.backend, recording.id, Action.STOP)
+    await world.recordings.settle()
+    path = world.root / "film.mp4"
+    path.write_bytes((8).to_bytes(4) + b"free" + ((8).to_bytes(4) + b"skip") * 10_000)
+    size = path.stat().st_size
+    film = FilmFile("video", "film.mp4", size, 5000, "00000000", local_path=str(path))
+    await world.lifecycle.on_rendered(recording.id, [film])
+    looks, real = list[int](), world.films.film
+
+    async def look(path: str, start: int, end: int) -> bytes:
+        looks.append(start)
+        return await real(path, start, end)
+
+    monkeypatch.setattr(world.films, "film", look)
+    with pytest.raises(NotFoundError, match="has no index"):
+        await world.playback.media(Pass(recording.id))
+    assert len(looks) < 200
 
 
 def is_there(table: FilmTable, number: int, film: bytes) -> bool:

@@ -34,6 +34,8 @@ LONGEST_LIFE = timedelta(days=7)
 _MOST_WEIGHT = 64 << 20
 """Bytes of tables that are kept at hand."""
 _MOST_INDEX = 128 << 20
+_MOST_BOXES = 100
+"""Of a film before its index: a look at each is a request to a store. Ours have two, others a few."""
 _GROWING = ACTIVE | {RecordingState.CLOSING, RecordingState.RENDERING}
 _MAIN = "main"
 _UNPLAYABLE = "Only MP4 films (H264), or sound alone in AAC, can be played over HLS; those with timed metadata cannot"
@@ -156,11 +158,11 @@ class PlaybackService:
         """What a player reads before segments."""
         return await (await self._source(entry)).init(run)
 
-    async def segment(self, entry: Pass, number: int) -> bytes:
-        """One segment."""
+    async def segment(self, entry: Pass, number: int, *, is_loaded: bool = True) -> bytes:
+        """One segment. `is_loaded`: whether a viewer gets it, which counts as watched."""
         source = await self._source(entry)
         data, length_ns = await source.segment(number)
-        if entry.livestream_id is not None:
+        if is_loaded and entry.livestream_id is not None:
             self.on_watched(entry.livestream_id, length_ns // 1_000_000)
         return data
 
