@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+import uvloop
 from aiohttp import web
+from tests.pace import beat
 
 from tapedeck.adapters.browser.gateway import Gateway
 from tapedeck.adapters.egress import Guard, LookUp
@@ -140,3 +143,37 @@ async def test_a_server_that_is_not_there_is_a_bad_gateway() -> None:
             async with http.get(f"http://127.0.0.1:{port}/", proxy=proxy) as answer:
                 assert answer.status == 502
             assert not refused
+
+
+def test_a_browser_that_resets_a_connection_is_no_fault() -> None:
+    """On the server's own loop, whose transports raise RuntimeError when they are written to after that."""
+    faults: list[dict[str, object]] = []
+
+    async def reset() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        has_gone, is_over = asyncio.Event(), asyncio.Event()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\nbegin")
+            await has_gone.wait()
+            writer.write_eof()
+            await reader.read()
+            is_over.set()
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as far, gateway(Guard(allow_private=True)) as way:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(way[0].rsplit(":", 1)[1]))
+            port = far.sockets[0].getsockname()[1]
+            writer.write(f"GET http://127.0.0.1:{port}/ HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            await reader.readuntil(b"begin")
+            taken: socket.socket = writer.get_extra_info("socket")
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.close()
+            for _ in range(5):
+                await beat(0.01)
+            has_gone.set()
+            await is_over.wait()
+
+    uvloop.run(reset())
+    assert not faults

@@ -51,7 +51,7 @@ class DevTools:
         self, method: str, session: str = "", *, answer_s: float = _ANSWER_S, **parameters: Any
     ) -> dict[str, Any]:
         """What the browser answers. BrowserGoneError, ProtocolError."""
-        if self.gone.is_set() or self._writer is None:
+        if self.gone.is_set() or self._writer is None or self._writer.is_closing():
             raise BrowserGoneError("the browser has ended")
         self._count += 1
         number = self._count

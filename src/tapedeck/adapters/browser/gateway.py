@@ -63,8 +63,7 @@ class Gateway:
                 await self._serve(reader, writer)
         except _Refused as exc:
             with contextlib.suppress(OSError):
-                writer.write(f"HTTP/1.1 {exc.status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
-                await writer.drain()
+                await _pass(f"HTTP/1.1 {exc.status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode(), writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             pass  # one of both has gone, or says what no HTTP client says
         except asyncio.CancelledError:
@@ -81,7 +80,7 @@ class Gateway:
             parts = urlsplit(f"//{target}")
             far_reader, far_writer = await self._dial(parts.hostname or "", parts.port or 443)
             try:
-                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                await _pass(b"HTTP/1.1 200 Connection established\r\n\r\n", writer)
                 await _both_ways((reader, writer), (far_reader, far_writer))
             finally:
                 far_writer.close()
@@ -92,7 +91,7 @@ class Gateway:
         far_reader, far_writer = await self._dial(parts.hostname, parts.port or 80)
         try:
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            far_writer.write(_rewritten(head, f"{method} {path} HTTP/1.1"))
+            await _pass(_rewritten(head, f"{method} {path} HTTP/1.1"), far_writer)
             await self._exchange(head, (reader, writer), (far_reader, far_writer))
         finally:
             far_writer.close()
@@ -110,7 +109,7 @@ class Gateway:
                 answer = await far[0].readuntil(b"\r\n\r\n")
                 status = answer.split(b"\r\n", 1)[0].decode("latin-1")
                 is_interim = status.split(" ", 2)[1].startswith("1")
-                near[1].write(answer if is_interim else _rewritten(answer, status))
+                await _pass(answer if is_interim else _rewritten(answer, status), near[1])
                 if not is_interim:
                     break
             await _copy(far[0], near[1])
@@ -151,14 +150,12 @@ async def _send_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
         while size:
             line = await reader.readuntil(b"\r\n")
             size = int(line.split(b";")[0], 16)
-            writer.write(line + await reader.readexactly(size + 2))
-            await writer.drain()
+            await _pass(line + await reader.readexactly(size + 2), writer)
         return
     left = int(headers.get(b"content-length", b"0"))
     while left and (data := await reader.read(min(left, _CHUNK))):
         left -= len(data)
-        writer.write(data)
-        await writer.drain()
+        await _pass(data, writer)
 
 
 async def _both_ways(
@@ -175,8 +172,15 @@ async def _both_ways(
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(_CHUNK):
-        writer.write(data)
-        await writer.drain()
+        await _pass(data, writer)
     with contextlib.suppress(OSError):
-        if writer.can_write_eof():
+        if writer.can_write_eof() and not writer.is_closing():
             writer.write_eof()
+
+
+async def _pass(data: bytes, writer: asyncio.StreamWriter) -> None:
+    """Hand data on. OSError when nobody takes it any more, which uvloop's transport says as a RuntimeError."""
+    if writer.is_closing():
+        raise ConnectionResetError("the other end has gone")
+    writer.write(data)
+    await writer.drain()
