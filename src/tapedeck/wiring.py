@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import multiprocessing
 import os
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -23,7 +26,7 @@ from tapedeck.browsing import Browsing, tell_browser
 from tapedeck.config import Settings, load_settings
 from tapedeck.core.deadlines import Limits
 from tapedeck.core.delivery import Patience
-from tapedeck.core.errors import UnavailableError
+from tapedeck.core.errors import TapedeckError, UnavailableError
 from tapedeck.core.quota import Limiter
 from tapedeck.core.signing import derive_key
 from tapedeck.datadir import DiskCheck, make_data_dir, owned_data_dir, secret_of
@@ -80,6 +83,7 @@ __all__ = [
     "build",
     "configure_logs",
     "load_settings",
+    "migrate_apart",
     "open_access",
     "open_remote",
     "owned_data_dir",
@@ -95,6 +99,33 @@ def configure_logs(settings: Settings) -> None:
     logs.configure_logs(settings.log_format, settings.log_level)
     for name in config.unknown_names(os.environ):
         log.warning("settings.unknown", name=name, text="no setting has this name; it changes nothing")
+
+
+def migrate_apart(settings: Settings) -> None:
+    """Bring the database to what this version needs, in a child of a process that has no threads yet.
+
+    What a migration loads would stay with a server that never needs it again: 11 MB. Not everywhere can a process be
+    forked safely (macOS), and the child says nothing of what goes wrong: `build` looks again, does it and says it.
+    """
+    if sys.platform != "linux":
+        return
+    child = multiprocessing.get_context("fork").Process(target=_migrate, args=(settings,), name="migrate")
+    child.start()
+    child.join()
+
+
+def _migrate(settings: Settings) -> None:
+    logging.disable()
+
+    async def migrate() -> None:
+        db = Database(settings.effective_database_url)
+        try:
+            await db.migrate()
+        finally:
+            await db.aclose()
+
+    with contextlib.suppress(TapedeckError):
+        asyncio.run(migrate())
 
 
 @contextlib.asynccontextmanager

@@ -59,6 +59,7 @@ def run(settings: wiring.Settings, console: Console) -> int:
     _allow_files()
     give_back_large_blocks()
     with wiring.owned_data_dir(settings), _listen(settings.host, settings.port) as listener:
+        wiring.migrate_apart(settings)
         return uvloop.run(_serve(settings, listener, console))
 
 

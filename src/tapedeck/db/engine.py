@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Select, make_url, text
+from sqlalchemy import URL, Connection, Select, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -67,7 +67,8 @@ class Database:
             except OSError as exc:
                 raise UnavailableError(f"The directory {self._path.parent} cannot be made: {exc.strerror}.") from exc
             async with self._writer.begin() as connection:
-                await connection.run_sync(_upgrade)
+                if not await connection.run_sync(_is_current):
+                    await connection.run_sync(_upgrade)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -148,6 +149,14 @@ def _engine(url: URL, connections: int, begin: str | None, pragmas: Sequence[str
         max_overflow=0,
         pool_timeout=30,
     )
+
+
+def _is_current(connection: Connection) -> bool:
+    """Whether the tables are those of the newest migration; asked without the library, which few starts need."""
+    if not inspect(connection).has_table("alembic_version"):
+        return False
+    newest = max(path.name for path in (_MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [newest]
 
 
 def _upgrade(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from tapedeck.core.geometry import Size
 from tapedeck.media.errors import media_errors
 
-__all__ = ["Frame", "Shrinker", "jpeg", "sheet"]
+__all__ = ["Frame", "Shrinker", "copied", "jpeg", "sheet"]
 
 Frame = av.VideoFrame
 """A picture of a film, for whoever hands it on."""
@@ -41,6 +41,11 @@ class Shrinker:
                 threads=1,
             )
             return Image.fromarray(small.to_ndarray(format="rgb24"))
+
+
+def copied(frame: Frame) -> Frame:
+    """A picture of its own, less than half as large as its image; the frame may be painted again."""
+    return Frame.from_ndarray(frame.to_ndarray(), format=frame.format.name)
 
 
 def sheet(images: list[Image.Image], columns: int) -> Image.Image:

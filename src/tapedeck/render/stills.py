@@ -23,7 +23,7 @@ from tapedeck.core.stills import COLUMNS, Posters, Strip, names_of, storyboard, 
 from tapedeck.media.decode import VideoDecoder
 from tapedeck.media.mux import FilmFile
 from tapedeck.media.press import Sink
-from tapedeck.media.still import Frame, Shrinker, jpeg, sheet
+from tapedeck.media.still import Frame, Shrinker, copied, jpeg, sheet
 
 __all__ = ["Stills"]
 
@@ -38,7 +38,8 @@ class Stills:
         self._sink = sink
         self._fps = fps
         self._thumbs: Strip[Image.Image] = Strip()
-        self._posters: Posters[Image.Image] = Posters()
+        self._posters: Posters[Frame | bytes] = Posters()
+        "Pictures, or key frames as they were sent: an image is made of one of them, at the end."
         self._small, self._large = Shrinker(thumb_size(size)), Shrinker(size)
         self._length_ns = 0
 
@@ -46,26 +47,19 @@ class Stills:
         """As `Sink`."""
         film_ns = index * _S // self._fps
         self._length_ns = (index + 1) * _S // self._fps
-        self._see(frame, film_ns)
+        if self._thumbs.wants(film_ns) and (image := _image(frame, self._small)) is not None:
+            self._thumbs.add(image)
+        if self._posters.wants(film_ns):
+            self._posters.add(film_ns, copied(frame))
         self._sink.write_picture(frame, index)
 
     def see_key(self, film_ns: int, payload: bytes) -> None:
-        """A key frame of H264 that is passed on: it is decoded when a still is due."""
+        """A key frame of H264 that is passed on: it is decoded when a thumbnail is due."""
         self._length_ns = film_ns
-        if self._thumbs.wants(film_ns) or self._posters.wants(film_ns):
-            # A decoder of its own each time: the pictures that it keeps are most of what the process would take.
-            picture = VideoDecoder().decode(EncodedFrame(0, 0, payload, Codec.H264, FrameFlags.KEY))
-            if picture is not None:
-                self._see(picture.frame, film_ns)
-
-    def _see(self, frame: Frame, film_ns: int) -> None:
-        try:
-            if self._thumbs.wants(film_ns):
-                self._thumbs.add(self._small.image(frame))
-            if self._posters.wants(film_ns):
-                self._posters.add(film_ns, self._large.image(frame))
-        except MediaError as exc:
-            sys.stderr.write(f"{exc}\n")
+        if self._posters.wants(film_ns):
+            self._posters.add(film_ns, payload)
+        if self._thumbs.wants(film_ns) and (image := _decoded(payload, self._small)) is not None:
+            self._thumbs.add(image)
 
     def write_sound(self, samples: NDArray[np.float32]) -> None:
         """As `Sink`."""
@@ -81,7 +75,7 @@ class Stills:
         `length_ns`: of the film, if that is more than was seen of it.
         """
         length_ns = max(length_ns, self._length_ns)
-        poster = self._posters.best(length_ns)
+        poster = self._poster(length_ns)
         thumbs = self._thumbs.stills
         poster_name, sprite_name, board_name = names_of(file_name)
         files: list[FilmFile] = []
@@ -95,6 +89,27 @@ class Stills:
         except (OSError, ValueError) as exc:
             sys.stderr.write(f"The stills cannot be written: {exc}\n")
         return tuple(files)
+
+    def _poster(self, length_ns: int) -> Image.Image | None:
+        kept = self._posters.best(length_ns)
+        if kept is None:
+            return None
+        return _decoded(kept, self._large) if isinstance(kept, bytes) else _image(kept, self._large)
+
+
+def _decoded(payload: bytes, shrinker: Shrinker) -> Image.Image | None:
+    """The image of a key frame; None if it is damaged."""
+    # A decoder of its own each time: the pictures that it keeps are most of what the process would take.
+    picture = VideoDecoder().decode(EncodedFrame(0, 0, payload, Codec.H264, FrameFlags.KEY))
+    return None if picture is None else _image(picture.frame, shrinker)
+
+
+def _image(frame: Frame, shrinker: Shrinker) -> Image.Image | None:
+    try:
+        return shrinker.image(frame)
+    except MediaError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return None
 
 
 def _write(path: Path, data: bytes, kind: str, length_ns: int) -> FilmFile:
