@@ -151,6 +151,19 @@ def test_another_document_has_to_follow_the_contract_again() -> None:
     assert again.happened(START, 12.0) is PageVerdict.START
 
 
+@pytest.mark.parametrize("connects", [True, False])
+def test_a_page_that_loads_itself_for_ever_is_given_up_all_the_same(connects: bool) -> None:
+    life, now = PageLife(0.0), 0.0
+    while life.looked(PageLook(), now) is PageVerdict.WAIT:
+        assert now < 240.0
+        now += 10.0
+        life.happened(PageEvent(PageFact.NAVIGATED), now)
+        if connects:
+            life.happened(CONNECTED, now + 1.0)
+    assert now == (140.0 if connects else 120.0)
+    assert ("StartRecording" in life.reason) is connects
+
+
 def test_a_page_that_hangs_is_over_after_a_minute() -> None:
     life = begun()
     life.looked(PageLook(trigger=True), 10.0)

@@ -144,21 +144,26 @@ class PageLife:
         "It has to open the socket and to say StartRecording."
         self._waits_since = now
         self._is_connected = False
+        self._has_connected = False
+        "Since it waits, in whichever document: a page that loads itself again and again gains no time by it."
         self._was_triggered = False
         self._answered_at = now
 
     def happened(self, event: PageEvent, now: float) -> PageVerdict:
         """Something happened."""
         if event.fact is PageFact.CONNECTED:
-            if not self._is_connected:
-                self._is_connected, self._waits_since = True, now
+            if not self._has_connected:
+                self._has_connected, self._waits_since = True, now
+            self._is_connected = True
         elif event.fact is PageFact.SAID:
             if self._is_connected and self._is_waiting and _says_start(event.text):
                 self._is_waiting = False
                 self.is_started, self._answered_at = True, now
                 return PageVerdict.START
         elif event.fact is PageFact.NAVIGATED:
-            self._is_waiting, self._waits_since, self._answered_at = True, now, now
+            if not self._is_waiting:
+                self._is_waiting, self._waits_since, self._has_connected = True, now, False
+            self._answered_at = now
             self._is_connected = self._was_triggered = False
         elif event.fact is PageFact.ENDED:
             return PageVerdict.END if self.is_started else self._fail("The page closed itself before it began")
@@ -175,7 +180,7 @@ class PageLife:
                     return PageVerdict.END
                 self._was_triggered |= look.trigger is True
         if self._is_waiting and now - self._waits_since >= START_S:
-            what = "did not send StartRecording" if self._is_connected else "did not connect to ws://localhost:8080/ws"
+            what = "did not send StartRecording" if self._has_connected else "did not connect to ws://localhost:8080/ws"
             return self._fail(f"The page {what} within {START_S:.0f} s")
         if not self._is_waiting and now - self._answered_at >= SILENT_S:
             return self._fail(f"The page answered nothing for {SILENT_S:.0f} s")
