@@ -64,7 +64,6 @@ const acts = {
     setInterval(() => { for (let i = 0; i < 4; i += 1) hoard.push(new Uint8Array(16 << 20).fill(hoard.length)); }, 50);
   },
   go: () => { location.href = plan.to; },
-  popup: () => window.open(plan.to),
   fetch: async () => {
     for (const url of plan.urls) {
       let what = "refused";

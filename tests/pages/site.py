@@ -62,7 +62,8 @@ class Site:
 
     async def _other(self, request: web.Request) -> web.Response:
         self.asked.append(request)
-        return web.Response(status=int(request.query.get("status", "200")), text="something")
+        status, text = int(request.query.get("status", "200")), request.query.get("text", "something")
+        return web.Response(status=status, text=text)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
@@ -133,6 +134,25 @@ async def test_what_is_no_request_of_a_browser_ends_the_connection(said: bytes) 
         writer.write(said)
         assert b" 200 " not in await reader.read()
         writer.close()
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1\r\n\r\n", b"\r\n\r\n", b"SSH-2.0-x\r\n\r\n", b"", b"x" * (1 << 17)])
+async def test_a_server_that_says_no_http_ends_the_connection_and_nothing_else(said: bytes) -> None:
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server, gateway(Guard(allow_private=True)) as (to, _):
+        port = server.sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(to.rsplit(":", 1)[1]))
+        writer.write(f"GET http://127.0.0.1:{port}/ HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        assert await reader.read() == b""
+        writer.close()
+    assert not faults
 
 
 async def test_a_server_that_is_not_there_is_a_bad_gateway() -> None:

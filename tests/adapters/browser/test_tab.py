@@ -92,11 +92,19 @@ async def test_a_page_follows_the_contract_and_is_looked_at() -> None:
         ]
 
 
-async def test_dialogs_are_dismissed_and_windows_closed() -> None:
+async def test_dialogs_are_dismissed_windows_closed_and_nothing_is_too_much() -> None:
     async with open_site() as site:
-        address = site.show(ADA, acts={"alert": 0.1, "popup": 0.2}, to=f"{site.root}/popup")
-        async with opened(address) as page:
+        async with opened(site.show(ADA, acts={"alert": 0.1})) as page:
             await title(page, "went on")
+            # As if somebody had pressed a button: the browser itself lets no other window open.
+            popup = "window.open('/popup') !== null"
+            found = await page.chromium.devtools.call(
+                "Runtime.evaluate", page._page, expression=popup, userGesture=True, returnByValue=True
+            )
+            assert found["result"]["value"]
+            await page.ask("console.log('x'.repeat(10 << 20))")
+            await page.ask("fetch('/taken', {method: 'POST', body: 'x'.repeat(10 << 20)}).then(() => 0)")
+            assert await page.look() == PageLook(trigger=True), "what it writes and sends is much, and its own"
 
             async def alone() -> bool:
                 return await page.windows() == 2
@@ -156,7 +164,7 @@ async def test_redirects_are_followed_and_another_document_is_told_of() -> None:
     ("path", "reason"),
     [
         ("/x?status=503", "its server answered 503"),
-        ("/x?status=404", "its server answered 404"),
+        ("/x?status=404&text=", "its server answered 404"),
     ],
 )
 async def test_a_page_that_is_an_error_is_none(path: str, reason: str) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 __all__ = ["BrowserGoneError", "DevTools", "ProtocolError"]
 
-_MESSAGE_LIMIT = 16 << 20
+_MESSAGE_LIMIT = 8 << 20
+"""Above the longest address that a browser goes to (2 MiB), and what is said through the recorder's socket."""
 _ANSWER_S = 20.0
 
 OnEvent = Callable[[str, dict[str, Any], str], None]
@@ -84,8 +85,9 @@ class DevTools:
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
             while True:
-                self._take(json.loads((await reader.readuntil(b"\0"))[:-1]))
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, ValueError, RecursionError):
+                if (said := await _next_message(reader)) is not None:
+                    self._take(json.loads(said))
+        except (asyncio.IncompleteReadError, OSError, ValueError, RecursionError):
             pass  # it is gone, or says what no browser says
         finally:
             self._end()
@@ -110,3 +112,15 @@ class DevTools:
                 answer.set_exception(BrowserGoneError("the browser has ended"))
                 with contextlib.suppress(BaseException):
                     answer.exception()  # whoever waits hears it; who waits no longer need not
+
+
+async def _next_message(reader: asyncio.StreamReader) -> bytes | None:
+    """The next message; None for one that is too long, as a page can make them: it writes to the console, or asks."""
+    is_whole = True
+    while True:
+        try:
+            said = (await reader.readuntil(b"\0"))[:-1]
+            return said if is_whole else None
+        except asyncio.LimitOverrunError as exc:
+            is_whole = False
+            await reader.readexactly(exc.consumed)

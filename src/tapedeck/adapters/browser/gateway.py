@@ -108,7 +108,8 @@ class Gateway:
             while True:
                 answer = await far[0].readuntil(b"\r\n\r\n")
                 status = answer.split(b"\r\n", 1)[0].decode("latin-1")
-                is_interim = status.split(" ", 2)[1].startswith("1")
+                _, code, *_ = status.split(" ", 2)
+                is_interim = code.startswith("1")
                 await _pass(answer if is_interim else _rewritten(answer, status), near[1])
                 if not is_interim:
                     break

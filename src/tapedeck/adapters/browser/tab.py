@@ -47,6 +47,8 @@ _LOOK = """(() => {
   const trigger = of("triggerRealtimeKitRecording") ?? of("triggerDyteRecording");
   return [typeof trigger === "boolean" ? trigger : null, ended];
 })()"""
+_STATUS = 'performance.getEntriesByType("navigation")[0]?.responseStatus'
+"""Not from the protocol's `Network`: that tells of all that a page sends and receives, with what is in it."""
 
 
 class ChromiumPage:
@@ -73,9 +75,11 @@ class ChromiumPage:
         self._events: asyncio.Queue[PageEvent] = asyncio.Queue(_EVENTS)
         self._tasks: set[asyncio.Task[None]] = set()
         self._page = self._page_target = self._recorder = ""
-        self._frame = self._loader = ""
+        self._loader = ""
         self._refused: set[str] = set()
         self._home = asyncio.Event()
+        self._went = False
+        "Whether the browser has said how it went to the page."
         self._is_connected = False
         "Whether the socket of this document was told of."
         self._is_over = False
@@ -185,7 +189,6 @@ class ChromiumPage:
         size = {"width": order.width, "height": order.height, "deviceScaleFactor": 1, "mobile": False}
         await call("Emulation.setDeviceMetricsOverride", self._page, **size)
         await self._prepare(self._page)
-        await call("Network.enable", self._page, maxTotalBufferSize=0, maxResourceBufferSize=0)
         await call("Fetch.enable", self._recorder, patterns=[{"urlPattern": "*"}])
         await call("Page.enable", self._recorder)
         await call("Page.navigate", self._recorder, url=_HOME)
@@ -225,9 +228,9 @@ class ChromiumPage:
             return
         except BrowserGoneError:
             return  # told by who watches it
-        self._frame = went.get("frameId", "")
+        self._went = True
         if error := went.get("errorText", ""):
-            self._break(self._why(urlsplit(self._order.address).hostname or "", str(error)))
+            await self._look_at_answer(self._order.address, str(error))
 
     async def _evaluate(self, session: str, expression: str, answer_s: float = 20.0) -> Any:
         """The value of an expression, promises awaited. ProtocolError.
@@ -257,8 +260,6 @@ class ChromiumPage:
             self._tell("Page.handleJavaScriptDialog", session, accept=said.get("type") == "beforeunload")
         elif method == "Page.frameNavigated" and session == self._page:
             self._on_document(said.get("frame", {}))
-        elif method == "Network.responseReceived" and session == self._page:
-            self._on_answer(said)
         elif method == "Fetch.requestPaused" and session == self._recorder:
             self._serve(said)
         elif method == "Page.loadEventFired" and session == self._recorder:
@@ -288,24 +289,29 @@ class ChromiumPage:
     def _on_document(self, frame: dict[str, Any]) -> None:
         if frame.get("parentId") or frame.get("url") == "about:blank":
             return
-        if unreachable := frame.get("unreachableUrl"):
-            self._break(self._why(urlsplit(str(unreachable)).hostname or "", "it could not be loaded"))
+        unreachable, error = frame.get("unreachableUrl"), ""
+        if unreachable:
+            error = "it could not be loaded" if self._went else ""  # of the first `_navigate` is told why
         elif self._loader and self._loader != frame.get("loaderId"):
             self._put(PageEvent(PageFact.NAVIGATED))
         self._loader = str(frame.get("loaderId", ""))
+        self._spawn(self._look_at_answer(str(unreachable or frame.get("url")), error), "answer")
 
-    def _on_answer(self, said: dict[str, Any]) -> None:
-        """The answer to the request for the document itself: an error page is none to record."""
-        response = said.get("response", {})
-        if said.get("type") != "Document" or said.get("frameId") not in ("", self._frame or said.get("frameId")):
-            return
-        if said.get("requestId") == said.get("loaderId") and int(response.get("status", 0)) >= 400:
-            host = urlsplit(str(response.get("url", ""))).hostname or ""
-            self._break(self._why(host, f"its server answered {response['status']}"))
+    async def _look_at_answer(self, address: str, error: str = "") -> None:
+        """A document that is an error is none to record: by what its server answered, else by the browser's `error`."""
+        status: Any = None
+        with contextlib.suppress(ProtocolError, BrowserGoneError):
+            status = await self._evaluate(self._page, _STATUS, _LOOK_S)
+        if isinstance(status, int) and status >= 400:
+            error = f"its server answered {status}"
+        if error:
+            self._break(self._why(urlsplit(address).hostname or "", error))
 
     def _why(self, host: str, error: str) -> str:
         if host in self._refused:
             return "The page is at a private address, and this server is not allowed to open it"
+        if error == "net::ERR_ABORTED":
+            error = "its server sent no page, but a download or nothing"
         if error.startswith("net::ERR_"):
             error = error[9:].replace("_", " ").lower()
         return f"The page could not be opened: {error}"
