@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import uvloop
 from aiohttp import web
-from tests.pace import beat
+from tests.pace import beat, eventually
 
 from tapedeck.adapters.browser.gateway import Gateway
 from tapedeck.adapters.egress import Guard, LookUp
@@ -197,3 +197,59 @@ def test_a_browser_that_resets_a_connection_is_no_fault() -> None:
 
     uvloop.run(reset())
     assert not faults
+
+
+@pytest.mark.parametrize("tunnel", [False, True])
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n\r\nsome"])
+async def test_a_server_that_stands_still_is_left_when_the_browser_is_gone(
+    tunnel: bool, said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that leaves a stream of events: where each stays open, the browser soon has no connection left."""
+    monkeypatch.setattr("tapedeck.adapters.browser.gateway._PARTING_S", 0.1)
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def stand_still(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        asked.set()
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(stand_still, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    opened = Gateway(Guard(allow_private=True))
+    reader, writer = await asyncio.open_connection("127.0.0.1", await opened.open())
+    if tunnel:
+        writer.write(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+    writer.write(f"GET http://127.0.0.1:{port}/ HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    await asyncio.wait_for(asked.wait(), 30)
+    writer.close()
+
+    async def is_left() -> bool:
+        return not opened._serving
+
+    try:
+        await eventually(is_left)
+    finally:
+        over.set()
+        await opened.aclose()
+        server.close()
+
+
+async def test_an_answer_that_comes_before_all_was_sent_is_passed_on() -> None:
+    """A server refuses a body that it does not want to read, and closes."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with gateway(Guard(allow_private=True)) as (proxy, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(proxy.rsplit(":", 1)[1]))
+        writer.write(f"POST http://127.0.0.1:{port}/ HTTP/1.1\r\nContent-Length: 9\r\n\r\n".encode())
+        assert (await reader.read()).startswith(b"HTTP/1.1 413")
+        writer.close()
+    server.close()

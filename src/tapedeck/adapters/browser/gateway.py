@@ -19,6 +19,8 @@ __all__ = ["Gateway"]
 _HEAD_LIMIT = 64 << 10
 _HEAD_S = 30.0
 _CONNECT_S = 15.0
+_PARTING_S = 30.0
+"""A server may go on for so long after the browser has closed a tunnel."""
 _CONNECTIONS = 512
 _CHUNK = 64 << 10
 _HOP = frozenset({"connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer"})
@@ -103,20 +105,16 @@ class Gateway:
         far: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> None:
         """One request and its answer: a second one on the same connection might be for somebody else."""
-        sending = asyncio.create_task(_send_body(near[0], far[1], head))
+        listening = asyncio.create_task(_listen(near[0], far[1], head))
+        answering = asyncio.create_task(_answer(far[0], near[1]))
         try:
-            while True:
-                answer = await far[0].readuntil(b"\r\n\r\n")
-                status = answer.split(b"\r\n", 1)[0].decode("latin-1")
-                _, code, *_ = status.split(" ", 2)
-                is_interim = code.startswith("1")
-                await _pass(answer if is_interim else _rewritten(answer, status), near[1])
-                if not is_interim:
-                    break
-            await _copy(far[0], near[1])
+            await asyncio.wait((listening, answering), return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                answering.result()
         finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+            for task in (listening, answering):
+                task.cancel()
+            await asyncio.gather(listening, answering, return_exceptions=True)
 
     async def _dial(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
@@ -138,6 +136,26 @@ def _rewritten(head: bytes, first: str) -> bytes:
     lines = [line for line in head.split(b"\r\n")[1:] if line]
     kept = [line for line in lines if line.split(b":", 1)[0].strip().lower().decode("latin-1") not in _HOP]
     return b"\r\n".join([first.encode("latin-1"), *kept, b"Connection: close", b"", b""])
+
+
+async def _listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> None:
+    """Pass on what belongs to the request, and return when the browser waits for no answer any more."""
+    with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        await _send_body(reader, writer, head)  # the server may answer before it has all, and hang up
+    while await reader.read(_CHUNK):
+        pass
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while True:
+        head = await reader.readuntil(b"\r\n\r\n")
+        status = head.split(b"\r\n", 1)[0].decode("latin-1")
+        _, code, *_ = status.split(" ", 2)
+        if not code.startswith("1"):
+            break
+        await _pass(head, writer)
+    await _pass(_rewritten(head, status), writer)
+    await _copy(reader, writer)
 
 
 async def _send_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> None:
@@ -162,9 +180,11 @@ async def _send_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
 async def _both_ways(
     near: tuple[asyncio.StreamReader, asyncio.StreamWriter], far: tuple[asyncio.StreamReader, asyncio.StreamWriter]
 ) -> None:
-    ways = [asyncio.create_task(_copy(near[0], far[1])), asyncio.create_task(_copy(far[0], near[1]))]
+    out, back = ways = asyncio.create_task(_copy(near[0], far[1])), asyncio.create_task(_copy(far[0], near[1]))
     try:
-        await asyncio.gather(*ways)
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        async with asyncio.timeout(_PARTING_S if out.done() and not back.done() else None):
+            await asyncio.gather(*ways)
     finally:
         for way in ways:
             way.cancel()
