@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.media.live import shooting
-from tests.pace import eventually
+from tests.pace import beat, eventually
 from tests.rtmpserver import RtmpServer, rtmp_server
 from tests.workers.studio import Studio, open_studio
 
@@ -234,6 +234,30 @@ async def test_what_nobody_thought_of_is_a_failure_like_others(tmp_path: Path) -
 
         await eventually(twice, 60)
         assert (await studio.target(recording, target_id)).state is T.RETRYING
+
+
+@pytest.mark.parametrize("action", ["remove", "over"])
+async def test_no_process_is_left_when_the_node_ends_whatever_else_ends_then(
+    tmp_path: Path, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that does not go when it is asked to, and is being asked."""
+    monkeypatch.setattr("tapedeck.workers.streams._FAREWELL_S", 1.0)
+    deaf = 'import sys, signal; sys.stdin.readline(); print(\'{"event": "live"}\', flush=True); signal.pause()'
+    async with open_studio(tmp_path, command=(sys.executable, "-c", deaf)) as studio:
+        recording = await studio.capturing()
+        target_id = await studio.add(recording, "rtmp://127.0.0.1:9/live/key")
+        await studio.until(recording, target_id, T.LIVE)
+        pid = studio.worker.pids()[target_id]
+        if action == "remove":
+            await studio.world.targets.remove(studio.world.app, recording.id, target_id)
+        elif action == "over":
+            await studio.act(recording, Action.STOP)
+            await studio.world.finish(await studio.world.now_of(recording))
+        for _ in range(20):
+            await beat(0.005)  # until it is asked
+    assert not studio.worker.pids()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def _refuse(studio: Studio, monkeypatch: pytest.MonkeyPatch, state: TargetState, times: int) -> list[str]:

@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 _STALL_S = 30.0
 _SILENCE_S = 25.0
-"""A process that says nothing for so long is killed; it speaks every second, but while it connects (10 s)."""
+"""A process that says nothing for so long is killed; it speaks every 2 s, but while it connects (10 s, TLS as long)."""
 _PROVEN_S = 60.0
 """A stream that was live for so long is not one of a server that closes every one."""
 _FAREWELL_S = 4.0
@@ -112,10 +112,9 @@ class StreamWorker:
         """End all streams; those of recordings that go on are taken up by the next start."""
         self._closed = True
         self._unsubscribe()
-        ends = [task for stream in self._streams.values() for task in stream.targets.values()]
-        for task in [*ends, *self._tasks]:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*ends, *self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # What happens
 
@@ -142,11 +141,15 @@ class StreamWorker:
             self._spawn(lambda: self._look(recording_id, stream))
 
     def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        if self._closed:
-            return
+        if not self._closed:
+            self._task(work)
+
+    def _task(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        """One that `aclose` waits for, whoever forgets it before."""
         task = asyncio.create_task(self._safely(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _safely(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
@@ -173,8 +176,7 @@ class StreamWorker:
             stream.targets.pop(target_id).cancel()
         for target in wanted.values():
             if target.id not in stream.targets:
-                work = partial(self._serve, target, stream, directory)
-                stream.targets[target.id] = asyncio.create_task(self._safely(work), name=f"target {target.id}")
+                stream.targets[target.id] = self._task(partial(self._serve, target, stream, directory))
 
     async def _end_stream(self, recording_id: str, stream: _Stream) -> None:
         """The film is finished: let go what was made of it last, then end everything."""
@@ -220,9 +222,8 @@ class StreamWorker:
             return
         failures = 0
         while True:
-            await (
-                stream.running.wait()
-            )  # a server may drop who sends nothing: it is asked again when there is something
+            # A server may drop who sends nothing: it is asked again when there is something.
+            await stream.running.wait()
             if stream.over.is_set():
                 return
             attempt = _Attempt(self, target, news)
@@ -251,15 +252,17 @@ class StreamWorker:
         """End it: a process that is asked says goodbye to its server."""
         if process.stdin is not None:
             process.stdin.close()
-        if politely and process.returncode is None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _FAREWELL_S)
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        # Read to the end, too: an asyncio process whose output nobody takes is never seen to be over.
-        await process.communicate()
-        self._pids.pop(target.id, None)
+        try:
+            if politely and process.returncode is None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), _FAREWELL_S)
+        finally:  # also when this is cancelled while it says goodbye
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+            # Read to the end, too: an asyncio process whose output nobody takes is never seen to be over.
+            await process.communicate()
+            self._pids.pop(target.id, None)
 
     @property
     def silence_s(self) -> float:
