@@ -149,6 +149,17 @@ for about in every():
     assert outcome.failed == {"bad": "It is bad."}
 
 
+async def test_a_process_that_stays_after_its_film_is_ended_with_the_node(tmp_path: Path) -> None:
+    outcome = Outcome()
+    renders = host(outcome, "import signal\nsay(event='progress', film_ns=os.getpid())\ndone()\nsignal.pause()")
+    renders.submit(film("a", tmp_path))
+    await eventually(lambda: bool((renders.progress("a") or (0, 0))[0]) and not renders.pids())
+    pid = (renders.progress("a") or (0, 0))[0]
+    await renders.drain(0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 async def test_no_more_than_a_few_share_a_process_and_films_made_later_do_not(tmp_path: Path) -> None:
     outcome = Outcome()
     renders = host(outcome, _FOLLOW, concurrency=3)

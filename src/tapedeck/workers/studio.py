@@ -118,10 +118,12 @@ class Studio:
         if in_order and self._seats:
             return
         self._is_over = True
-        if in_order:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._reading), _EXIT_S)
-        await self._end()
+        try:
+            if in_order:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(asyncio.shield(self._reading), _EXIT_S)
+        finally:  # also when the node ends meanwhile
+            await self._end()
 
     async def _end(self) -> None:
         self._shelf.close()
