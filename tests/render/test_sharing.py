@@ -3,6 +3,7 @@ if it were alone."""
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,17 @@ from tests.render.meetings import FPS, MS, SMALL, GrowingLog, Meeting, S
 from tests.render.test_job import contents, job
 from tests.render.test_together import Ear, together
 
-from tapedeck.core.errors import UnavailableError
+from tapedeck.core.errors import MediaError, UnavailableError
 from tapedeck.core.layouts import Layout
 from tapedeck.core.output import AudioOutput, Output, VideoOutput
 from tapedeck.core.timeline import RecordingPaused, RecordingResumed, RecordingStarted, RecordingStopped
 from tapedeck.media.encode import PictureEncoder
 from tapedeck.media.mux import FilmWriter
+from tapedeck.media.sharing import Encoders
+from tapedeck.medialog.mark import StoredMark
+from tapedeck.medialog.reader import LogReader
 from tapedeck.render.job import Job, run
+from tapedeck.render.making import Making
 
 LATER_NS = (3050 - 1313 + 8200 - 5117) * MS
 VP8 = VideoOutput(width=160, height=90, fps=FPS, codec="vp8")
@@ -149,3 +154,40 @@ def test_one_that_fails_meanwhile_leaves_the_other_whole(tmp_path: Path, monkeyp
     ear = together([first, later])
     assert isinstance(ear.faults.pop("later"), UnavailableError)
     assert_equal(tmp_path, ear, jobs(tmp_path, "-alone")[:1])
+
+
+def test_one_that_cannot_begin_takes_no_place_beside_the_other(tmp_path: Path) -> None:
+    """Its second file cannot be made when the encoder of the first one is open."""
+    meeting().lay_down(tmp_path / "log", 10 * S)
+    first, later = jobs(tmp_path, "")
+    (tmp_path / "out" / ".sound.m4a.part").mkdir(parents=True)
+    encoders, log = Encoders(), LogReader(tmp_path / "log")
+    whole = Making(first, log, encoders=encoders)
+    with pytest.raises(MediaError):
+        Making(replace(later, outputs=(*later.outputs, Output("sound.m4a", None))), log, encoders=encoders)
+    (room,) = encoders._rooms.values()
+    assert room.is_lonely
+    whole.close()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".sound.m4a.part"]
+
+
+def test_one_whose_film_cannot_begin_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise UnavailableError("The watermark cannot be read now.")
+
+    meeting().lay_down(tmp_path / "log", 10 * S)
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr("tapedeck.render.making.canvases", refuse)
+    with pytest.raises(UnavailableError):
+        Making(jobs(tmp_path, "")[0], LogReader(tmp_path / "log"), encoders=Encoders())
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_one_whose_watermark_is_gone_is_made_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the film of a recording that has its meeting for itself."""
+    meeting().lay_down(tmp_path / "log", 10 * S)
+    (tmp_path / "out").mkdir()
+    gone = StoredMark(tmp_path / "gone.png", "left top", None, None)
+    for place in ("making", "canvas"):
+        monkeypatch.setattr(f"tapedeck.render.{place}.find_mark", lambda *_: gone)
+    Making(jobs(tmp_path, "")[0], LogReader(tmp_path / "log"), encoders=Encoders()).close()

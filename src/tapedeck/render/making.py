@@ -7,7 +7,7 @@ anything is done (`render/job.py`).
 from __future__ import annotations
 
 from collections.abc import Hashable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from tapedeck.core.geometry import Size
@@ -58,7 +58,8 @@ class Making:
         verdict: Verdict | None = None,
         encoders: Encoders | None = None,
     ) -> None:
-        """Create the part files. `decoders` and `encoders` are shared with other films of the log."""
+        """Create the part files; none is left when it raises. `decoders` and `encoders` are shared with other films of
+        the log."""
         self._job = job
         only = None if job.excerpt.only is None else people_of(log, job.excerpt.only)
         focus = job.focus if job.focus is None or job.live else one_of(log, job.focus, only)
@@ -66,37 +67,42 @@ class Making:
         self.passes = sets is not None
         "Its pictures are those that were sent."
         self.seat = None if encoders is None or job.page or job.excerpt != _ALL else encoders.seat(_alike(job))
-        self.writers = writers = FilmWriters(
-            job.out_dir,
-            job.outputs,
-            created_at=log.meta.started_utc,
-            threads=job.threads,
-            head_align=job.head_align,
-            tells_room=job.tells_room,
-            live_dir=job.live_dir if job.live else None,
-            hls_dir=job.hls_dir,
-            passed=first,
-            seat=self.seat,
-        )
-        canvas = job.canvas
-        size = Size(2, 2) if canvas is None else Size(canvas.width, canvas.height)
-        self.press = Press(writers, size, beside=job.is_hasty and not self.passes)
-        self._stills = stills = Stills(self.press, size, canvas.fps) if job.stills and canvas is not None else None
-        on_key = (lambda *_: None) if stills is None else stills.see_key
-        self.film = Film(
-            log,
-            job.recording_id,
-            canvas,
-            stills or self.press,
-            layout=job.layout,
-            focus=focus,
-            new_canvas=canvases(job.log_dir, job.recording_id) if job.watermark else Canvas,
-            part=job.excerpt.part(canvas.fps if canvas is not None else _FPS),
-            only=only,
-            decoders=decoders,
-            passage=None if sets is None else lambda feed: Passage(feed, writers, sets, on_key),
-            on_shows=None if self.seat is None else self._say,
-        )
+        with ExitStack() as undo:
+            if self.seat is not None:
+                undo.callback(self.seat.close)
+            self.writers = writers = FilmWriters(
+                job.out_dir,
+                job.outputs,
+                created_at=log.meta.started_utc,
+                threads=job.threads,
+                head_align=job.head_align,
+                tells_room=job.tells_room,
+                live_dir=job.live_dir if job.live else None,
+                hls_dir=job.hls_dir,
+                passed=first,
+                seat=self.seat,
+            )
+            undo.callback(writers.abort)
+            canvas = job.canvas
+            size = Size(2, 2) if canvas is None else Size(canvas.width, canvas.height)
+            self.press = Press(writers, size, beside=job.is_hasty and not self.passes)
+            self._stills = stills = Stills(self.press, size, canvas.fps) if job.stills and canvas is not None else None
+            on_key = (lambda *_: None) if stills is None else stills.see_key
+            self.film = Film(
+                log,
+                job.recording_id,
+                canvas,
+                stills or self.press,
+                layout=job.layout,
+                focus=focus,
+                new_canvas=canvases(job.log_dir, job.recording_id) if job.watermark else Canvas,
+                part=job.excerpt.part(canvas.fps if canvas is not None else _FPS),
+                only=only,
+                decoders=decoders,
+                passage=None if sets is None else lambda feed: Passage(feed, writers, sets, on_key),
+                on_shows=None if self.seat is None else self._say,
+            )
+            undo.pop_all()
         if writers.hls is not None:
             writers.hls.when = lambda film_ns: _utc_ms(log, self.film.capture_at(film_ns))
 
@@ -133,7 +139,11 @@ class Making:
 def _alike(job: Job) -> Hashable:
     """Equal for films that may show the same pictures. What they do show is compared picture by picture."""
     mark = find_mark(job.log_dir, job.recording_id) if job.watermark and job.recording_id is not None else None
-    over = None if mark is None else (mark.path.read_bytes(), mark.position, mark.width, mark.height)
+    over: Hashable = None
+    if mark is not None:
+        over = job.recording_id  # what cannot be read, and is left out (`canvases`), is like nobody's
+        with suppress(OSError):
+            over = mark.path.read_bytes(), mark.position, mark.width, mark.height
     return job.log_dir, job.layout, job.focus, over
 
 
