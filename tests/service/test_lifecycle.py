@@ -193,8 +193,9 @@ async def test_nobody_back_after_a_restart_ends_the_film_at_the_outage(world: Wo
     await world.lifecycle.run_due(world.clock.move(59))
     assert (await world.now_of(recording)).state is S.CAPTURING
     await world.lifecycle.run_due(world.clock.move(1))
+    await world.recordings.settle()
     stopped = await world.now_of(recording)
-    assert (stopped.state, stopped.stop_cause, stopped.stopped_at) == (S.CLOSING, StopCause.FAULT, crashed)
+    assert (stopped.state, stopped.stop_cause, stopped.stopped_at) == (S.RENDERING, StopCause.FAULT, crashed)
 
 
 async def test_somebody_back_after_a_restart_makes_it_an_ordinary_recording_again(world: World) -> None:
