@@ -1,20 +1,13 @@
 """A meeting of two people in a 720p film that is watched over HLS while it is made.
 
 Latency: from the instant that a picture was taken (it says so itself) to the instant that our page shows it in
-Chromium.
-
-Cost: one log made into a film with fragments for players and without them, by turns; all user and system time of the
-process that makes it.
+Chromium. What it costs is in bench/outputs.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-import shutil
-import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,18 +15,17 @@ from pathlib import Path
 from playwright.async_api import async_playwright
 from tests.e2e.kit import open_house
 
-from bench.render import end_log, make_log, make_source, measure
 from bench.row import Row
 from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.browser import chromium_path
 from tapedeck.testing.people import Act, Cue, Person
 from tapedeck.testing.watch import watch
 
-MARK_S, MARK_COST = 8.0, 0.03
+MARK_S = 8.0
 WATCHED_S, SETTLE_S = 30.0, 12.0
 LOOP_S = 8.0
 """After which a picture of the people repeats itself."""
-FILM_S, PAIRS, CAMERAS, FPS = 12, 5, 2, 30
+FPS = 30
 S = 1_000_000_000
 _NOTE = """() => {
     window.shown = [];
@@ -86,36 +78,12 @@ async def latencies(root: Path) -> tuple[list[float], float]:
         return found, edge_s
 
 
-def costs(root: Path) -> tuple[list[float], list[float]]:
-    """CPU seconds of the film, with fragments and without."""
-    sources = root / "sources"
-    sources.mkdir()
-    for index, source in enumerate(("testsrc2=s=1280x720:r=30", "mandelbrot=s=1280x720:r=30:start_scale=2")):
-        make_source(sources, index, source, FILM_S)
-    end_log(make_log(root / "log", sources, FILM_S, people=CAMERAS), FILM_S * S)
-    found: tuple[list[float], list[float]] = ([], [])
-    for turn in range(2 * PAIRS):
-        kind = turn % 2
-        job: dict[str, object] = {"log_dir": str(root / "log"), "recording_id": "bench", "out_dir": str(root / "film")}
-        job["outputs"] = [{"file_name": "film.mp4", "video": {}}]
-        if kind == 0:
-            job["hls_dir"] = str(root / "hls")
-        cost, answer = measure([sys.executable, "-m", "tapedeck.render.child"], json.dumps(job) + "\n")
-        if json.loads(answer.splitlines()[-1])["event"] != "done":
-            raise SystemExit(f"the render went wrong: {answer[-500:]}")
-        found[kind].append(cost.cpu_s)
-        shutil.rmtree(root / "hls", ignore_errors=True)
-    return found
-
-
 def rows() -> list[Row]:
     """Measure all."""
     with tempfile.TemporaryDirectory(prefix="tapedeck-bench-") as name:
         late, edge_s = asyncio.run(latencies(Path(name)))
-        with_it, without = costs(Path(name))
     late.sort()
     p50, p95 = late[len(late) // 2], late[len(late) * 95 // 100]
-    more = statistics.median(a / b - 1 for a, b in zip(with_it, without, strict=True))
     return [
         Row(
             "two people, 720p film: taken to shown in our page over HLS, p95",
@@ -124,13 +92,5 @@ def rows() -> list[Row]:
             f"<= {MARK_S} s",
             p95 <= MARK_S,
             f"median {p50:.2f} s, {len(late)} pictures; the newest was {edge_s:.1f} s old when it was listed",
-        ),
-        Row(
-            "the same: CPU that fragments for players add to the film's process",
-            f"{more:+.1%}",
-            f"without {statistics.median(without) / FILM_S:.2f} of a core",
-            f"<= {MARK_COST:.0%}",
-            more <= MARK_COST,
-            f"median of {PAIRS} pairs of {FILM_S} s of film",
-        ),
+        )
     ]

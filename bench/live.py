@@ -1,37 +1,31 @@
 """A meeting of two people in a 720p film that is streamed to a real RTMP server while it is made.
 
 Latency: from the instant that a picture was taken (it says so itself) to its arrival at somebody who plays it from the
-RTMP server. Cost: one film, streamed and not streamed by turns; all user and system time of the process that makes it
-and of the process that sends. What it costs together with HLS, and with less noise, is in bench/outputs.py.
+RTMP server. What it costs is in bench/outputs.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import os
-import statistics
 import tempfile
 import threading
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import av
 from tests.e2e.kit import House, Room, Take, open_house
-from tests.e2e.test_crash import film_process
-from tests.rtmpserver import RtmpServer, rtmp_server
+from tests.rtmpserver import rtmp_server
 
 from bench.row import Row
 from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.people import Act, Cue, Person
 from tapedeck.testing.watch import watch
 
-TURNS, TURN_S, SETTLE_S = 5, 6.0, 2.5
-MARK_S, MARK_COST = 3.0, 0.03
+BEGUN_S, SETTLE_S, PLAYED_S = 5.0, 2.5, 12.0
+MARK_S = 3.0
 LOOP_S = 8.0
 """After which a picture of the people repeats itself."""
-_TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Player:
@@ -63,60 +57,12 @@ class Player:
                 file.mux(packet)
 
 
-def cpu_s(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
-
-
-def sender(server_pid: int) -> int:
-    """The process that sends the stream."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(path.read_text().rpartition(")")[2].split()[1])
-            if parent == server_pid and b"tapedeck.push" in (path.parent / "cmdline").read_bytes():
-                return int(path.parent.name)
-        except OSError:
-            continue
-    raise SystemExit("nobody sends the stream")
-
-
-async def targets(house: House, take: Take, method: str, path: str = "", url: str | None = None) -> str:
-    """One of the routes; id of the target."""
-    place = f"{house.server.base_url}/v1/recordings/{take.id}/targets{path}"
+async def add_target(house: House, take: Take, url: str) -> None:
+    """From here on the film is sent there."""
+    place = f"{house.server.base_url}/v1/recordings/{take.id}/targets"
     headers = {"authorization": f"Bearer {house.server.token}"}
-    async with house.http.request(method, place, headers=headers, json=url and {"url": url}) as answer:
+    async with house.http.post(place, headers=headers, json={"url": url}) as answer:
         answer.raise_for_status()
-        return str((await answer.json())["data"]["id"])
-
-
-async def measure(house: House, room: Room, take: Take, server: RtmpServer, played: Path) -> dict[str, list[float]]:
-    """CPU per second of film process and sender by turns, and latencies."""
-    assert house.server.pid is not None
-    found: dict[str, list[float]] = {"without": [], "with": [], "sender": []}
-    film = film_process(house.server.pid)
-    for turn in range(TURNS):
-        for kind in ("without", "with"):
-            if kind == "with":
-                target_id = await targets(house, take, "POST", url=server.url())
-            await asyncio.sleep(SETTLE_S)
-            push = sender(house.server.pid) if kind == "with" else None
-            player = None
-            if push is not None and turn == TURNS - 1:
-                player = Player(server.url(), played)
-            begin, before, sent = time.monotonic(), cpu_s(film), 0.0 if push is None else cpu_s(push)
-            await asyncio.sleep(TURN_S)
-            lasted = time.monotonic() - begin
-            found[kind].append((cpu_s(film) - before) / lasted)
-            if push is not None:
-                found["sender"].append((cpu_s(push) - sent) / lasted)
-            if player is not None:
-                await asyncio.sleep(TURN_S)
-                await asyncio.to_thread(player.stop)
-                found["late"] = await asyncio.to_thread(latencies, player, played, room)
-            if kind == "with":
-                await targets(house, take, "DELETE", f"/{target_id}")
-    return found
 
 
 def latencies(player: Player, path: Path, room: Room) -> list[float]:
@@ -127,9 +73,9 @@ def latencies(player: Player, path: Path, room: Room) -> list[float]:
     return [(at - turn) % LOOP_S for at, turn in zip(arrived, sight.turns_s, strict=False) if not math.isnan(turn)]
 
 
-async def play(root: Path) -> dict[str, list[float]]:
+async def play(root: Path) -> list[float]:
     """The meeting."""
-    end_s = 6.0 + TURNS * 2 * (TURN_S + SETTLE_S) + 2 * TURN_S + 10
+    end_s = BEGUN_S + SETTLE_S + PLAYED_S + 10
     people = [Person(look, (Cue(0.2, Act.JOIN), Cue(end_s, Act.LEAVE))) for look in CAST[:2]]
     with rtmp_server(root / "rtmp") as server:
         async with open_house(root / "house", {"TAPEDECK_ALLOW_PRIVATE_URLS": "true"}) as house:
@@ -138,8 +84,13 @@ async def play(root: Path) -> dict[str, list[float]]:
             await room.at(1.0)
             take = await room.start()
             await take.until("RECORDING")
-            await room.at(5.0)
-            found = await measure(house, room, take, server, root / "played.mp4")
+            await room.at(BEGUN_S)
+            await add_target(house, take, server.url())
+            await asyncio.sleep(SETTLE_S)
+            player = Player(server.url(), root / "played.mp4")
+            await asyncio.sleep(PLAYED_S)
+            await asyncio.to_thread(player.stop)
+            found = await asyncio.to_thread(latencies, player, root / "played.mp4", room)
             await take.act("stop")
             playing.cancel()
             await asyncio.gather(playing, return_exceptions=True)
@@ -150,13 +101,8 @@ async def play(root: Path) -> dict[str, list[float]]:
 def rows() -> list[Row]:
     """Measure all."""
     with tempfile.TemporaryDirectory(prefix="tapedeck-bench-") as name:
-        found = asyncio.run(play(Path(name)))
-    late = sorted(found["late"])
+        late = sorted(asyncio.run(play(Path(name))))
     p50, p95 = late[len(late) // 2], late[len(late) * 95 // 100]
-    # Neighbours make each turn dearer or cheaper for both: what is streamed is held against the turns around it.
-    around = [statistics.mean(pair) for pair in pairwise(found["without"])] + [found["without"][-1]]
-    more = statistics.median(w / a - 1 for w, a in zip(found["with"], around, strict=True))
-    sending = statistics.median(s / a for s, a in zip(found["sender"], around, strict=True))
     return [
         Row(
             "two people, 720p film: taken to played from the RTMP server, p95",
@@ -165,13 +111,5 @@ def rows() -> list[Row]:
             f"<= {MARK_S} s",
             p95 <= MARK_S,
             f"median {p50:.2f} s, {len(late)} pictures",
-        ),
-        Row(
-            "the same: CPU that streaming costs, in the film's process and the sender's",
-            f"{more + sending:+.1%}",
-            f"not streamed {statistics.median(found['without']):.2f} of a core",
-            f"<= {MARK_COST:.0%}",
-            more + sending <= MARK_COST,
-            f"film {more:+.1%}, sender {sending:.1%}: medians of {TURNS} turns of {TURN_S:.0f} s",
-        ),
+        )
     ]

@@ -27,7 +27,6 @@ from typing import Any
 from tests.e2e.kit import SMALL, open_house
 from tests.rtmpserver import RtmpServer, rtmp_server
 
-from bench.live import cpu_s
 from bench.render import camera, make_source, microphone
 from bench.row import Row
 from tapedeck.core.frames import Codec, EncodedFrame, Kind, TrackInfo
@@ -50,6 +49,7 @@ PATIENCE_S = 60
 SOURCES = ("testsrc2=s=1280x720:r=30", "mandelbrot=s=1280x720:r=30:start_scale=2")
 ROUNDS = 200
 """Of requests: a player of a film that is made asks for two playlists and a segment every two seconds."""
+_TICK = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,12 @@ def pair(root: Path, media: list[tuple[int, str, EncodedFrame]], server: RtmpSer
     if len((root / "hls" / "index").read_bytes().splitlines()) < FILM_S // 2:
         raise SystemExit("players did not get the whole film")
     return Pair(**took)
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICK
 
 
 def _process(module: str, order: dict[str, Any]) -> subprocess.Popen[bytes]:
