@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socketserver
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.kit import SMALL, House, Room, Take, judge, open_house
-from tests.e2e.test_crash import film_process
+from tests.e2e.test_crash import film_process, listed_at, segments, watch_link
 from tests.pace import eventually
 from tests.rtmpserver import free_port, rtmp_server
 from tests.srtserver import srt_server
@@ -111,7 +112,7 @@ async def test_a_meeting_is_streamed_and_nothing_that_a_target_does_reaches_its_
             ):
                 status, body = await ask(house, take, "POST", url=url)
                 assert status == 201, body
-            await _play_it(house, room, take, good, mortal)
+            listed = await _play_it(house, room, take, good, mortal)
             people = await playing
             viewed = await take.film([person.look for person in PEOPLE], limit_s=90)
             report = judge(viewed, people, await take.recorded())
@@ -124,6 +125,9 @@ async def test_a_meeting_is_streamed_and_nothing_that_a_target_does_reaches_its_
             assert report.ok, f"\n{report}"
             said = house.server.log_path.read_text()
             assert "s3cret" not in said
+            # What was listed when the render died was not made again, and nobody had to wait for that.
+            (gone_on_s,) = re.findall(r"gone on with at ([0-9.]+) s", said)
+            assert float(gone_on_s) >= sum(lengths(listed))
         first, late = (next(p for p in good.recorded() if p.name.startswith(key)) for key in ("s3cret", "late"))
         whole = film_of(first)
         assert_in_step(whole, 4, until_ns=8 * S)
@@ -136,7 +140,13 @@ async def test_a_meeting_is_streamed_and_nothing_that_a_target_does_reaches_its_
         assert_in_step(film_of(received), 4, until_ns=8 * S)
 
 
-async def _play_it(house: House, room: Room, take: Take, good: Any, mortal: Any) -> None:
+def lengths(playlist: str) -> list[float]:
+    return [float(line[8:-1]) for line in playlist.splitlines() if line.startswith("#EXTINF:")]
+
+
+async def _play_it(house: House, room: Room, take: Take, good: Any, mortal: Any) -> str:
+    """The playlist as it was just before the render was killed."""
+
     async def live(port: int) -> bool:
         found = await targets_of(house, take)
         return bool(found[f"rtmp://127.0.0.1:{port}/open/***"]["status"] == "LIVE")
@@ -160,11 +170,22 @@ async def _play_it(house: House, room: Room, take: Take, good: Any, mortal: Any)
     await take.act("resume")
     await eventually(lambda: live(mortal.port), 60)
     await room.at(14.0)
+    link, listed = await watch_link(take), [""]
+
+    async def lists(count: int) -> bool:
+        listed[-1:] = [await listed_at(take, link)]
+        return len(segments(listed[-1])) >= count
+
+    await eventually(lambda: lists(4), 60)
     assert house.server.pid is not None
     os.kill(film_process(house.server.pid), signal.SIGKILL)
+    listed.append("")
+    await eventually(lambda: lists(len(segments(listed[0])) + 2), 60)
+    assert segments(listed[1])[: len(segments(listed[0]))] == segments(listed[0])
     await room.at(21.0)
     assert await live(good.port)
     status, body = await ask(house, take, "POST", url=good.url(key="late"))
     assert status == 201, body
     await room.at(27.0)
     await take.act("stop")
+    return listed[0]

@@ -12,12 +12,17 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["FragmentTrack", "Sample", "TrackHead", "codec_of", "fragment", "init_segment"]
+__all__ = ["FragmentTrack", "Sample", "TrackHead", "codec_of", "fragment", "init_segment", "read_fragment"]
 
 _MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 _SYNC, _OTHER = 0x0200_0000, 0x0101_0000
 """Sample flags: depends on nobody; depends on others, and is no sync sample (8.8.3.1)."""
 _UNKNOWN_LANGUAGE = 0x55C4
+_MFHD = 24
+"""Where the first `traf` of a `moof` begins, behind its number."""
+_TRUN_ROWS = 8 + 16 + 20 + 20
+"""Where the rows of samples begin in a `traf`: behind `tfhd`, `tfdt` and what `trun` says first."""
+_MOST_TRACKS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,39 @@ def fragment(number: int, tracks: Sequence[FragmentTrack]) -> bytes:
     size = len(_moof(number, tracks, 0))
     media = sum(sample.size for track in tracks for sample in track.samples)
     return _moof(number, tracks, size + 8) + struct.pack(">I4s", 8 + media, b"mdat")
+
+
+def read_fragment(data: bytes) -> tuple[list[FragmentTrack], int]:
+    """The tracks of a whole fragment, and where in it the bytes of the samples begin.
+
+    ValueError when it is not one that `fragment` made, or not all of it.
+    """
+    try:
+        tracks, number, media = _read_moof(data)
+    except struct.error as exc:
+        raise ValueError("the fragment breaks off") from exc
+    size = sum(sample.size for track in tracks for sample in track.samples)
+    if media + size != len(data) or fragment(number, tracks) != data[:media]:
+        raise ValueError("the fragment is not whole")
+    return tracks, media
+
+
+def _read_moof(data: bytes) -> tuple[list[FragmentTrack], int, int]:
+    """What it says if it is one of ours; nothing of that is proven."""
+    end, number = struct.unpack_from(">I", data)[0], struct.unpack_from(">I", data, _MFHD - 4)[0]
+    tracks: list[FragmentTrack] = []
+    at = _MFHD
+    while at < end and len(tracks) < _MOST_TRACKS:
+        size = struct.unpack_from(">I", data, at)[0]
+        track_id, decode_time = struct.unpack_from(">20xI12xQ", data, at)
+        rows = data[at + _TRUN_ROWS : at + size]
+        samples = [
+            Sample(length, duration, offset, flags == _SYNC)
+            for duration, length, flags, offset in struct.iter_unpack(">IIIi", rows)
+        ]
+        tracks.append(FragmentTrack(track_id, decode_time, samples))
+        at += size
+    return tracks, number, end + 8
 
 
 def codec_of(stsd: bytes) -> str:

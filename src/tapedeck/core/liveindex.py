@@ -39,12 +39,17 @@ class Fragment:
     "Which attempt of the render made it: each has a head of its own."
     at_ms: int | None
     "When its beginning was captured (UTC, ms)."
+    last_ms: int | None = None
+    "When its last picture was."
+    crc32c: int | None = None
+    "Of its bytes."
 
 
 def line_of(fragment: Fragment) -> bytes:
     """A fragment as a line."""
     one = fragment
-    return json.dumps([one.start_ns, one.end_ns, one.offset, one.size, one.run, one.at_ms]).encode() + b"\n"
+    numbers = (one.start_ns, one.end_ns, one.offset, one.size, one.run, one.at_ms, one.last_ms, one.crc32c)
+    return json.dumps(numbers).encode() + b"\n"
 
 
 def parse_lines(data: bytes, media_size: int) -> tuple[list[Fragment], int]:
@@ -57,7 +62,9 @@ def parse_lines(data: bytes, media_size: int) -> tuple[list[Fragment], int]:
             one = Fragment(*numbers)
         except (ValueError, TypeError):
             break
-        if not all(isinstance(number, int) for number in numbers[:5]) or not isinstance(one.at_ms, int | None):
+        if not all(isinstance(number, int) for number in numbers[:5]):
+            break
+        if not all(isinstance(number, int | None) for number in numbers[5:]):
             break
         if not line.endswith(b"\n") or one.offset + one.size > media_size:
             break

@@ -144,10 +144,10 @@ _SOUND_CODECS = {
 }
 
 
-def sound_encoder(container: OutputContainer, output: AudioOutput) -> SoundEncoder | VorbisEncoder:
-    """The encoder of a codec. MediaError: nobody knows it here."""
+def sound_encoder(container: OutputContainer, output: AudioOutput, first: int = 0) -> SoundEncoder | VorbisEncoder:
+    """The encoder of a codec; `first` as of `SoundEncoder`. MediaError: nobody knows it here."""
     if output.codec != "vorbis":
-        return SoundEncoder(container, output)
+        return SoundEncoder(container, output, first)
     from tapedeck.media.vorbis import VorbisEncoder  # a tenth of a process' start, and most films are without
 
     return VorbisEncoder(output)

@@ -6,8 +6,11 @@ Directory of a recording, from the first second of its film on:
     index           a line for each (`core/liveindex.py`), written when the fragment is there
     init-{run}.mp4  the head of all fragments of one attempt of the render
 
-Another attempt, after a crash, makes the film from its beginning again; it says nothing until it comes to where the
-one before it ended, and goes on there. Owns that nothing that goes wrong here reaches the film. Nothing is encoded
+    made-{run}.json what that attempt says of them (`media/past.py`)
+
+Another attempt, after a crash, goes on behind the last fragment, or makes the film from its beginning again; then it
+says nothing until it comes to where the one before it ended, and goes on there. Owns that nothing that goes wrong here
+reaches the film. Nothing is encoded
 here, and nothing is fsynced: what is lost with the machine is in the log.
 """
 
@@ -23,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
+import google_crc32c
 from av.stream import Stream
 
 from tapedeck.core.fmp4 import FragmentTrack, Sample, TrackHead, fragment, init_segment
@@ -30,8 +34,9 @@ from tapedeck.core.liveindex import Fragment, line_of, parse_lines
 from tapedeck.core.mp4film import heads_of, is_due
 from tapedeck.core.output import Output
 from tapedeck.media.live import Lender, Tap
+from tapedeck.media.past import Past, Sidecar
 
-__all__ = ["HlsWriter"]
+__all__ = ["HlsWriter", "head_of"]
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +58,18 @@ class _Unit(NamedTuple):
 class HlsWriter:
     """Beside the files of a film. Called by whoever writes them, in the same thread."""
 
-    def __init__(self, directory: Path, output: Output, lend: Callable[[Any], Lender | None]) -> None:
-        """`output`: one that `is_playable`; `lend` finds its encoders. Whatever goes wrong is logged."""
+    def __init__(
+        self,
+        directory: Path,
+        output: Output,
+        lend: Callable[[Any], Lender | None],
+        likeness: str = "",
+        past: Past | None = None,
+    ) -> None:
+        """`output`: one that `is_playable`; `lend` finds its encoders. Whatever goes wrong is logged.
+
+        `likeness`: equal for attempts at the same film. `past`: what there is of it already, behind which it goes on.
+        """
         self.when: Callable[[int], int | None] = lambda _: None
         "When a moment of the film was captured (UTC, ms); set by whoever knows."
         self._directory = directory
@@ -64,7 +79,10 @@ class HlsWriter:
         self._number = 0
         self._until_ns = 0
         "What there is from earlier attempts."
-        self._start_ns = 0
+        self._start_ns = 0 if past is None else past.end_ns
+        self._likeness = likeness
+        self._past = past
+        self._is_signed = False
         self._media: int | None = None
         self._index: int | None = None
         self._offset = 0
@@ -97,6 +115,7 @@ class HlsWriter:
     def _open(self, lenders: Sequence[Lender]) -> None:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         heads = _heads([lender.template for lender in lenders])
+        late = None if self._past is None else self._past.late
         self._media = os.open(self._directory / "media", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._index = os.open(self._directory / "index", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         found, used = parse_lines(
@@ -112,7 +131,7 @@ class HlsWriter:
         part.write_bytes(init_segment(heads))
         part.rename(self._directory / f"init-{self._run}.mp4")
         for lender, head in zip(lenders, heads, strict=True):
-            track = _Track(head, leads=not self._tracks)
+            track = _Track(head, leads=not self._tracks, late_ticks=late)
             self._tracks.append(track)
             self._take(lender, track)
 
@@ -159,9 +178,19 @@ class HlsWriter:
         data = b"".join((fragment(self._number + 1, tracks), *(unit.data for part in parts for unit in part)))
         self._number += 1
         try:
-            self._append(data, Fragment(start_ns, end_ns, self._offset, len(data), self._run, self.when(start_ns)))
+            self._sign()
+            last_ns = self._tracks[0].ns(max((unit.pts for unit in parts[0]), default=0))
+            times = self.when(start_ns), self.when(last_ns)
+            line = Fragment(start_ns, end_ns, self._offset, len(data), self._run, *times, google_crc32c.value(data))
+            self._append(data, line)
         except OSError as exc:  # this one is lost to players, and to nobody else
             log.warning("a fragment of a film could not be kept for players: %s", exc.strerror)
+
+    def _sign(self) -> None:
+        """Say of what film the fragments of this attempt are, before there is one."""
+        if not self._is_signed:
+            Sidecar(self._likeness, self._tracks[-1].primer).write(self._directory, self._run)
+            self._is_signed = True
 
     def _append(self, data: bytes, line: Fragment) -> None:
         assert self._media is not None and self._index is not None
@@ -189,9 +218,11 @@ class HlsWriter:
 class _Track:
     """Units of one track that are not in a fragment yet."""
 
-    def __init__(self, head: TrackHead, *, leads: bool) -> None:
-        """`leads`: fragments begin where this one's key frames are."""
+    def __init__(self, head: TrackHead, *, leads: bool, late_ticks: int | None = None) -> None:
+        """`leads`: fragments begin where this one's key frames are. `late_ticks`: of pictures, if that is known."""
         self.head = head
+        self.primer = b""
+        "Of sound: the packet before the first."
         self.fresh: list[int] = []
         "Of the track that leads: film times of key frames that were not looked at yet."
         self.cuts: deque[int] = deque()
@@ -202,7 +233,8 @@ class _Track:
         self.ends_ns = 0
         self._units: deque[_Unit] = deque()
         self._leads = leads
-        self.late_ticks = 0
+        self.late_ticks = late_ticks or 0
+        self._is_late_known = late_ticks is not None
         self._scale = (0, 1)
         "What makes our ticks of the encoder's, as a fraction; nothing before the first packet."
 
@@ -240,12 +272,13 @@ class _Track:
         duration = ((packet.duration or 1) * times + half) // parts
         is_key = True
         if is_video:
-            if is_new:
+            if is_new and not self._is_late_known:
                 self.late_ticks = -min(dts, 0)  # where pictures are reordered, the first is decoded before zero
             dts += self.late_ticks
             is_key = packet.is_keyframe
         elif pts < 0:
-            return  # the encoder's priming
+            self.primer = media  # the encoder's priming
+            return
         self._units.append(_Unit(dts, pts, duration, is_key, media))
         self.size += len(media)
         if is_key and self._leads:
@@ -279,6 +312,11 @@ def _write_at(fd: int, data: bytes, at: int) -> int:
         count = os.pwrite(fd, view, at)
         view, at = view[count:], at + count
     return at
+
+
+def head_of(templates: Sequence[Stream]) -> bytes:
+    """The head of fragments of streams."""
+    return init_segment(_heads(templates))
 
 
 def _heads(templates: Sequence[Stream]) -> tuple[TrackHead, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -27,12 +28,16 @@ Encoder: TypeAlias = "PictureEncoder | SharedPictures | PassedPictures | SoundEn
 class Lane:
     """An encoder and the streams that its packets go to."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, since: int = 0) -> None:
+        """`since`: packets of sound before this sample are not used (an encoder's own priming apart, if it is 0)."""
         self.encoder = encoder
         self.streams: list[tuple[Muxer, Stream]] = []
         self.packets = self.keys = 0
         self.taps: list[Tap] = []
         self._is_sound = not isinstance(encoder, PICTURES)
+        self._since = since
+        self._held: deque[av.Packet[Any]] | None = None
+        "What waits for others to be in the files before it; None: nothing has to."
 
     @property
     def count(self) -> int:
@@ -42,18 +47,37 @@ class Lane:
     def put(self, packets: Iterable[av.Packet[Any]]) -> None:
         """Packets of the encoder, in its order."""
         for packet in packets:
-            self.packets += 1
-            self.keys += packet.is_keyframe
-            for muxer, stream in self.streams[1:]:
-                copy = copy_packet(packet)
-                copy.stream = stream
-                muxer.mux(copy)
+            if self._since and (packet.pts is None or packet.pts < self._since):
+                continue
             if self.taps:  # once for all: only H264 and AAC are lent
                 media = bytes(packet) if self._is_sound else to_lengths(bytes(packet))
                 for tap in tuple(self.taps):
                     tap(packet, media)
-            muxer, packet.stream = self.streams[0]
-            muxer.mux(packet)
+            if self._held is None:
+                self.copy(packet)
+            else:
+                self._held.append(packet)
+
+    def copy(self, packet: av.Packet[Any]) -> None:
+        """A packet for the files alone, in the encoder's time base."""
+        self.packets += 1
+        self.keys += packet.is_keyframe
+        for muxer, stream in self.streams[1:]:
+            copy = copy_packet(packet)
+            copy.stream = stream
+            muxer.mux(copy)
+        muxer, packet.stream = self.streams[0]
+        muxer.mux(packet)
+
+    def hold(self) -> None:
+        """Let what is `put` wait while others are copied."""
+        self._held = deque()
+
+    def release(self) -> None:
+        """All were."""
+        held, self._held = self._held, None
+        for packet in held or ():
+            self.copy(packet)
 
     def flush(self) -> None:
         """What the encoder still holds."""

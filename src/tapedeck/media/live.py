@@ -62,8 +62,10 @@ class Lender:
 class LiveStream:
     """Beside the files of a film. Called by whoever writes them, in the same thread."""
 
-    def __init__(self, directory: Path, outputs: Iterable[Output], lend: Callable[[Any], Lender | None]) -> None:
-        """`lend` finds the encoder of a file with just these settings."""
+    def __init__(
+        self, directory: Path, outputs: Iterable[Output], lend: Callable[[Any], Lender | None], sample: int = 0
+    ) -> None:
+        """`lend` finds the encoder of a file with just these settings. `sample`: the first that comes."""
         self.is_current = False
         "Whether the film is about as far as life; may be set from another thread."
         outputs = tuple(outputs)
@@ -77,7 +79,7 @@ class LiveStream:
         self._wanted = os.fspath(directory / "wanted")
         self._lend = lend
         self._rest = 0
-        self._samples = 0
+        self._samples = sample
         self._weave: _Weave | None = None
         self._desk: OutputContainer | None = None
         self._own_pictures: PictureEncoder | None = None

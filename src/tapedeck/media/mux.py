@@ -25,6 +25,7 @@ from av.stream import Stream
 from numpy.typing import NDArray
 
 from tapedeck import __version__
+from tapedeck.core.entry import Entry
 from tapedeck.core.errors import MediaError
 from tapedeck.core.output import AudioOutput, Output, VideoOutput
 from tapedeck.media.containers import ARCHIVE, container_of, header_options
@@ -33,6 +34,7 @@ from tapedeck.media.errors import media_errors
 from tapedeck.media.lane import PICTURES, Encoder, Lane
 from tapedeck.media.live import Lender, LiveStream
 from tapedeck.media.passed import PassedPictures
+from tapedeck.media.past import Copying, Past
 from tapedeck.media.place import PartFile
 from tapedeck.media.sharing import Seat, SharedPictures
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:  # what few films need is imported by those: a process has hal
 
 __all__ = ["FilmFile", "FilmWriter", "FilmWriters"]
 
+_BEGINNING = Entry()
 _BUFFER_SIZE = 1 << 16
 _INDEX_LEAST, _INDEX_BPS = 1 << 14, 80
 """Of the index: what does not grow, and bytes a second for four chunks (a place is 8, a count that differs 12)."""
@@ -81,6 +84,7 @@ class FilmWriter:
         timed: bool = False,
         passed: bytes | None = None,
         seat: Seat | None = None,
+        entry: Entry = _BEGINNING,
     ) -> None:
         """Create `part_path` and open the encoders; `threads`: of the picture encoder (0: as many as it likes).
 
@@ -89,13 +93,15 @@ class FilmWriter:
         `head_align`, `tells_room`: see `PartFile`. `beside`: another file of the same film; where its
         settings are the same its encoders are used, and what is written to it comes here too. That one then has to be
         finished first. `passed`: the first of the pictures that come encoded (`write_sent`), instead of any to encode.
-        `seat`: the film's place among others that may share its picture encoder.
+        `seat`: the film's place among others that may share its picture encoder. `entry`: where it is gone on with;
+        what is before that has to be copied (`media/past.py`).
 
         UnavailableError if the disk cannot take the file, MediaError if an encoder is missing or refuses.
         """
         self.video, self.audio = video, audio
         self._lends: dict[VideoOutput | AudioOutput, Lane] = {} if beside is None else beside._lends
         self._seat = seat
+        self._entry = entry
         self._rate = audio.sample_rate
         self._fps = 0 if video is None else video.fps
         container = self._kind = ARCHIVE if timed else container_of(video, audio)
@@ -142,10 +148,10 @@ class FilmWriter:
             encoder = PassedPictures(self._container, output, passed)
         elif isinstance(output, VideoOutput):
             make = PictureEncoder if self._seat is None else self._seat.encoder
-            encoder = make(self._container, output, threads)
+            encoder = make(self._container, output, threads, self._entry.picture)
         else:
-            encoder = sound_encoder(self._container, output)
-        lane = self._lends[output] = Lane(encoder)
+            encoder = sound_encoder(self._container, output, self._entry.sample)
+        lane = self._lends[output] = Lane(encoder, 0 if isinstance(output, VideoOutput) else self._entry.heard)
         self._owned.add(lane)
         stream: Stream = encoder.template
         if not isinstance(encoder, PICTURES | SoundEncoder):
@@ -180,7 +186,16 @@ class FilmWriter:
                 if self.audio.channels == 1 and samples.ndim == 2:
                     samples = samples.mean(axis=0, keepdims=True, dtype=np.float32)
                 lane.put(lane.encoder.encode(samples))
+        self.expect_index()
+
+    def expect_index(self) -> None:
+        """See to room for the index of what is written."""
         self._file.expect_index(self._index_bytes())
+
+    def copying(self, past: Past) -> Copying:
+        """What brings a past into this file, and into those that share its encoders."""
+        assert self._pictures is not None
+        return Copying(past, self._pictures, self._sound)
 
     def _index_bytes(self) -> int:
         """At most, of what is written by now: sizes of samples, times of pictures, places of chunks."""
@@ -261,17 +276,24 @@ class FilmWriters:
         hls_dir: Path | None = None,
         passed: bytes | None = None,
         seat: Seat | None = None,
+        likeness: str = "",
+        past: Past | None = None,
     ) -> None:
         """Part files are named after their outputs, hidden and with `.part` behind. Errors as of `FilmWriter`.
 
         `live_dir`: where the film goes as a live stream while somebody wants it (`media/spool.py`). `hls_dir`: where
         it goes as fragments for players (`media/hls.py`). `passed` and `seat` as of `FilmWriter`.
+
+        `past`: what there is of it: the film goes on at its `entry`, and all files have one picture encoder and one of
+        sound. PastRefusedError: it cannot be gone on with. `likeness`: see `media.past.Sidecar`.
         """
+        entry = _BEGINNING if past is None else past.entry
         self._directory = directory
         self.live: LiveStream | None = None
         self.hls: HlsWriter | None = None
         self._writers: list[tuple[str, FilmWriter]] = []
         self._sent = 0
+        self._copying: Copying | None = None
         try:
             for output in outputs:
                 writer = FilmWriter(
@@ -286,17 +308,39 @@ class FilmWriters:
                     timed=output.timed,
                     passed=passed,
                     seat=seat,
+                    entry=entry,
                 )
                 self._writers.append((output.file_name, writer))
+            first = self._writers[0][1]
+            if past is not None:
+                self._go_on(past, first)
             if live_dir is not None:
-                self.live = LiveStream(live_dir, outputs, self._writers[0][1].lend)
+                self.live = LiveStream(live_dir, outputs, first.lend, entry.sample)
             if hls_dir is not None and outputs[0].is_playable:
                 from tapedeck.media.hls import HlsWriter
 
-                self.hls = HlsWriter(hls_dir, outputs[0], self._writers[0][1].lend)
+                self.hls = HlsWriter(hls_dir, outputs[0], first.lend, likeness, past)
         except BaseException:
             self.abort()
             raise
+
+    def _go_on(self, past: Past, first: FilmWriter) -> None:
+        from tapedeck.media.hls import head_of
+
+        lenders = [first.lend(output) for output in (first.video, first.audio) if output is not None]
+        past.check_heads(head_of([lender.template for lender in lenders if lender is not None]))
+        self._copying = first.copying(past)
+
+    def _copy(self) -> bool:
+        """Copy a piece of what there was; whether there is more."""
+        if self._copying is None:
+            return False
+        with media_errors("Writing the film"):
+            if not self._copying.step():
+                self._copying = None
+        for _, writer in self._writers:
+            writer.expect_index()
+        return self._copying is not None
 
     def write_picture(self, frame: av.VideoFrame, index: int) -> None:
         """As of `FilmWriter`."""
@@ -304,6 +348,7 @@ class FilmWriters:
             self.live.write_picture(frame, index)
         for _, writer in self._writers:
             writer.write_picture(frame, index)
+        self._copy()
 
     def write_sound(self, samples: NDArray[np.float32]) -> None:
         """As of `FilmWriter`."""
@@ -338,6 +383,8 @@ class FilmWriters:
             self.live.finish()
         if self.hls is not None:
             self.hls.finish()
+        while self._copy():
+            pass
         return tuple(writer.finish(self._directory / name) for name, writer in self._writers)
 
     def abort(self) -> None:

@@ -59,12 +59,14 @@ class Seat:
         for encoder in self._encoders:
             encoder.leave()
 
-    def encoder(self, container: OutputContainer, output: VideoOutput, threads: int) -> PictureEncoder | SharedPictures:
-        """An encoder for a file of the film, shared where that is possible."""
+    def encoder(
+        self, container: OutputContainer, output: VideoOutput, threads: int, first: int = 0
+    ) -> PictureEncoder | SharedPictures:
+        """An encoder for a file of the film, shared where that is possible; `first` as of `PictureEncoder`."""
         if threads != 1 or output.encoder != "x264":
-            return PictureEncoder(container, output, threads)
+            return PictureEncoder(container, output, threads, first)
         room = self._rooms.setdefault((self._alike, output), Room(output))
-        self._encoders.append(SharedPictures(container, output, self, room))
+        self._encoders.append(SharedPictures(container, output, self, room, first))
         return self._encoders[-1]
 
     def close(self) -> None:
@@ -77,11 +79,11 @@ class Seat:
 class SharedPictures:
     """As `PictureEncoder`, for one film."""
 
-    def __init__(self, container: OutputContainer, output: VideoOutput, seat: Seat, room: Room) -> None:
-        own = PictureEncoder(container, output, 1)
+    def __init__(self, container: OutputContainer, output: VideoOutput, seat: Seat, room: Room, first: int = 0) -> None:
+        own = PictureEncoder(container, output, 1, first)
         self.template: VideoStream = own.template
         "What another container makes its stream from."
-        self.count = 0
+        self.count = first
         "Pictures taken so far."
         self.offset = 0
         "What makes an index of this film of one of its line."
@@ -95,8 +97,8 @@ class SharedPictures:
         "Whether its pictures are no longer of one encoder."
         self._delay = _PYRAMID if own.template.codec_context.has_b_frames else 0
         "Pictures by which decoding is ahead of showing."
-        self._given = 0
-        "Packets."
+        self._given = first
+        "Packets, those that were there before among them."
         self._is_apart = False
         "Whether its pictures are encoded in another thread."
         room.enter(self)

@@ -54,16 +54,17 @@ class AudioMixer:
     """What happens up to this long after the end of the next `mix` must be fed, and cut, before that call. What leads
     in to a span may come later, as long as no more than the span before it was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
+        """`first`: number of the sample that it begins with; nothing is heard before it."""
         self._tracks: dict[str, _Track] = {}
         self._order: list[str] = []
         "Sums of floats depend on their order, and the order of feeding on the caller: so tracks go by name."
         self._limiter = Limiter()
-        self._floor = 0
-        self._cuts: deque[int] = deque([0])
-        self._summed = 0
+        self._floor = first
+        self._cuts: deque[int] = deque([first])
+        self._summed = first
         self._ready = np.zeros((0, 2), np.float32)
-        self._position = 0
+        self._position = first
 
     @property
     def position_ns(self) -> int:

@@ -145,10 +145,11 @@ class LogFeed:
         part: tuple[int, int | None] | None = None,
         only: frozenset[str] | None = None,
         fps: int | None = None,
+        from_ns: int = 0,
     ) -> None:
         """`recording_id` None: everything in the log as one film. `part`: of the film only what lies between two of its
         times. The log must be complete in both cases. `only`: these participants, as if nobody else had been there.
-        `fps`: as of `FilmClock`.
+        `fps`: as of `FilmClock`. `from_ns`: of the media only what was captured after it is wanted.
 
         With `choice` only connections of the people in it are read. UnavailableError: the disk cannot be read.
         """
@@ -167,6 +168,7 @@ class LogFeed:
         self._choice = choice
         self._whole = recording_id is None or part is not None
         self._only = only
+        self._from_ns = from_ns
         self._is_page = False
         "The recording is of a web page."
         self._hidden: set[str] = set()
@@ -307,8 +309,9 @@ class LogFeed:
         clock = self._clocks.setdefault(info.peer_id, PeerClock())
         clock.add_track(info.track_id, info.clock_rate)
         track = TrackFeed(info, self._log, reader, clock)
-        if self._start_ns is not None and self._start_ns > _LEAD_NS:
-            track.skip_to(self._start_ns - _LEAD_NS)
+        start_ns = max(self._start_ns or 0, self._from_ns)
+        if start_ns > _LEAD_NS:
+            track.skip_to(start_ns - _LEAD_NS)
         self.tracks[info.track_id] = track
 
     def _progress(self, event: Progress) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tapedeck.core.entry import Entry
 from tapedeck.core.errors import MediaError
 from tapedeck.core.film import Cut
 from tapedeck.core.frames import Kind
@@ -37,6 +38,9 @@ _READ_AHEAD_NS = 3 * _S
 _SOUND_BATCH_NS = 500_000_000
 _PASSING_EVERY = 15
 """Pictures between two looks at the frames of those who are hidden."""
+_SKIPPED = 3000
+"""Pictures that are not made, at a time."""
+_BEGINNING = Entry()
 
 Shown = tuple[int, str, int | None]
 """Film frame, tile key, media time of the picture in it (None: no picture)."""
@@ -94,6 +98,8 @@ class Film:
         decoders: Decoders | None = None,
         passage: Callable[[LogFeed], Passage] | None = None,
         on_shows: Callable[[int, Shows], None] | None = None,
+        entry: Entry = _BEGINNING,
+        from_ns: int = 0,
     ) -> None:
         """`recording_id` None: everything in the log. `video` None: its sound alone, which costs no picture anything.
         `layout` and `focus` (a participant) as `core.scene.Director`.
@@ -101,17 +107,19 @@ class Film:
         `new_canvas` makes what is painted on. `part` (film times in ns) and `only` (participants) as in
         `render.feed.LogFeed`. `on_shown` hears what every tile of every picture shows. `decoders` are shared with other
         films of the log. With `passage` no picture is made, but those that were sent are passed on.
-        `on_shows` hears what the next picture for the sink shows.
+        `on_shows` hears what the next picture for the sink shows. `entry`: where a film is gone on with: the sink gets
+        pictures and sound from there on. `from_ns`: when its first sample was captured.
         """
         steps = video or VideoOutput()  # without a picture its moments are still what the film goes by
         in_step = None if video is None or passage is not None else video.fps
-        self._feed = LogFeed(log, recording_id, part=part, only=only, fps=in_step)
+        self._feed = LogFeed(log, recording_id, part=part, only=only, fps=in_step, from_ns=from_ns)
+        self._entry = entry
         size = Size(steps.width, steps.height)
         self._director = Director(layout, size, focus)
         self._passage = None if passage is None else passage(self._feed)
         is_painted = video is not None and passage is None
         self._painter = Painter(size, fps=steps.fps, new_canvas=new_canvas) if is_painted else None
-        self._sound = Soundtrack(self._feed, sink)
+        self._sound = Soundtrack(self._feed, sink, entry.sample)
         self._texts = TimedTexts(recording_id)
         self._sink = sink
         self._on_shown = on_shown
@@ -185,6 +193,8 @@ class Film:
         0: the log must grow first, or the film is done. UnavailableError: a disk refuses; MediaError: an encoder does;
         PassageLostError: pictures cannot be passed on any more.
         """
+        if self._next < self._entry.first:
+            return self._skip()
         made = 0
         while made < most:
             if moments := self._known(most - made):
@@ -201,6 +211,28 @@ class Film:
         if self.is_done:
             self._write_texts(None)
         return made
+
+    def _skip(self) -> int:
+        """Come nearer to the first picture that is made: who is seen then depends on all that was before."""
+        skipped = 0
+        while self._next < self._entry.first and skipped < _SKIPPED:
+            moment = self._moment(self._next)
+            if moment is None or moment[0] + OPENING_NS >= self._feed.ready_until_ns:
+                if not self._read_on():
+                    break
+                continue
+            t_ns, _ = moment
+            self._director.scene_at(t_ns)
+            self._write_texts(t_ns)
+            if self._next % _PASSING_EVERY == 0:
+                self._sound.pass_by(t_ns)
+                for track_id, reel in list(self._reels.items()):
+                    reel.pass_by(t_ns, watched=False)
+                    if reel.feed.is_done:
+                        self._forget(track_id)
+            self._next += 1
+            skipped += 1
+        return skipped
 
     def finish(self) -> None:
         """The log will not grow any more, and `work` makes nothing more of it: let it make what is left.
@@ -292,6 +324,9 @@ class Film:
         is_cut = moment.cut.index != self._picture_cut
         painter.paint(scene, pictures, is_cut=is_cut)
         self._scene, self._picture_cut = scene, moment.cut.index
+        if self._next < self._entry.picture:
+            painter.give_back()
+            return
         if self._on_shown is not None:
             for tile, picture in zip(scene.tiles, pictures, strict=True):
                 self._on_shown((self._next, tile.key, None if picture is None else picture.media_time))

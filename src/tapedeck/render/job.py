@@ -87,6 +87,8 @@ class Job:
     "Of a live film: where it goes as a stream while somebody wants it."
     hls_dir: Path | None = None
     "Where the film goes as fragments for players, from its first second."
+    past_dir: Path | None = None
+    "Where fragments of it lie that earlier attempts made, if none are to be made any more."
     shelf: int | None = None
     "Descriptor of the memory in which the heads of the files are handed over (`media/shelf.py`)."
     page: bool = False
@@ -114,6 +116,7 @@ class Job:
                 watermark=bool(body.get("watermark", True)),
                 live_dir=None if body.get("live_dir") is None else Path(body["live_dir"]),
                 hls_dir=None if body.get("hls_dir") is None else Path(body["hls_dir"]),
+                past_dir=None if body.get("past_dir") is None else Path(body["past_dir"]),
                 shelf=None if body.get("shelf") is None else int(body["shelf"]),
                 page=bool(body.get("page", False)),
             )

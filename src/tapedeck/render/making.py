@@ -6,15 +6,17 @@ anything is done (`render/job.py`).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
+from tapedeck.core.entry import Entry
 from tapedeck.core.geometry import Size
 from tapedeck.core.output import VideoOutput
 from tapedeck.core.passing import film_refusal
-from tapedeck.core.times import to_ms
 from tapedeck.media.mux import FilmFile, FilmWriters
+from tapedeck.media.past import Past, PastRefusedError
 from tapedeck.media.picture import Canvas
 from tapedeck.media.press import Press
 from tapedeck.media.shared import Decoders
@@ -25,12 +27,15 @@ from tapedeck.render.canvas import canvases
 from tapedeck.render.excerpt import Excerpt, one_of, people_of
 from tapedeck.render.film import Film, FilmStats
 from tapedeck.render.passage import Passage, Scout, Verdict
+from tapedeck.render.resume import likeness_of, past_of, recall, utc_ms
 from tapedeck.render.stills import Stills
 
 if TYPE_CHECKING:
     from tapedeck.render.job import Job
 
 __all__ = ["Making", "scout_of"]
+
+logger = logging.getLogger(__name__)
 
 _ALL = Excerpt()
 _FPS = VideoOutput().fps
@@ -66,27 +71,27 @@ class Making:
         first, sets = (None, None) if verdict is None else (verdict.first, verdict.sets)
         self.passes = sets is not None
         "Its pictures are those that were sent."
+        past, from_ns = past_of(job, log, passes=self.passes)
         self.seat = None if encoders is None or job.page or job.excerpt != _ALL else encoders.seat(_alike(job))
         with ExitStack() as undo:
             if self.seat is not None:
                 undo.callback(self.seat.close)
-            self.writers = writers = FilmWriters(
-                job.out_dir,
-                job.outputs,
-                created_at=log.meta.started_utc,
-                threads=job.threads,
-                head_align=job.head_align,
-                tells_room=job.tells_room,
-                live_dir=job.live_dir if job.live else None,
-                hls_dir=job.hls_dir,
-                passed=first,
-                seat=self.seat,
-            )
+            try:
+                writers = self._open(log, first, past)
+            except PastRefusedError as exc:
+                logger.warning("a film is made from its beginning again: %s", exc)
+                if self.seat is not None:
+                    self.seat.close()  # of the encoders that were opened
+                past, from_ns = None, 0
+                writers = self._open(log, first, past)
+            self.writers = writers
             undo.callback(writers.abort)
             canvas = job.canvas
             size = Size(2, 2) if canvas is None else Size(canvas.width, canvas.height)
             self.press = Press(writers, size, beside=job.is_hasty and not self.passes)
             self._stills = stills = Stills(self.press, size, canvas.fps) if job.stills and canvas is not None else None
+            if stills is not None and past is not None:
+                recall(stills, past)
             on_key = (lambda *_: None) if stills is None else stills.see_key
             self.film = Film(
                 log,
@@ -101,10 +106,30 @@ class Making:
                 decoders=decoders,
                 passage=None if sets is None else lambda feed: Passage(feed, writers, sets, on_key),
                 on_shows=None if self.seat is None else self._say,
+                entry=Entry() if past is None else past.entry,
+                from_ns=from_ns,
             )
             undo.pop_all()
         if writers.hls is not None:
-            writers.hls.when = lambda film_ns: _utc_ms(log, self.film.capture_at(film_ns))
+            writers.hls.when = lambda film_ns: utc_ms(log, self.film.capture_at(film_ns))
+
+    def _open(self, log: LogReader, passed: bytes | None, past: Past | None) -> FilmWriters:
+        """What writes the film. PastRefusedError; else as of `FilmWriters`."""
+        job = self._job
+        return FilmWriters(
+            job.out_dir,
+            job.outputs,
+            created_at=log.meta.started_utc,
+            threads=job.threads,
+            head_align=job.head_align,
+            tells_room=job.tells_room,
+            live_dir=job.live_dir if job.live else None,
+            hls_dir=job.hls_dir,
+            passed=passed,
+            seat=self.seat,
+            likeness=likeness_of(job, passes=self.passes),
+            past=past,
+        )
 
     def finish(self) -> tuple[tuple[FilmFile, ...], FilmStats]:
         """Close the files and give them their names."""
@@ -145,7 +170,3 @@ def _alike(job: Job) -> Hashable:
         with suppress(OSError):
             over = mark.path.read_bytes(), mark.position, mark.width, mark.height
     return job.log_dir, job.layout, job.focus, over
-
-
-def _utc_ms(log: LogReader, capture_ns: int | None) -> int | None:
-    return None if capture_ns is None else to_ms(log.meta.utc(capture_ns))

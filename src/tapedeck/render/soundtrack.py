@@ -22,14 +22,19 @@ _PREROLL_NS = 120_000_000
 class Soundtrack:
     """Follows the pictures. Not thread-safe."""
 
-    def __init__(self, feed: LogFeed, sink: Sink) -> None:
+    def __init__(self, feed: LogFeed, sink: Sink, first: int = 0) -> None:
+        """`first`: the sample that it begins with."""
         self.unsupported = 0
         "Packets in a codec that cannot be decoded here."
         self._feed = feed
         self._sink = sink
-        self._mixer = AudioMixer()
-        self._mixed = 0
-        "Samples written."
+        self._mixer = AudioMixer(first)
+        self._mixed = first
+        "Samples of the film that are written, or not wanted."
+        self._from_ns = 0
+        "Capture time of the first one."
+        self._is_placed = not first
+        "Whether that is known."
         self._cut = 0
         "The span whose sound is being fed."
 
@@ -45,6 +50,7 @@ class Soundtrack:
         """
         ready_ns = self._feed.ready_until_ns
         film = self._feed.film
+        self._find_place()
         if is_done:
             end_ns = film.duration_ns or 0
         else:
@@ -60,6 +66,23 @@ class Soundtrack:
             self._sink.write_sound(self._mixer.mix(count))
             self._mixed += count
 
+    def pass_by(self, t_ns: int) -> None:
+        """Nothing of what was captured before is wanted, but for what leads in to the first sample."""
+        self._find_place()
+        if self._is_placed:
+            t_ns = min(t_ns, self._from_ns - _PREROLL_NS)
+            for track_id, track in list(self._feed.tracks.items()):
+                while track.info.kind is Kind.AUDIO and track.take(t_ns):
+                    pass
+                if track.info.kind is Kind.AUDIO and track.is_done:
+                    self._feed.forget(track_id)
+
+    def _find_place(self) -> None:
+        cut = None if self._is_placed else self._feed.film.cut_at_film(self._mixed * _S // SAMPLE_RATE)
+        if cut is not None:
+            self._cut, self._from_ns = cut.index, cut.to_capture(self._mixed * _S // SAMPLE_RATE)
+            self._is_placed = True
+
     def _take(self, ready_ns: int) -> None:
         """Hand all packets captured before `ready_ns` to the mixer, span by span."""
         tracks = [track for track in self._feed.tracks.values() if track.info.kind is Kind.AUDIO]
@@ -70,7 +93,7 @@ class Soundtrack:
             until_ns = ready_ns if cut is None or cut.end_ns is None else min(cut.end_ns, ready_ns)
             self._mixer.begin(0 if cut is None else cut.film_ns)
             for track in tracks:
-                while track.take(start_ns - _PREROLL_NS):
+                while track.take(max(start_ns, self._from_ns) - _PREROLL_NS):
                     pass
                 while cut is not None and (timed := track.take(until_ns)):
                     if timed.frame.codec is Codec.OPUS:

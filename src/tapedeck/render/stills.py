@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import google_crc32c
@@ -52,6 +53,28 @@ class Stills:
         if self._posters.wants(film_ns):
             self._posters.add(film_ns, copied(frame))
         self._sink.write_picture(frame, index)
+
+    def recall(self, keys: Sequence[int], picture: Callable[[int], Frame | None]) -> None:
+        """What was seen of a film before it is gone on with: at these times, and the picture at one of them.
+
+        Only those are asked for that a film would have kept by now.
+        """
+        thumbs: Strip[int] = Strip()
+        posters: Posters[int] = Posters()
+        for film_ns in keys:
+            if thumbs.wants(film_ns):
+                thumbs.add(film_ns)
+            if posters.wants(film_ns):
+                posters.add(film_ns, film_ns)
+        for film_ns in sorted({*thumbs.stills, *(at_ns for at_ns, _ in posters.kept)}):
+            frame = picture(film_ns)
+            if frame is None:
+                return
+            if film_ns in thumbs.stills:
+                self._thumbs.stills.append(self._small.image(frame))
+            if any(at_ns == film_ns for at_ns, _ in posters.kept):
+                self._posters.add(film_ns, self._large.image(frame))
+        self._thumbs.every_ns = thumbs.every_ns
 
     def see_key(self, film_ns: int, payload: bytes) -> None:
         """A key frame of H264 that is passed on: it is decoded when a thumbnail is due."""

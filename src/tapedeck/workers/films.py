@@ -169,8 +169,8 @@ class FilmWorker:
         }
         if live and self._streams_dir is not None:
             body["live_dir"] = str(self._streams_dir / recording.id)
-        if live and self._hls_dir is not None:
-            body["hls_dir"] = str(self._hls_dir / recording.id)
+        if self._hls_dir is not None:  # a film whose log is closed only takes what is there
+            body["hls_dir" if live else "past_dir"] = str(self._hls_dir / recording.id)
         self._uploads.follow(recording)
         self._begin(f"{recording.id} {'live' if live else 'later'}", self._submit(recording, body, live))
 

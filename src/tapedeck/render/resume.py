@@ -1,0 +1,144 @@
+"""Whether a film is gone on with where an attempt before it died, and from when on in the log.
+
+A film may be gone on with when its fragments hold all of it: H264 and AAC in one setting, of the same job, and each
+fragment captured when the log of today says. Else it is made from its beginning, which is always right. Owns that
+judgement; what proves that fragments are whole is in `media/past.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+import av
+from av.video.codeccontext import VideoCodecContext
+
+from tapedeck import __version__
+from tapedeck.core.film import FilmClock
+from tapedeck.core.liveindex import Fragment
+from tapedeck.core.mp4film import heads_of
+from tapedeck.core.times import to_ms
+from tapedeck.media.past import Past, PastRefusedError, find_past
+from tapedeck.medialog.mark import find_mark
+from tapedeck.medialog.reader import LogReader
+from tapedeck.render.excerpt import Excerpt
+
+if TYPE_CHECKING:
+    from tapedeck.render.job import Job
+    from tapedeck.render.stills import Stills
+
+__all__ = ["likeness_of", "past_of", "recall", "utc_ms"]
+
+logger = logging.getLogger(__name__)
+
+_S = 1_000_000_000
+_RATE = 48_000
+_LEAST_NS = 6 * _S
+"""A film of which less is there is made again in the time that going on takes."""
+_EVENTS = 1024
+_ALL = Excerpt()
+
+
+def likeness_of(job: Job, *, passes: bool) -> str:
+    """Equal for jobs of one log that make the very same film, in this version of what makes it."""
+    mark = find_mark(job.log_dir, job.recording_id) if job.watermark and job.recording_id is not None else None
+    over = None if mark is None else [_digest(mark.path.read_bytes()), mark.position, mark.width, mark.height]
+    made_by = [__version__, av.__version__, {name: list(version) for name, version in av.library_versions.items()}]
+    film = [job.recording_id, [asdict(output) for output in job.outputs], job.layout, job.focus, passes]
+    return _digest(json.dumps([made_by, film, over], default=str).encode())
+
+
+def past_of(job: Job, log: LogReader, *, passes: bool) -> tuple[Past | None, int]:
+    """What there is of a film that it may be gone on with, and when what comes next was captured; None, 0: nothing."""
+    directory = job.past_dir or job.hls_dir
+    if directory is None or passes or not (directory / "index").exists() or not _is_whole(job):
+        return None, 0
+    canvas = job.canvas
+    assert canvas is not None
+    try:
+        past, from_ns = _agreed(find_past(directory, likeness_of(job, passes=passes), canvas.fps), job, log)
+        if past.end_ns < _LEAST_NS:
+            return None, 0
+        past.count_try()
+    except PastRefusedError as exc:
+        logger.warning("a film is made from its beginning again: %s", exc)
+        return None, 0
+    logger.warning("a film is gone on with at %.1f s, behind what there was of it", past.end_ns / _S)
+    return past, from_ns
+
+
+def recall(stills: Stills, past: Past) -> None:
+    """Show stills what is not made any more."""
+    try:
+        heads = {one.run: heads_of((past.directory / f"init-{one.run}.mp4").read_bytes()) for one in past.fragments}
+    except (OSError, ValueError):
+        return
+    by_time = {one.start_ns: one for one in past.fragments}
+
+    def picture(film_ns: int) -> av.VideoFrame | None:
+        one = by_time[film_ns]
+        return _decoded(past, one, heads[one.run][0].stsd)
+
+    stills.recall(sorted(by_time), picture)
+
+
+def utc_ms(log: LogReader, capture_ns: int | None) -> int | None:
+    """The time of day of a capture time, in ms."""
+    return None if capture_ns is None else to_ms(log.meta.utc(capture_ns))
+
+
+def _is_whole(job: Job) -> bool:
+    """Whether the fragments of the job hold all that its files need."""
+    first = job.outputs[0]
+    video = first.video
+    if video is None or video.encoder != "x264" or not first.is_playable or job.excerpt != _ALL:
+        return False
+    return all(
+        not output.timed and output.video in (None, video) and output.audio == first.audio for output in job.outputs
+    )
+
+
+def _agreed(past: Past, job: Job, log: LogReader) -> tuple[Past, int]:
+    """As much of a past as was captured when the log says so; it may have lost its end with the machine."""
+    film = FilmClock(job.recording_id, None, past.fps)
+    with log.timeline() as timeline:
+        while events := timeline.poll(_EVENTS):
+            film.feed(events)
+
+    def capture(film_ns: int) -> int | None:
+        cut = film.cut_at_film(film_ns)
+        return None if cut is None else cut.to_capture(film_ns)
+
+    def agrees(found: tuple[Fragment, tuple[int, int]]) -> bool:
+        one, (following, _) = found
+        times_ns = (one.start_ns, (following - 1) * _S // past.fps)
+        told = [one.at_ms, one.last_ms]
+        return None not in told and told == [utc_ms(log, capture(film_ns)) for film_ns in times_ns]
+
+    count = len(list(takewhile(agrees, zip(past.fragments, past.marks, strict=True))))
+    if count and capture(past.until(count).end_ns) is None:
+        count -= 1  # nothing is behind it: that it is the end is told by what comes before
+    past = past.until(count)
+    return past, capture(past.entry.sample * _S // _RATE) or 0
+
+
+def _decoded(past: Past, one: Fragment, stsd: bytes) -> av.VideoFrame | None:
+    """The first picture of a fragment; None when it cannot be had, which is harmless."""
+    at = stsd.find(b"avcC")
+    try:
+        context = av.CodecContext.create("h264", "r")
+        assert isinstance(context, VideoCodecContext)
+        context.thread_count = 1
+        packet = av.Packet(past.key(one, stsd[at + 4 :]))
+        pictures = [*context.decode(packet), *context.decode(None)]
+    except (OSError, ValueError, av.FFmpegError):
+        return None
+    return pictures[0] if pictures else None
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
