@@ -17,7 +17,7 @@ from av.video.codeccontext import VideoCodecContext
 from tapedeck.core.frames import Codec, EncodedFrame, FrameFlags
 from tapedeck.core.geometry import Size
 
-__all__ = ["DecodeStats", "Picture", "VideoDecoder"]
+__all__ = ["DecodeStats", "Picture", "VideoDecoder", "key_picture"]
 
 _NAMES = {Codec.H264: "h264", Codec.VP8: "vp8"}
 _SEI = b"\0\0\1\6"
@@ -113,6 +113,16 @@ class VideoDecoder:
         except (av.FFmpegError, ValueError, MemoryError):
             return None
         return pictures[-1] if pictures and not pictures[-1].is_corrupt else None
+
+
+def key_picture(payload: bytes) -> av.VideoFrame | None:
+    """The picture of a key frame of H264 alone, also of an encoder that reorders pictures; None if it is damaged."""
+    try:
+        context = _open(Codec.H264)
+        pictures = [*context.decode(av.Packet(payload)), *context.decode(None)]
+    except (av.FFmpegError, ValueError, MemoryError):
+        return None
+    return pictures[0] if pictures and not pictures[0].is_corrupt else None
 
 
 def _open(codec: Codec) -> VideoCodecContext:

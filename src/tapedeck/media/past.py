@@ -21,15 +21,19 @@ from typing import Any
 import av
 import google_crc32c
 
+from tapedeck import __version__
 from tapedeck.core.avc import config_sets, from_lengths
 from tapedeck.core.entry import Entry, entry_at
 from tapedeck.core.errors import UnavailableError
 from tapedeck.core.fmp4 import FragmentTrack, read_fragment
 from tapedeck.core.liveindex import Fragment, parse_lines
+from tapedeck.core.mp4film import heads_of
 from tapedeck.media.lane import Lane
 
-__all__ = ["Copying", "Past", "PastRefusedError", "Sidecar", "find_past"]
+__all__ = ["MADE_BY", "Copying", "Past", "PastRefusedError", "Sidecar", "find_past"]
 
+MADE_BY = (__version__, av.__version__, *sorted(f"{name} {version}" for name, version in av.library_versions.items()))
+"""What decides about each bit of a film."""
 _PACKET = 1024
 """Samples in a packet of AAC."""
 _RATE = 48_000
@@ -108,11 +112,12 @@ class Past:
             if not is_same:
                 raise PastRefusedError("what there is of it was encoded in another way")
 
-    def key(self, one: Fragment, description: bytes) -> bytes:
-        """The first picture of a fragment in Annex B, with the parameter sets of an `avcC`. OSError; ValueError."""
+    def key(self, one: Fragment) -> bytes:
+        """The first picture of a fragment in Annex B, with its parameter sets. OSError; ValueError."""
+        stsd = heads_of((self.directory / f"init-{one.run}.mp4").read_bytes())[0].stsd
         data = _read(self.directory / "media", one)
         tracks, at = read_fragment(data)
-        return config_sets(description) + from_lengths(data[at : at + tracks[0].samples[0].size])
+        return config_sets(stsd[stsd.index(b"avcC") + 4 :]) + from_lengths(data[at : at + tracks[0].samples[0].size])
 
     def count_try(self) -> None:
         """To be called before each attempt to go on. PastRefusedError: attempts die of it, so it is left alone."""
@@ -125,10 +130,11 @@ class Past:
         with suppress(OSError):
             _write(path, json.dumps({"at_ns": self.end_ns, "tries": tries + 1}))
 
-    def spoil(self) -> None:
-        """It turned out not to be usable: the next attempt makes the film from its beginning."""
+    def spoil(self, reason: Exception) -> UnavailableError:
+        """It turned out not to be usable: the next attempt makes the film from its beginning. What to raise in this."""
         with suppress(OSError):
             _sidecar(self.directory, self.fragments[0].run).unlink(missing_ok=True)
+        return UnavailableError(f"What there was of the film cannot be read any more: {reason}.")
 
 
 class Copying:
@@ -158,8 +164,7 @@ class Copying:
                 raise ValueError("its checksum is another one")
             tracks, at = read_fragment(data)
         except (OSError, ValueError) as exc:
-            self._past.spoil()
-            raise UnavailableError(f"What there was of the film cannot be read any more: {exc}.") from exc
+            raise self._past.spoil(exc) from exc
         pictures, sound = self._lanes
         if self._is_first and self._past.primer:
             self._is_first = False

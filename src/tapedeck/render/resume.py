@@ -14,15 +14,10 @@ from dataclasses import asdict
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-import av
-from av.video.codeccontext import VideoCodecContext
-
-from tapedeck import __version__
 from tapedeck.core.film import FilmClock
 from tapedeck.core.liveindex import Fragment
-from tapedeck.core.mp4film import heads_of
 from tapedeck.core.times import to_ms
-from tapedeck.media.past import Past, PastRefusedError, find_past
+from tapedeck.media.past import MADE_BY, Past, PastRefusedError, find_past
 from tapedeck.medialog.mark import find_mark
 from tapedeck.medialog.reader import LogReader
 from tapedeck.render.excerpt import Excerpt
@@ -47,9 +42,8 @@ def likeness_of(job: Job, *, passes: bool) -> str:
     """Equal for jobs of one log that make the very same film, in this version of what makes it."""
     mark = find_mark(job.log_dir, job.recording_id) if job.watermark and job.recording_id is not None else None
     over = None if mark is None else [_digest(mark.path.read_bytes()), mark.position, mark.width, mark.height]
-    made_by = [__version__, av.__version__, {name: list(version) for name, version in av.library_versions.items()}]
     film = [job.recording_id, [asdict(output) for output in job.outputs], job.layout, job.focus, passes]
-    return _digest(json.dumps([made_by, film, over], default=str).encode())
+    return _digest(json.dumps([MADE_BY, film, over], default=str).encode())
 
 
 def past_of(job: Job, log: LogReader, *, passes: bool) -> tuple[Past | None, int]:
@@ -72,18 +66,12 @@ def past_of(job: Job, log: LogReader, *, passes: bool) -> tuple[Past | None, int
 
 
 def recall(stills: Stills, past: Past) -> None:
-    """Show stills what is not made any more."""
-    try:
-        heads = {one.run: heads_of((past.directory / f"init-{one.run}.mp4").read_bytes()) for one in past.fragments}
-    except (OSError, ValueError):
-        return
+    """Show stills what is not made any more. UnavailableError: it cannot be read any more."""
     by_time = {one.start_ns: one for one in past.fragments}
-
-    def picture(film_ns: int) -> av.VideoFrame | None:
-        one = by_time[film_ns]
-        return _decoded(past, one, heads[one.run][0].stsd)
-
-    stills.recall(sorted(by_time), picture)
+    try:
+        stills.recall(sorted(by_time), lambda film_ns: past.key(by_time[film_ns]))
+    except (OSError, ValueError) as exc:
+        raise past.spoil(exc) from exc
 
 
 def utc_ms(log: LogReader, capture_ns: int | None) -> int | None:
@@ -124,20 +112,6 @@ def _agreed(past: Past, job: Job, log: LogReader) -> tuple[Past, int]:
         count -= 1  # nothing is behind it: that it is the end is told by what comes before
     past = past.until(count)
     return past, capture(past.entry.sample * _S // _RATE) or 0
-
-
-def _decoded(past: Past, one: Fragment, stsd: bytes) -> av.VideoFrame | None:
-    """The first picture of a fragment; None when it cannot be had, which is harmless."""
-    at = stsd.find(b"avcC")
-    try:
-        context = av.CodecContext.create("h264", "r")
-        assert isinstance(context, VideoCodecContext)
-        context.thread_count = 1
-        packet = av.Packet(past.key(one, stsd[at + 4 :]))
-        pictures = [*context.decode(packet), *context.decode(None)]
-    except (OSError, ValueError, av.FFmpegError):
-        return None
-    return pictures[0] if pictures else None
 
 
 def _digest(data: bytes) -> str:

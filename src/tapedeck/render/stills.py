@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tapedeck.core.errors import MediaError
-from tapedeck.core.frames import Codec, EncodedFrame, FrameFlags
 from tapedeck.core.geometry import Size
 from tapedeck.core.stills import COLUMNS, Posters, Strip, names_of, storyboard, thumb_size
-from tapedeck.media.decode import VideoDecoder
+from tapedeck.media.decode import key_picture
 from tapedeck.media.mux import FilmFile
 from tapedeck.media.press import Sink
 from tapedeck.media.still import Frame, Shrinker, copied, jpeg, sheet
@@ -54,10 +53,10 @@ class Stills:
             self._posters.add(film_ns, copied(frame))
         self._sink.write_picture(frame, index)
 
-    def recall(self, keys: Sequence[int], picture: Callable[[int], Frame | None]) -> None:
-        """What was seen of a film before it is gone on with: at these times, and the picture at one of them.
+    def recall(self, keys: Sequence[int], payload: Callable[[int], bytes]) -> None:
+        """What was seen of a film before it is gone on with: the times of its key frames, and one of them in H264.
 
-        Only those are asked for that a film would have kept by now.
+        Only those are asked for that a film would have kept by now. ValueError: one of them is damaged.
         """
         thumbs: Strip[int] = Strip()
         posters: Posters[int] = Posters()
@@ -66,14 +65,12 @@ class Stills:
                 thumbs.add(film_ns)
             if posters.wants(film_ns):
                 posters.add(film_ns, film_ns)
-        for film_ns in sorted({*thumbs.stills, *(at_ns for at_ns, _ in posters.kept)}):
-            frame = picture(film_ns)
-            if frame is None:
-                return
-            if film_ns in thumbs.stills:
-                self._thumbs.stills.append(self._small.image(frame))
-            if any(at_ns == film_ns for at_ns, _ in posters.kept):
-                self._posters.add(film_ns, self._large.image(frame))
+        self._posters.kept = [(film_ns, payload(film_ns)) for film_ns, _ in posters.kept]
+        for film_ns in thumbs.stills:
+            image = _decoded(payload(film_ns), self._small)
+            if image is None:
+                raise ValueError("a picture of it is damaged")
+            self._thumbs.stills.append(image)
         self._thumbs.every_ns = thumbs.every_ns
 
     def see_key(self, film_ns: int, payload: bytes) -> None:
@@ -123,8 +120,8 @@ class Stills:
 def _decoded(payload: bytes, shrinker: Shrinker) -> Image.Image | None:
     """The image of a key frame; None if it is damaged."""
     # A decoder of its own each time: the pictures that it keeps are most of what the process would take.
-    picture = VideoDecoder().decode(EncodedFrame(0, 0, payload, Codec.H264, FrameFlags.KEY))
-    return None if picture is None else _image(picture.frame, shrinker)
+    picture = key_picture(payload)
+    return None if picture is None else _image(picture, shrinker)
 
 
 def _image(frame: Frame, shrinker: Shrinker) -> Image.Image | None:
