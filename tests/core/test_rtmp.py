@@ -102,6 +102,19 @@ def test_nonsense_is_an_answer_or_a_refusal_and_nothing_else(data: bytes) -> Non
         pass
 
 
+def test_messages_that_a_server_begins_and_never_ends_fill_no_memory() -> None:
+    made = publication()
+    made.begin()
+    made.receive(SHAKE + chunk(1, struct.pack(">I", 1 << 19), 2))
+    begun = bytes(3) + (1 << 20).to_bytes(3, "big") + b"\x09" + bytes(4) + bytes(1 << 19)
+    assert made.receive(b"\x03" + begun) == b""
+    for _ in range(3):
+        ended = b"\x04" + bytes(3) + (1 << 19).to_bytes(3, "big") + b"\x09" + bytes(4) + bytes(1 << 19)
+        assert made.receive(ended) == b"", "what is whole is not kept"
+    with pytest.raises(RefusedStreamError):
+        made.receive(b"\x05" + begun + b"\x06" + begun)
+
+
 def test_pings_windows_and_bandwidth_are_answered() -> None:
     made = live()
     assert b"\0\x07\0\0\0\x09" in made.receive(chunk(4, b"\0\x06\0\0\0\x09", 2))

@@ -56,6 +56,7 @@ def test_addresses_that_nobody_could_stream_to_are_refused(url: str, why: str) -
             443,
         ),
         ("rtmp://h/app/instance/key", "rtmp://h/app/***", "app/instance", "key", 1935),
+        ("rtmp://h/app/key#1?a=b", "rtmp://h/app/***", "app", "key#1?a=b", 1935),
         ("rtmps://h/only", "rtmps://h/***", "only", "", 443),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ from tapedeck.core.target import TargetState
 pytestmark = pytest.mark.timeout(150)
 
 T = TargetState
+_SHAKE = b"\x03" + bytes(3072)
+_PING = bytes.fromhex("02 000000 000006 04 00000000 0006 00000000")
 
 
 def write_certificate(path: Path, host: str, days: int) -> Path:
@@ -106,6 +109,34 @@ async def test_a_wire_that_carries_nothing_any_more_is_left_and_found_again(tmp_
                 assert target.reason == "the server took nothing for 2 s"
                 wire.flowing.set()
                 await studio.until(recording, target_id, T.LIVE)
+
+
+@pytest.mark.parametrize(
+    ("says", "stall_s", "reason"),
+    [
+        (b"", 1.0, "the server did not take the stream within 1 s"),
+        (_SHAKE + _PING, 20.0, "the server asks for more than it takes"),
+    ],
+    ids=["nothing", "pings"],
+)
+async def test_who_takes_a_connection_and_no_stream_is_left(
+    tmp_path: Path, says: bytes, stall_s: float, reason: str
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(says)
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(1 << 12):
+                writer.write(says[len(_SHAKE) :] * (1 << 15))
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, open_studio(tmp_path, stall_s=stall_s) as studio:
+        port = server.sockets[0].getsockname()[1]
+        recording = await studio.capturing()
+        target_id = await studio.add(recording, f"rtmp://127.0.0.1:{port}/live/key")
+        target = await studio.until(recording, target_id, T.RETRYING)
+        assert target.reason == reason
 
 
 class _Lossy(asyncio.DatagramProtocol):

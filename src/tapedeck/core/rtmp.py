@@ -21,7 +21,7 @@ _HANDSHAKE = 1536
 _CHUNK = 4096
 """Bytes of a message that we send at once; servers begin with 128 both ways."""
 _MOST_MESSAGE = 1 << 20
-"""A server that answers with more is none that we understand."""
+"""A server that answers with more is none that we understand; nor is one with more in messages that it does not end."""
 _SET_CHUNK, _ACK, _CONTROL, _WINDOW, _BANDWIDTH, _AMF3, _AMF0 = 1, 3, 4, 5, 6, 17, 20
 _PING, _PONG = 6, 7
 _CONNECT, _RELEASE, _ANNOUNCE, _CREATE, _PUBLISH, _LAST = 1.0, 2.0, 3.0, 4.0, 5.0, 6.0
@@ -55,6 +55,8 @@ class Publication:
         self._shaken = False
         self._chunk = 128
         self._lanes: dict[int, _Incoming] = {}
+        self._begun = 0
+        "Bytes in all lanes of messages that are not whole yet."
         self._window = 0
         self._received = self._told = 0
         self._stream = 0
@@ -128,6 +130,7 @@ class Publication:
                 return None
             if found.body is not None and len(found.body) >= found.size:
                 body, found.body = bytes(found.body), None
+                self._begun -= len(body)
                 return found.kind, body
 
     def _next_chunk(self) -> _Incoming | None:
@@ -159,8 +162,13 @@ class Publication:
         if len(held) < end:
             return None
         lane.size, lane.kind, lane.has_long_time = size, kind, is_long
-        lane.body = (lane.body or bytearray()) + held[at:end]
+        if lane.body is None:
+            lane.body = bytearray()
+        lane.body += held[at:end]
         del held[:end]
+        self._begun += end - at
+        if self._begun > _MOST_MESSAGE:
+            raise RefusedStreamError("it is not an RTMP server")
         return lane
 
     def _on_message(self, kind: int, body: bytes) -> bytes:

@@ -161,8 +161,8 @@ def is_srt(url: str) -> bool:
 
 
 def place_of(url: str) -> Place:
-    """An RTMP address without a problem, taken apart: the last part of the path is the key."""
-    parts = urlsplit(url)
+    """An RTMP address without a problem, taken apart: the last part of the path is the key, a `#` in it too."""
+    parts = urlsplit(url, allow_fragments=False)
     path = parts.path.strip("/")
     app, _, key = path.rpartition("/")
     if not app:
@@ -182,7 +182,7 @@ def shown_address(url: str) -> str:
 
     Of SRT only the server.
     """
-    parts = urlsplit(url)
+    parts = urlsplit(url, allow_fragments=False)
     if parts.scheme == "srt":
         return f"srt://{parts.netloc}{f'?{HIDDEN}' if parts.query else ''}"
     folders = parts.path.strip("/").split("/")

@@ -1,7 +1,7 @@
 """Sends a stream to an RTMP server: a connection to the very address that was checked, with TLS for rtmps.
 
-Ended when the server takes nothing for `stall_s`. It looks for more of the stream seven times a second: what a look
-finds goes out at once, and between two looks nothing is awake.
+Ended when the server takes nothing for `stall_s`, or has not agreed to take the stream by then. It looks for more of
+the stream seven times a second: what a look finds goes out at once, and between two looks nothing is awake.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _CONNECT_S = 10.0
 _SEND_BUFFER = 1 << 16
 """Little is on its way: a server that takes nothing is noticed soon."""
 _AHEAD = 1 << 17
+_MOST_OUT = 4 << 20
+"""More than that waits only where a server asks for answers that it does not take."""
 _BEAT_S = 0.15
 _SHAKE_S = 0.5
 """Until the server takes the stream: it is what it says that is waited for."""
@@ -59,11 +61,14 @@ class RtmpPush:
         try:
             self._out += publication.begin()
             has_news = False
+            begun = time.monotonic()
             while not stop.is_set():
                 if has_news:
                     self._receive(wire, publication)
                 if publication.is_live:
                     self._fill(publication)
+                elif time.monotonic() - begun > self._stall_s:
+                    raise FailedError(f"the server did not take the stream within {self._stall_s:.0f} s")
                 self._flush(wire)
                 self._watch(wire)
                 if publication.has_begun:
@@ -126,6 +131,8 @@ class RtmpPush:
                     "the server closed the connection" if was_live else "the server did not take the stream"
                 )
             self._out += publication.receive(data)
+            if len(self._out) > _MOST_OUT:
+                raise FailedError("the server asks for more than it takes")
 
     def _fill(self, publication: Publication) -> None:
         """Take of the stream as much as is to be on its way."""
