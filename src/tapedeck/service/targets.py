@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
-from tapedeck.core.errors import ConflictError, LimitError, NotFoundError
+from tapedeck.core.errors import ConflictError, LimitError, NotFoundError, UnavailableError
 from tapedeck.core.meeting import App
 from tapedeck.core.recording import ACTIVE, Recording, RecordingKind
 from tapedeck.core.target import MOST_TARGETS, NO_STREAMS, Target, TargetState, shown_address
@@ -48,8 +48,9 @@ class TargetService:
     async def add(self, app: App, recording_id: str, url: str) -> Target:
         """Stream a running recording to one more place. `url` was checked (`core.target.address_problem`).
 
-        NotFoundError; ConflictError: there is nothing to stream; LimitError: there are too many; InvalidError: it is
-        one of SRT, and this server has none.
+        NotFoundError; ConflictError: there is nothing to stream, or it is streamed there already (a server that has a
+        stream of a key refuses the next, or drops the first); LimitError: there are too many; InvalidError: it is one
+        of SRT, and this server has none.
         """
         recording = await self._recording(app, recording_id)
         if recording.state not in ACTIVE:
@@ -61,8 +62,10 @@ class TargetService:
         now = whole_ms(self._clock.now())
         target = Target(str(uuid4()), recording.id, now, shown_address(url), self._vault.seal_address(url))
         async with self._db.write() as session:
-            found = await table.targets_of(session, recording.id)
-            if sum(one.state is not TargetState.ENDED for one in found) >= MOST_TARGETS:
+            found = [t for t in await table.targets_of(session, recording.id) if t.state is not TargetState.ENDED]
+            if any(self._is_at(one, url) for one in found):
+                raise ConflictError("The recording is streamed there already")
+            if len(found) >= MOST_TARGETS:
                 raise LimitError(f"A recording is streamed to {MOST_TARGETS} places at most", _RETRY_S)
             await table.add_target(session, target)
         self.on_asked(recording.id)
@@ -101,6 +104,12 @@ class TargetService:
             target = await table.find_target(session, target_id)
             if target is not None:
                 await self._change(session, target, state, reason)
+
+    def _is_at(self, target: Target, url: str) -> bool:
+        try:
+            return self.address(target) == url
+        except UnavailableError:  # by a key of the server that is gone
+            return False
 
     async def _change(self, session: DbSession, target: Target, state: TargetState, reason: str | None) -> Target:
         if target.state is TargetState.ENDED:

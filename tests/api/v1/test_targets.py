@@ -77,9 +77,15 @@ async def test_who_is_not_of_the_app_finds_nothing(site: Site) -> None:
 
 async def test_a_recording_that_ended_is_streamed_nowhere_and_a_running_one_to_so_many_places(site: Site) -> None:
     recording = await running(site)
-    for _ in range(MOST_TARGETS):
-        assert (await ask(site, "POST", recording, json={"url": URL})).status_code == 201
-    assert (await ask(site, "POST", recording, json={"url": URL})).status_code == 429
+    for number in range(MOST_TARGETS):
+        assert (await ask(site, "POST", recording, json={"url": f"{URL}{number or ''}"})).status_code == 201
+        twice = await ask(site, "POST", recording, json={"url": URL})
+        assert (twice.status_code, "already" in twice.text) == (409, True), "two streams of one key drop each other"
+    targets = site.world.targets
+    (first,) = [one for one in await targets.open_of(recording.id) if targets.address(one) == URL]
+    (await ask(site, "DELETE", recording, f"/{first.id}")).raise_for_status()
+    assert (await ask(site, "POST", recording, json={"url": URL})).status_code == 201
+    assert (await ask(site, "POST", recording, json={"url": f"{URL}9"})).status_code == 429
     await site.world.recordings.control(site.world.app, site.world.backend, recording.id, Action.STOP)
     assert (await ask(site, "POST", recording, json={"url": URL})).status_code == 409
 
