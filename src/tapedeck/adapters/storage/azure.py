@@ -19,13 +19,21 @@ from typing import Any
 from uuid import uuid4
 
 import aiohttp
+from azure.core.async_paging import AsyncItemPaged
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob import BlobBlock, BlobSasPermissions, ContentSettings, generate_blob_sas
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from tapedeck.adapters.egress import Guard, is_refusal
-from tapedeck.adapters.storage.faults import MOST_ANSWER_BYTES, refused_address, store_error, strange, unreachable
+from tapedeck.adapters.storage.faults import (
+    MOST_ANSWER_BYTES,
+    MOST_PAGES,
+    refused_address,
+    store_error,
+    strange,
+    unreachable,
+)
 from tapedeck.adapters.storage.pieces import ViewFile, put_in_parts
 from tapedeck.core.errors import DestinationError, NotFoundError, UnavailableError
 from tapedeck.core.naming import content_disposition
@@ -181,7 +189,7 @@ class AzureStore:
         with _mapped(prefix):
             container = self._open().get_container_client(self._container)
             blobs = container.list_blobs(name_starts_with=prefix or None, include=["uncommittedblobs"])
-            names = [(blob.name, _time(blob.last_modified)) async for blob in blobs]
+            names = [(blob.name, _time(blob.last_modified)) async for blob in _in_pages(blobs)]
         found: list[Unfinished] = []
         for name, modified in names:
             marks = {block.id.partition("-")[0] for block in await self._waiting(name) if block.id[8:9] == "-"}
@@ -243,6 +251,16 @@ class _Bounded(aiohttp.ClientResponse):
                     raise strange()
             self._body = bytes(found)
         return self._body
+
+
+async def _in_pages(blobs: AsyncItemPaged[Any]) -> AsyncIterator[Any]:
+    left = MOST_PAGES
+    async for page in blobs.by_page():
+        async for blob in page:
+            yield blob
+        left -= 1
+        if not left:
+            return
 
 
 def _time(said: datetime | None) -> datetime:

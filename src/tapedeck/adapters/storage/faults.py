@@ -9,10 +9,20 @@ from __future__ import annotations
 from tapedeck.core.egress import RefusedTargetError, UnreachableError
 from tapedeck.core.errors import DestinationError, NotFoundError, TapedeckError, UnavailableError
 
-__all__ = ["MOST_ANSWER_BYTES", "REFUSED_ADDRESS", "refused_address", "store_error", "strange", "unreachable"]
+__all__ = [
+    "MOST_ANSWER_BYTES",
+    "MOST_PAGES",
+    "REFUSED_ADDRESS",
+    "refused_address",
+    "store_error",
+    "strange",
+    "unreachable",
+]
 
 MOST_ANSWER_BYTES = 8 << 20
 """Longest answer that is read: the longest list of any store has a tenth of it. Who answers may be anybody."""
+MOST_PAGES = 100
+"""Of a list: 100 000 parts, or uploads that nobody ended. Who answers may always have one more."""
 
 REFUSED_ADDRESS = "The address of the storage is private, and this server is not allowed to connect there."
 

@@ -26,7 +26,14 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from yarl import URL
 
 from tapedeck.adapters.egress import Guard, is_refusal
-from tapedeck.adapters.storage.faults import MOST_ANSWER_BYTES, refused_address, store_error, strange, unreachable
+from tapedeck.adapters.storage.faults import (
+    MOST_ANSWER_BYTES,
+    MOST_PAGES,
+    refused_address,
+    store_error,
+    strange,
+    unreachable,
+)
 from tapedeck.adapters.storage.pieces import ViewFile, put_in_parts, same_size, stored
 from tapedeck.core.errors import DestinationError, NotFoundError
 from tapedeck.core.naming import content_disposition
@@ -84,7 +91,10 @@ class GcsStore:
     async def head(self, key: str) -> ObjectInfo:
         """Describe an object."""
         async with self._answer("HEAD", key, {}) as said:
-            modified = parsedate_to_datetime(said.headers.get("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT"))
+            try:
+                modified = parsedate_to_datetime(said.headers.get("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT"))
+            except ValueError:
+                raise strange() from None
             size = int(said.headers.get("content-length", 0))
             return ObjectInfo(key, size, said.headers.get("content-type", ""), modified.astimezone(UTC))
 
@@ -136,15 +146,14 @@ class GcsStore:
         """The parts that the store has, by number."""
         found: list[Part] = []
         marker = "0"
-        while True:
+        for _ in range(MOST_PAGES):
             page = await self._ask("GET", key, {"uploadId": token, "part-number-marker": marker})
-            for part in page.findall("{*}Part"):
-                number, size = int(part.findtext("{*}PartNumber", "0")), int(part.findtext("{*}Size", "0"))
-                found.append(Part(number, size, part.findtext("{*}ETag", "")))
+            found += map(_part, page.findall("{*}Part"))
             after = page.findtext("{*}NextPartNumberMarker", "")
             if page.findtext("{*}IsTruncated") != "true" or not after or after == marker:
-                return sorted(found, key=lambda part: part.number)
+                break
             marker = after
+        return sorted(found, key=lambda part: part.number)
 
     async def complete(self, key: str, token: str, parts: Sequence[Part]) -> ObjectInfo:
         """Make the object of these parts."""
@@ -178,19 +187,18 @@ class GcsStore:
         """Uploads in progress of keys that begin with `prefix`."""
         found: list[Unfinished] = []
         marks = {"key-marker": "", "upload-id-marker": ""}
-        while True:
+        for _ in range(MOST_PAGES):
             asked = {"uploads": "", "prefix": prefix} | {name: mark for name, mark in marks.items() if mark}
             page = await self._ask("GET", None, asked)
-            for upload in page.findall("{*}Upload"):
-                begun = parse_time(upload.findtext("{*}Initiated", "1970-01-01T00:00:00Z"))
-                found.append(Unfinished(upload.findtext("{*}Key", ""), upload.findtext("{*}UploadId", ""), begun))
+            found += [left for left in map(_upload, page.findall("{*}Upload")) if left.key.startswith(prefix)]
             after = {
                 "key-marker": page.findtext("{*}NextKeyMarker", ""),
                 "upload-id-marker": page.findtext("{*}NextUploadIdMarker", ""),
             }
             if page.findtext("{*}IsTruncated") != "true" or after == marks:
-                return [upload for upload in found if upload.key.startswith(prefix)]
+                break
             marks = after
+        return found
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -314,6 +322,22 @@ async def _whole(said: aiohttp.ClientResponse) -> bytes:
     except (aiohttp.ClientError, OSError) as exc:
         raise unreachable(exc) from exc
     return bytes(found)
+
+
+def _part(said: ElementTree.Element) -> Part:
+    try:
+        number, size = int(said.findtext("{*}PartNumber", "0")), int(said.findtext("{*}Size", "0"))
+    except ValueError:
+        raise strange() from None
+    return Part(number, size, said.findtext("{*}ETag", ""))
+
+
+def _upload(said: ElementTree.Element) -> Unfinished:
+    try:
+        begun = parse_time(said.findtext("{*}Initiated", "1970-01-01T00:00:00Z"))
+    except ValueError:
+        raise strange() from None
+    return Unfinished(said.findtext("{*}Key", ""), said.findtext("{*}UploadId", ""), begun)
 
 
 def _xml(text: bytes) -> ElementTree.Element:

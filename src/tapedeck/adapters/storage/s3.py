@@ -25,7 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from urllib3.exceptions import HTTPError
 
 from tapedeck.adapters.egress import Guard, is_refusal
-from tapedeck.adapters.storage.faults import refused_address, store_error, strange, unreachable
+from tapedeck.adapters.storage.faults import MOST_PAGES, refused_address, store_error, strange, unreachable
 from tapedeck.adapters.storage.httpbound import bounded_session
 from tapedeck.adapters.storage.pieces import put_in_parts, stored
 from tapedeck.core.assembly import parts_tag
@@ -40,8 +40,6 @@ __all__ = ["S3Store"]
 _MIB = 1 << 20
 _CHUNK = 1 << 20
 _THREADS = 8
-_PAGES = 100
-"""Of a list, at most: 100 000 uploads that nobody ended."""
 _READ_S = 60.0
 _TRIES = 2
 T = TypeVar("T")
@@ -232,7 +230,7 @@ class S3Store:
     async def _pages(self, what: str, operation: str, **asked: Any) -> list[Any]:
         client = await self._open()
         paginator = client.get_paginator(operation)
-        return await self._run(what, lambda: list(islice(paginator.paginate(Bucket=self._bucket, **asked), _PAGES)))
+        return await self._run(what, lambda: list(islice(paginator.paginate(Bucket=self._bucket, **asked), MOST_PAGES)))
 
     async def _run(self, what: str, call: Callable[[], T]) -> T:
         with _mapped(what):
@@ -342,3 +340,5 @@ def _mapped(what: str) -> Iterator[None]:
         if is_refusal(exc):
             raise refused_address() from exc
         raise unreachable(exc) from exc
+    except ValueError as exc:  # words where botocore expects a number or a time
+        raise strange() from exc
