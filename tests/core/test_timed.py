@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tapedeck.core.film import FilmClock
 from tapedeck.core.id3 import text_tag
-from tapedeck.core.timed import CLOSE, MESSAGE_LIMIT, TEXT_LIMIT, Allowance, message_text, text_of
+from tapedeck.core.timed import CLOSE, MESSAGE_LIMIT, TEXT_LIMIT, Allowance, TimedTexts, message_text, text_of
+from tapedeck.core.timeline import (
+    RecordingPaused,
+    RecordingResumed,
+    RecordingStarted,
+    RecordingStopped,
+    TimedText,
+    TimelineEvent,
+)
 
 S = 1_000_000_000
 json_values = st.recursive(
@@ -77,6 +86,29 @@ def test_every_text_that_is_taken_fits_into_a_tag(payload: Any) -> None:
     text = message_text(json.dumps({"type": "ID3Data", "payload": payload}))
     if text is not None:
         assert text_tag("ID3Data", text).startswith(b"ID3\x04")
+
+
+@given(st.integers(0, 5 * S), st.integers(0, S))
+def test_what_is_said_in_a_recording_is_in_its_film_whatever_step_it_keeps(told_ns: int, after_ns: int) -> None:
+    """Another recording runs: this one begins, and goes on, with a picture of that one's."""
+    said = [told_ns + after_ns, told_ns + 4 * S + after_ns, told_ns + 2 * S + after_ns]
+    events: list[TimelineEvent] = [
+        RecordingStarted(0, "other"),
+        RecordingStarted(told_ns, "r"),
+        TimedText(said[0], "first", "r"),
+        RecordingPaused(told_ns + 2 * S, "r"),
+        TimedText(said[2], "not this", "r"),
+        RecordingResumed(told_ns + 4 * S, "r"),
+        TimedText(said[1], "second", "r"),
+        RecordingStopped(told_ns + 6 * S, "r"),
+    ]
+    film, texts = FilmClock("r", fps=30), TimedTexts("r")
+    film.feed(events)
+    texts.feed(events)
+    found = texts.take(film.cuts)
+    assert [text for _, text in found] == ["first", "second"]
+    for (film_ns, _), at_ns, cut in zip(found, said, film.cuts, strict=False):
+        assert cut.film_ns <= film_ns and 0 <= film_ns - cut.to_film(at_ns) <= S // 30 + 1
 
 
 def test_a_sender_may_send_a_hundred_at_once_and_twenty_a_second() -> None:

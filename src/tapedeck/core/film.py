@@ -36,6 +36,8 @@ class Cut:
     end_ns: int | None
     film_ns: int
     "Film time of `start_ns`."
+    lead_ns: int = 0
+    "It was told to begin so long before `start_ns`: less than a picture (`core/steps.py`)."
 
     def __contains__(self, capture_ns: int) -> bool:
         return self.start_ns <= capture_ns and (self.end_ns is None or capture_ns < self.end_ns)
@@ -166,7 +168,7 @@ class FilmClock:
             if end_ns is None and self._cut_off_ns is not None:
                 end_ns = max(self._cut_off_ns, span.start_ns)
             start_ns, film_ns = self._begin(span.start_ns, end_ns, film_ns)
-            cuts.append(Cut(len(cuts), start_ns, end_ns, film_ns))
+            cuts.append(Cut(len(cuts), start_ns, end_ns, film_ns, start_ns - span.start_ns))
             if end_ns is not None:
                 film_ns += end_ns - start_ns
         self._cuts = tuple(cuts if self._part is None else _cut_out(cuts, *self._part))
@@ -219,5 +221,6 @@ def _cut_out(cuts: Iterable[Cut], from_ns: int, to_ns: int | None) -> list[Cut]:
         ends = [end for end in (cut.end_ns, None if to_ns is None else cut.to_capture(to_ns)) if end is not None]
         end_ns = min(ends, default=None)
         if end_ns is None or end_ns > start_ns:
-            kept.append(Cut(len(kept), start_ns, end_ns, max(cut.film_ns, from_ns) - from_ns))
+            lead_ns = cut.lead_ns if start_ns == cut.start_ns else 0
+            kept.append(Cut(len(kept), start_ns, end_ns, max(cut.film_ns, from_ns) - from_ns, lead_ns))
     return kept

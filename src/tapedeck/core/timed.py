@@ -99,12 +99,14 @@ class TimedTexts:
     def take(self, cuts: Sequence[Cut], until_ns: int | None = None) -> list[tuple[int, str]]:
         """Film times (ns) and texts of what was said by `until_ns` of capture, or of all; each is given once.
 
-        What was said outside every span of the film is not in it.
+        What was said outside every span of the film is not in it. A span that waits for the next picture of another
+        film to begin begins with what was said meanwhile.
         """
         found: list[tuple[int, str]] = []
         while self._waiting and (until_ns is None or self._waiting[0].at_ns <= until_ns):
             event = self._waiting.popleft()
-            cut = next((cut for cut in cuts if event.at_ns in cut), None)
+            at_ns = next((cut.start_ns for cut in cuts if 0 < cut.start_ns - event.at_ns <= cut.lead_ns), event.at_ns)
+            cut = next((cut for cut in cuts if at_ns in cut), None)
             if cut is not None:
-                found.append((cut.to_film(event.at_ns), event.text))
+                found.append((cut.to_film(at_ns), event.text))
         return found
