@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -264,6 +265,17 @@ class GrowingLog:
             with path.open("ab") as file:
                 file.write(data)
         return True
+
+    def tail(self, count: int) -> Event:
+        """A stop that is never set; while a render waits on it, so many more records are written."""
+        grow = self.grow
+
+        class Tail(Event):
+            def wait(self, timeout: float | None = None) -> bool:
+                grow(count)
+                return False
+
+        return Tail()
 
 
 class Reel:

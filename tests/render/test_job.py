@@ -125,13 +125,7 @@ def contents(path: Path) -> tuple[list[Any], bytes]:
 def test_a_live_film_is_the_later_one(tmp_path: Path) -> None:
     """Not byte by byte: one run of x264 in fifty differs from the others in some coefficients, given the same input."""
     grower = GrowingLog(meeting_of_two(), tmp_path / "log", 5 * S)
-
-    class Tail(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            grower.grow(23)
-            return False
-
-    (live,), _ = run(job(tmp_path, live=True, outputs=(Output("live.mp4", SMALL),)), Tail())
+    (live,), _ = run(job(tmp_path, live=True, outputs=(Output("live.mp4", SMALL),)), grower.tail(23))
     while grower.grow(100):
         pass
     (later,), _ = run(job(tmp_path, outputs=(Output("later.mp4", SMALL),)), threading.Event())
@@ -325,19 +319,13 @@ def test_sound_alone_decodes_no_picture_and_is_that_of_the_film(tmp_path: Path) 
 @pytest.mark.parametrize("codec", ["vp8", "vp9"])
 def test_live_and_later_are_the_same_in_every_container(codec: str, tmp_path: Path) -> None:
     grower = GrowingLog(meeting_of_two(), tmp_path / "log", 5 * S)
-
-    class Tail(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            grower.grow(40)
-            return False
-
     video = VideoOutput(SMALL.width, SMALL.height, SMALL.fps, codec)
 
     def outputs(name: str) -> tuple[Output, ...]:
         sound = AudioOutput.of("vorbis")
         return Output(f"{name}.webm", video, sound), Output(f"{name}.ogg", None, sound)
 
-    live, _ = run(job(tmp_path, live=True, outputs=outputs("live")), Tail())
+    live, _ = run(job(tmp_path, live=True, outputs=outputs("live")), grower.tail(40))
     later, _ = run(job(tmp_path, outputs=outputs("later")), threading.Event())
     assert [file.duration_ns for file in live] == [file.duration_ns for file in later] == [3 * S, 3 * S]
     for one, other in zip(live, later, strict=True):

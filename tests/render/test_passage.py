@@ -210,15 +210,9 @@ def test_a_page_that_is_sent_in_another_size_has_its_film_encoded_from_the_begin
     meeting.frames(track, 5 * S, clip(Codec.H264, 120, 32, 18, 60))
     meeting.microphone(PAGE, 0, 8 * S)
     grower = GrowingLog(meeting, tmp_path / "log", 9 * S)
-
-    class Tail(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            grower.grow(40)
-            return False
-
     while not live and grower.grow(100):
         pass
-    (film,), stats = run(job(tmp_path, live=live, hls_dir=tmp_path / "hls"), Tail())
+    (film,), stats = run(job(tmp_path, live=live, hls_dir=tmp_path / "hls"), grower.tail(40))
     assert not film.passed and not stats.passed and stats.pictures == 7 * FPS
     with av.open(str(film.path)) as container:
         sizes = {(frame.width, frame.height) for frame in container.decode(video=0)}
@@ -251,13 +245,7 @@ def test_a_live_film_is_the_later_one_byte_for_byte(tmp_path: Path) -> None:
     show(meeting, 0, 6 * S)
     meeting.microphone(PAGE, 0, 6 * S)
     grower = GrowingLog(meeting, tmp_path / "log", 7 * S)
-
-    class Tail(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            grower.grow(23)
-            return False
-
-    (live,), _ = run(job(tmp_path, live=True, outputs=(replace(MP4, file_name="live.mp4"),)), Tail())
+    (live,), _ = run(job(tmp_path, live=True, outputs=(replace(MP4, file_name="live.mp4"),)), grower.tail(23))
     while grower.grow(100):
         pass
     (later,), _ = run(job(tmp_path, haste=True, outputs=(replace(MP4, file_name="later.mp4"),)), threading.Event())

@@ -109,13 +109,7 @@ def test_two_recordings_with_one_picture_have_one_encoder_while_both_run(
 
 def test_live_films_share_too_and_are_the_later_ones(tmp_path: Path, encoded: list[PictureEncoder]) -> None:
     grower = GrowingLog(meeting(), tmp_path / "log", 10 * S)
-
-    class Tail(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            grower.grow(40)
-            return False
-
-    live = together(jobs(tmp_path, "-live", live=True), Tail())
+    live = together(jobs(tmp_path, "-live", live=True), grower.tail(40))
     count = len(encoded)
     assert_equal(tmp_path, live, jobs(tmp_path, "-alone"))
     assert sum(stats.pictures for _, stats in live.made.values()) - count >= 2 * FPS

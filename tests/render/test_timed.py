@@ -54,13 +54,7 @@ def close_to(archive: Archive, expected: list[tuple[float, str]]) -> None:
 
 def test_a_live_film_and_later_ones_are_the_same_tar(tmp_path: Path) -> None:
     grower = GrowingLog(meeting(), tmp_path / "log", 17 * S)
-
-    class Tail(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            grower.grow(97)
-            return False
-
-    (live,), _ = run(job(tmp_path, live=True, outputs=TAR), Tail())
+    (live,), _ = run(job(tmp_path, live=True, outputs=TAR), grower.tail(97))
     first = read_archive(live.path.read_bytes())
     assert live.duration_ns == 14 * S and sum(first.durations) == pytest.approx(14, abs=0.001)
     close_to(first, IN_FILM)

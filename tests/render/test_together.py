@@ -144,13 +144,7 @@ def test_films_of_one_person_lend_each_other_nothing_that_is_drawn_over(tmp_path
 
 def test_live_films_together_are_the_same_as_later_ones(tmp_path: Path) -> None:
     grower = GrowingLog(meeting(), tmp_path / "log", 6 * S)
-
-    class Tail(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            grower.grow(40)
-            return False
-
-    live = together(jobs(tmp_path, "-live", live=True), Tail())
+    live = together(jobs(tmp_path, "-live", live=True), grower.tail(40))
     later = together(jobs(tmp_path))
     assert not live.faults and not later.faults
     for recording_id, ((file,), stats) in live.made.items():
