@@ -65,3 +65,12 @@ def test_another_run_and_a_hole_are_breaks() -> None:
         ("8.m4s", "init-1.mp4"),
         ("9.m4s", "init-1.mp4"),
     ]
+
+
+def test_what_proves_a_fragment_may_be_missing() -> None:
+    """A server that was updated reads what the one before it wrote."""
+    told = Fragment(0, 2 * _S, 0, 100, 0, _MS, _MS + 1966, 0xFFFFFFFF)
+    plain = Fragment(2 * _S, 4 * _S, 100, 100, 0, _MS + 2000)
+    old = b"[2000000000, 4000000000, 100, 100, 0, %d]\n" % (_MS + 2000)
+    assert parse_lines(line_of(told) + old, 200)[0] == [told, plain]
+    assert parse_lines(line_of(told) + b'[0, 1, 2, 3, 4, 5, 6, "x"]\n', 200)[0] == [told]
