@@ -119,6 +119,23 @@ os.kill(os.getpid(), 9) if first else done()
     await renders.drain(5)
 
 
+@pytest.mark.parametrize(("step_s", "ends"), [(61, "done"), (59, "failed")])
+async def test_attempts_that_come_a_minute_further_are_counted_anew(tmp_path: Path, step_s: int, ends: str) -> None:
+    """A film that is gone on with and whose process dies again hours later does not wait longer each time."""
+    outcome = Outcome()
+    script = """
+open(job["mark"], "a").write("x")
+count = os.path.getsize(job["mark"])
+say(event="progress", recording_id="r1", film_ns=count * job["step_s"] * 10**9)
+os.abort() if count < 5 else done()
+"""
+    renders = host(outcome, script, delays=(0.0,))
+    renders.submit(job(live=True, mark=str(tmp_path / "mark"), step_s=step_s))
+    await asyncio.wait_for(outcome.heard.wait(), 60)
+    assert list(getattr(outcome, ends)) == ["r1"]
+    await renders.drain(5)
+
+
 async def test_an_attempt_after_the_end_of_the_recording_does_not_wait_for_more(tmp_path: Path) -> None:
     outcome = Outcome()
     os.mkfifo(tmp_path / "mark")

@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 RETRY_DELAYS_S = (0.5, 2.0, 10.0, 60.0, 300.0, *(600.0,) * 36, *(21_600.0,) * 27)
 """Pauses between attempts of one film: for six hours often, then four times a day up to a week. As long as its log is
 whole it is not lost: a new version may know how to make it, and who is asked to recover it tries at once."""
+_FURTHER_NS = 60_000_000_000
+"""An attempt that came so much further than all before it did not fail at what they did: it is counted as the first."""
 _LIGHT = 8
 """So many light jobs weigh as much as a film."""
 _SILENCE_S = 1800.0
@@ -162,7 +164,7 @@ class RenderHost:
 
     async def _run(self, job: RenderJob) -> None:
         run = self._running[job.recording_id]
-        reason, failures = "", 0
+        reason, failures, furthest_ns = "", 0, 0
         while True:
             followed = not run.log_closed.is_set()
             try:
@@ -179,6 +181,9 @@ class RenderHost:
             else:
                 await self._on_done(job.recording_id, files)
                 return
+            if run.film_ns > furthest_ns + _FURTHER_NS:
+                failures = 0
+            furthest_ns = max(furthest_ns, run.film_ns)
             if failures >= len(self._delays) and not run.is_to_begin_anew(followed):
                 break
             if self._draining:
