@@ -148,7 +148,7 @@ async def test_a_page_that_opens_sockets_for_ever_hides_no_end_and_is_told_of_on
         assert facts == [PageFact.BROKEN]
 
 
-async def test_redirects_are_followed_and_another_document_is_told_of() -> None:
+async def test_redirects_are_followed_and_another_document_and_the_end_are_told_of() -> None:
     async with open_site() as site:
         to = site.show(ADA, never=True, acts={"go": 1}, to=f"{site.root}/second")
         async with opened(f"{site.root}/redirect?to={to.replace('&', '%26').replace('%', '%25')}") as page:
@@ -158,6 +158,10 @@ async def test_redirects_are_followed_and_another_document_is_told_of() -> None:
                 "/show",
                 "/second",
             ]
+            await page.ask("location.href = 'about:blank'; 1")
+            await next_of(page, PageFact.NAVIGATED)
+            await page.ask("window.close(); 1")
+            await next_of(page, PageFact.ENDED)
 
 
 @pytest.mark.parametrize(

@@ -53,12 +53,15 @@
   for (const [index, name] of ["CONNECTING", "OPEN", "CLOSING", "CLOSED"].entries())
     RecorderSocket[name] = RecorderSocket.prototype[name] = index;
 
-  if (window === window.top)
+  if (window === window.top) {
     window.WebSocket = new Proxy(WebSocket, {
       __proto__: null,
       construct: (target, args, self) =>
         isRecorder(args[0]) ? new RecorderSocket(args[0]) : construct(target, args, self),
     });
+    // A browser closes for a script only what a script has opened.
+    window.close = () => tell(JSON.stringify({event: "ended"}));
+  }
 
   const Peer = window.RTCPeerConnection;
   if (!guarded || !Peer) return;

@@ -283,11 +283,11 @@ class ChromiumPage:
             text = str(told.get("text", ""))[:_TEXT_LIMIT]
         except (ValueError, KeyError, TypeError, RecursionError):
             return  # the page may call it with anything
-        if fact in (PageFact.CONNECTED, PageFact.SAID):
+        if fact in (PageFact.CONNECTED, PageFact.SAID, PageFact.ENDED):
             self._put(PageEvent(fact, text))
 
     def _on_document(self, frame: dict[str, Any]) -> None:
-        if frame.get("parentId") or frame.get("url") == "about:blank":
+        if frame.get("parentId") or (not self._loader and frame.get("url") == "about:blank"):
             return
         unreachable, error = frame.get("unreachableUrl"), ""
         if unreachable:
