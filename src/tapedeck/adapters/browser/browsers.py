@@ -24,17 +24,19 @@ class Chromiums:
         *,
         sandbox: bool = True,
         memory_bytes: int = 2 << 30,
+        disk_bytes: int = 1 << 30,
         allow_private: bool = False,
         guard: Guard | None = None,
         kbps: int = 4000,
         codecs: tuple[str, ...] = ("H264", "VP8"),
         owner: str = "",
     ) -> None:
-        """`path`: of the program; default the first that is known. `memory_bytes`: what one browser may take.
-        `owner`: whose browsers they are, so that `clear` leaves those of others alone."""
+        """`path`: of the program; default the first that is known. `memory_bytes`, `disk_bytes`: what one browser
+        may take. `owner`: whose browsers they are, so that `clear` leaves those of others alone."""
         self._path = path
         self._sandbox = sandbox
         self._memory_bytes = memory_bytes
+        self._disk_bytes = disk_bytes
         self._allow_private = allow_private
         self._guard = guard or Guard(allow_private)
         self._kbps = kbps
@@ -66,6 +68,7 @@ class Chromiums:
             order,
             guarded=not self._allow_private,
             memory_bytes=self._memory_bytes,
+            disk_bytes=self._disk_bytes,
             kbps=self._kbps,
             codecs=self._codecs,
         )

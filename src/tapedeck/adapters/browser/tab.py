@@ -13,6 +13,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import Awaitable, Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,7 +33,9 @@ _HOME = "https://recorder.invalid/"
 _CAPTURE_S = 30.0
 _NAVIGATE_S = 60.0
 _LOOK_S = 10.0
-_MEMORY_EVERY_S = 1.0
+_LIMITS_EVERY_S = 1.0
+_DISK_EVERY = 3
+"""Looks at memory for one at the disk, which is filled more slowly."""
 _EVENTS = 1000
 _SLIT = (320, 40)
 """A window that has no room for its page. The page has its own size and is captured whole; to paint the window as well,
@@ -62,6 +65,7 @@ class ChromiumPage:
         *,
         guarded: bool,
         memory_bytes: int,
+        disk_bytes: int,
         kbps: int,
         codecs: tuple[str, ...],
     ) -> None:
@@ -69,6 +73,7 @@ class ChromiumPage:
         self._order = order
         self._guarded = guarded
         self._memory_bytes = memory_bytes
+        self._disk_bytes = disk_bytes
         self._kbps = kbps
         self._codecs = codecs
         self._gateway = Gateway(guard, self._on_refused)
@@ -109,7 +114,7 @@ class ChromiumPage:
         try:
             await self._open_tabs(title)
             await self._capture()
-            self._spawn(self._watch_memory(), "memory")
+            self._spawn(self._watch_limits(), "limits")
             self._spawn(self._navigate(), "navigate")
         except BrowserGoneError as exc:
             raise UnavailableError(f"{self.chromium.complaint()}") from exc
@@ -348,11 +353,14 @@ class ChromiumPage:
         await self._devtools.gone.wait()
         self._break(self.chromium.complaint())
 
-    async def _watch_memory(self) -> None:
-        while True:
-            await asyncio.sleep(_MEMORY_EVERY_S)
+    async def _watch_limits(self) -> None:
+        for turn in count():
+            await asyncio.sleep(_LIMITS_EVERY_S)
             if await asyncio.to_thread(self.chromium.takes_more_than, self._memory_bytes):
                 self._break(f"The page took more than the {self._memory_bytes >> 20} MiB of memory that it may take")
+                return
+            if turn % _DISK_EVERY == 0 and await asyncio.to_thread(self.chromium.disk_bytes) > self._disk_bytes:
+                self._break(f"The page stored more than the {self._disk_bytes >> 20} MiB that it may store")
                 return
 
     def _break(self, reason: str) -> None:
