@@ -11,7 +11,6 @@ from tests.service.world import World
 from tapedeck.core.errors import NotFoundError, UnavailableError
 from tapedeck.core.recording import FilmFile, Recording, RecordingChanged, RecordingState, StopCause, WrongStateError
 from tapedeck.db.models import AppRow
-from tapedeck.service.lifecycle import FilmProgress
 from tapedeck.service.recordings import Action
 
 FILM = FilmFile("video", "f.mp4", 10, 1000, "00", local_path="/x")
@@ -75,16 +74,6 @@ async def test_a_film_that_is_done_before_the_log_is_closed_is_taken(world: Worl
     go.set()
     await world.recordings.settle()
     assert (await world.now_of(recording)).state is S.UPLOADING
-
-
-async def test_progress_is_known_until_the_film_is_done(world: World) -> None:
-    recording = await running(world)
-    assert world.lifecycle.film_progress(recording.id) is None
-    world.lifecycle.on_film_progress(recording.id, 5, 7)
-    assert world.lifecycle.film_progress(recording.id) == FilmProgress(5, 7)
-    await stop(world, recording)
-    await world.lifecycle.on_rendered(recording.id, [FILM])
-    assert world.lifecycle.film_progress(recording.id) is None
 
 
 async def test_a_failure_while_capturing_ends_capture_too(world: World) -> None:

@@ -60,9 +60,9 @@ class Studio:
 
     def _worker(self, script: str) -> FilmWorker:
         def renders(concurrency: int, *on: Any) -> RenderHost:
-            done, failed, progress = on
+            done, failed = on
             command = (sys.executable, "-c", _CHILD + script)
-            return RenderHost(concurrency, done, failed, progress, (0.0, 0.0), command)
+            return RenderHost(concurrency, done, failed, retry_delays_s=(0.0, 0.0), command=command)
 
         async def open_bucket(destination: Destination) -> Bucket:
             return Bucket(self.world.store, links=True)

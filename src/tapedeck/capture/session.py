@@ -88,11 +88,6 @@ class CaptureSession:
         return tuple(self._takes)
 
     @property
-    def peer_ids(self) -> tuple[str, ...]:
-        """Peers that are connected."""
-        return tuple(self._presence.peers)
-
-    @property
     def has_log(self) -> bool:
         """Whether a log was opened."""
         return self._log is not None

@@ -41,11 +41,6 @@ class Breaker:
     "Deliveries in a row that were given up."
     paused_until: datetime | None = None
 
-    @property
-    def is_probing(self) -> bool:
-        """Whether the next attempt decides if the endpoint is used again."""
-        return self.failures >= BREAKER_LIMIT
-
 
 @dataclass(frozen=True, slots=True)
 class Webhook:

@@ -27,7 +27,6 @@ __all__ = [
     "live_sessions",
     "participant_of",
     "participants_here",
-    "peer_count",
     "save_session",
     "to_session",
 ]
@@ -160,13 +159,6 @@ async def leave_all(session: AsyncSession, live: Session, at: datetime) -> Sessi
     for participant_id in (await session.execute(here.where(AttendanceRow.here_since.is_not(None)))).scalars().all():
         live = await depart(session, live, participant_id, at)
     return live
-
-
-async def peer_count(session: AsyncSession, session_id: str) -> int:
-    """Connections that are there and count as somebody."""
-    rows = select(func.count()).select_from(PeerRow)
-    rows = rows.where(PeerRow.session_id == session_id, PeerRow.left_at.is_(None), PeerRow.hidden.is_(False))
-    return int((await session.execute(rows)).scalar_one())
 
 
 async def participants_here(session: AsyncSession, session_id: str) -> Sequence[str]:

@@ -38,20 +38,11 @@ from tapedeck.service import notices
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.recordings import RecordingService
 
-__all__ = ["FilmProgress", "LifecycleService", "Recovery"]
+__all__ = ["LifecycleService", "Recovery"]
 
 _log = logging.getLogger(__name__)
 _UNFINISHED = tuple(state for state in RecordingState if state not in FINAL)
 _COPIED = (RecordingState.RENDERING, RecordingState.UPLOADING)
-
-
-@dataclass(frozen=True, slots=True)
-class FilmProgress:
-    """How far a render is."""
-
-    film_ns: int
-    behind_ns: int
-    "How much of what is captured is not in the film yet."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +73,11 @@ class LifecycleService:
         self._recordings = recordings
         self._limits = limits or Limits()
         self._retention = retention
-        self._progress: dict[str, FilmProgress] = {}
 
     # Reports of workers
 
-    def on_film_progress(self, recording_id: str, film_ns: int, behind_ns: int) -> None:
-        """A render got further. Kept in memory only: after a restart the render tells anew."""
-        self._progress[recording_id] = FilmProgress(film_ns, behind_ns)
-
-    def film_progress(self, recording_id: str) -> FilmProgress | None:
-        """How far the film of a recording is, if it is being rendered."""
-        return self._progress.get(recording_id)
-
     async def on_rendered(self, recording_id: str, files: Sequence[FilmFile]) -> Recording:
         """The film is finished on this machine; each file has its `local_path`. NotFoundError, WrongStateError."""
-        self._progress.pop(recording_id, None)
         return await self._ledger.apply(recording_id, Rendered(tuple(files)))
 
     async def on_uploaded(self, recording_id: str, files: Sequence[FilmFile]) -> Recording:
@@ -113,7 +94,6 @@ class LifecycleService:
 
     async def on_failed(self, recording_id: str, reason: str) -> Recording:
         """No film will come of it, for good. `reason` is one sentence. NotFoundError, WrongStateError."""
-        self._progress.pop(recording_id, None)
         return await self._recordings.stop(recording_id, Fail(reason))
 
     async def caution(self, recording_id: str, caution: Caution) -> None:

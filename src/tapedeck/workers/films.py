@@ -73,7 +73,7 @@ class FilmWorker:
         self._heard: set[str] | None = set()
         "Recordings that changed before `recover`, whose list is older."
         self._first_delay_s = first_delay_s
-        self._renders = renders(concurrency, self._on_rendered, self._on_render_failed, lifecycle.on_film_progress)
+        self._renders = renders(concurrency, self._on_rendered, self._on_render_failed)
         self._unsubscribe: Callable[[], None] | None = ledger.subscribe(self._on_change)
 
     @property
