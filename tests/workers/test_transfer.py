@@ -275,6 +275,27 @@ async def test_a_journal_that_was_cut_costs_a_part(desk: Desk) -> None:
     await desk.holds(film)
 
 
+@pytest.mark.parametrize("is_made", [False, True])
+async def test_a_journal_that_has_lost_any_line_loses_no_film(desk: Desk, is_made: bool) -> None:
+    """The store was asked to make the object, and did it or did not; nobody heard. A disk gives back what it likes."""
+    first, reel = desk.transfer(), desk.reel()
+    reel.grow(24 * MIB)
+    await follow(first, reel)
+    film = reel.finish()
+    if is_made:
+        await first.finish(film)
+    else:
+        desk.store.troubles["complete"] = [UnavailableError("The storage does not answer.")]
+        with pytest.raises(UnavailableError):
+            await first.finish(film)
+    journal = desk.root / "films" / "film.mp4.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    for lost in range(len(lines)):
+        journal.write_bytes(b"".join(lines[:lost] + lines[lost + 1 :]))
+        assert (await desk.transfer().finish(film)).size_bytes == film.size_bytes, lost
+        assert await desk.store.bytes_of("film.mp4") == film.path.read_bytes()
+
+
 async def test_a_film_that_outgrows_the_room_for_its_index_goes_up_anew_while_it_grows(desk: Desk) -> None:
     transfer, reel = desk.transfer(), desk.reel(tells_room=True)
     reel.grow(24 * MIB)

@@ -265,13 +265,15 @@ class Transfer:
 
     async def _made(self, film: Film) -> ObjectInfo | None:
         """The object, if the store was asked for it and made it, and we did not hear of it."""
-        known = self._journal.parts
+        known, token = self._journal.parts, self._journal.token
         if self._journal.completing != film.crc32c or any(number not in known for number in self._journal.numbers):
+            return None
+        if token is None:  # a disk may lose any line of the journal
             return None
         parts = [Part(number, known[number].size, known[number].tag) for number in self._journal.numbers]
         if sum(part.size_bytes for part in parts) != film.size_bytes:
             return None
-        made = await self._ask(self._store.made(self._key, self._token(), parts))
+        made = await self._ask(self._store.made(self._key, token, parts))
         self.assembly = None if made is None else _assembly(parts)
         return made
 
