@@ -29,13 +29,13 @@ from tapedeck.media.encode import PictureEncoder
 from tapedeck.media.mux import FilmFile
 from tapedeck.medialog.format import pack_event, salt_of
 from tapedeck.medialog.meta import timeline_path
+from tapedeck.render import feed
 from tapedeck.render.job import Abandoned, Job, Take, open_log
 
 FILM = (Output("film.mp4", SMALL),)
 LOG_S, LENGTH_S = 44, 40
 """Of which two seconds are a pause, and two are before and after it."""
 DEATH_S = 32
-"""Longer than what is read of the log before a film is gone on with (`render/feed.py`)."""
 
 
 def meeting(until_s: int = LOG_S) -> Meeting:
@@ -104,6 +104,12 @@ class Folder:
         made = self.attempt(**changes)
         assert made is not None
         return made
+
+
+@pytest.fixture(autouse=True)
+def short_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that of a log as short as ours only the end is read too."""
+    monkeypatch.setattr(feed, "_LONG_LEAD_NS", 20 * S)
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,9 @@ __all__ = ["LogFeed", "TimedFrame", "TrackFeed"]
 
 _LEAD_NS = 20_000_000_000
 """A film that begins late in a log reads it from so long before: the clocks have settled by then."""
+_LONG_LEAD_NS = 120_000_000_000
+"""One that is gone on with, from so long before: its clocks have to agree with those of what is there, which may still
+have been on their way to a longer delay: they come 60 ms nearer in so long, 240 ms from far (`core/delay.py`)."""
 _FOREVER = 1 << 62
 _BATCH = 64
 _EVENTS = 1024
@@ -309,9 +312,9 @@ class LogFeed:
         clock = self._clocks.setdefault(info.peer_id, PeerClock())
         clock.add_track(info.track_id, info.clock_rate)
         track = TrackFeed(info, self._log, reader, clock)
-        start_ns = max(self._start_ns or 0, self._from_ns)
-        if start_ns > _LEAD_NS:
-            track.skip_to(start_ns - _LEAD_NS)
+        start_ns = max((self._start_ns or 0) - _LEAD_NS, self._from_ns - _LONG_LEAD_NS)
+        if start_ns > 0:
+            track.skip_to(start_ns)
         self.tracks[info.track_id] = track
 
     def _progress(self, event: Progress) -> None:
