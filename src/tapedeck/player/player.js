@@ -224,8 +224,9 @@
     const segment = state.segments.find((one) => one.start <= now && now < one.start + one.length);
     state.latency = segment && segment.at !== null ? (Date.now() - segment.at) / 1000 - (now - segment.start) : null;
     const isLive = !state.ended && length - now < MOST_HOLD_S;
-    $("live").classList.toggle("on", isLive);
-    say(state.error ? "The server cannot be reached; trying again" : isLive ? "Live" : state.ended ? "Recording" : "Behind live");
+    const isDry = isLive && !video.paused && video.readyState < video.HAVE_FUTURE_DATA; // it is paused, or behind
+    $("live").classList.toggle("on", isLive && !isDry);
+    say(state.error ? "The server cannot be reached; trying again" : isDry ? "Waiting for more" : isLive ? "Live" : state.ended ? "Recorded" : "Behind live");
   }
 
   async function begin(uri) {
