@@ -12,7 +12,7 @@ from tapedeck.core.livestream import Livestream, LivestreamStatus
 from tapedeck.core.meeting import Meeting
 from tapedeck.core.paging import Page
 from tapedeck.core.recording import ACTIVE, Fail, Recording, RecordingState, StartCause
-from tapedeck.core.target import NO_STREAMS
+from tapedeck.core.target import NO_STREAMS, TargetState
 from tapedeck.db import archive, outbox
 from tapedeck.db import livestreams as table
 from tapedeck.db.livestreams import LivestreamFilter
@@ -131,6 +131,28 @@ async def test_first_join_of_a_recorded_meeting_shows_its_recording(world: World
     await begin(world, await world.meeting(stream_on_start=True, record_on_start=True, recording_config=vp8))
     assert len(await recordings(world)) == 3, "what players do not know is recorded beside it"
     assert [one.is_own for one in await streams(world) if one.id != stream.id] == [True]
+
+
+async def test_what_is_recorded_for_viewers_is_not_streamed_where_the_meeting_is_already(world: World) -> None:
+    """A server drops one of two streams of a key, again and again."""
+    rtmp = {"rtmp_url": "rtmp://live.example.com/app/key"}
+    wish = {"video_config": {"codec": "VP8"}, "live_streaming_config": rtmp}
+    meeting = await world.meeting(recording_config=wish)
+    recording = await world.capturing(meeting, await world.live(meeting))
+    own = (await world.livestreams.start(world.app, world.backend, meeting.id, None, ANY)).recording
+    (first,) = await world.targets.list(world.app, recording.id)
+    (second,) = await world.targets.list(world.app, own.id)
+    assert (first.state, second.state) == (TargetState.CONNECTING, TargetState.ENDED)
+    assert second.reason == "Another recording of the meeting is streamed there already"
+    with pytest.raises(ConflictError, match="streamed there already"):
+        await world.recordings.start(
+            world.app, world.backend, meeting.id, {"live_streaming_config": rtmp}, allow_multiple=True
+        )
+    await world.recordings.control(world.app, world.backend, recording.id, Action.STOP)
+    await world.finish(recording)
+    later = (await world.recordings.start(world.app, world.backend, meeting.id, {}, allow_multiple=True)).recording
+    (third,) = await world.targets.list(world.app, later.id)
+    assert third.state is TargetState.CONNECTING
 
 
 async def test_first_join_leaves_a_livestream_alone(world: World) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from tapedeck.core.destination import SEALED, DestinationKind
-from tapedeck.core.errors import FieldProblem, InvalidError
+from tapedeck.core.errors import ConflictError, FieldProblem, InvalidError, UnavailableError
 from tapedeck.core.meeting import Meeting
 from tapedeck.core.naming import TRACK_FILE_TEMPLATE, output_file_name
 from tapedeck.core.options import resolve_options
@@ -27,6 +27,7 @@ from tapedeck.core.recording import (
     RecordingOptions,
     StartCause,
 )
+from tapedeck.core.target import Target, TargetState
 from tapedeck.core.times import whole_ms
 from tapedeck.db import access, destinations, recordings, targets
 from tapedeck.db.engine import DbSession
@@ -35,6 +36,8 @@ from tapedeck.service.ledger import Ledger
 from tapedeck.service.vault import Vault
 
 __all__ = ["Opening"]
+
+_STREAMED = "Another recording of the meeting is streamed there already"
 
 
 class Opening:
@@ -57,7 +60,8 @@ class Opening:
         imported: bool = False,
     ) -> tuple[Recording, RecordingChanged]:
         """A composite recording with the options that `config`, the meeting, its app and the server ask for, strongest
-        first. InvalidError when that is no recording; at a first join the wishes are read leniently.
+        first. InvalidError when that is no recording; at a first join the wishes are read leniently. ConflictError when
+        `config` asks for a stream to where another recording of the meeting is streamed.
         """
         now = whole_ms(self._clock.now())
         levels = (self._vault.seal(config), *await self._levels(session, meeting))
@@ -81,6 +85,10 @@ class Opening:
         for place in places:
             await destinations.add_destination(session, place)
         for target in self._vault.targets(recording, *levels):
+            if target.state is not TargetState.ENDED and await self._is_streamed(session, meeting, target):
+                if "live_streaming_config" in config:
+                    raise ConflictError("The meeting is streamed there already")
+                target = replace(target, state=TargetState.ENDED, reason=_STREAMED)
             await targets.add_target(session, target)
         return recording, change
 
@@ -117,6 +125,18 @@ class Opening:
         for place in self._vault.places(recording, layers=sealed):
             await destinations.add_destination(session, place)
         return recording, change
+
+    async def _is_streamed(self, session: DbSession, meeting: Meeting, target: Target) -> bool:
+        """Whether another recording of the meeting is streamed there: a server drops one of two streams of a key."""
+        try:
+            url = self._vault.unseal_address(target.sealed)
+        except UnavailableError:  # whoever is to connect will say so
+            return False
+        for other in await recordings.of_meeting(session, meeting.app_id, meeting.id, ACTIVE):
+            found = await targets.targets_of(session, other.id)
+            if any(one.state is not TargetState.ENDED and self._vault.is_at(one, url) for one in found):
+                return True
+        return False
 
     async def _check_names(
         self, session: DbSession, meeting: Meeting, options: RecordingOptions, sealed: Mapping[str, Mapping[str, Any]]

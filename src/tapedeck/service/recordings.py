@@ -103,8 +103,9 @@ class RecordingService:
 
         `imported`: the library keeps it from the start (`core/library.py`).
         `config` has the validated options of the request. NotFoundError for the meeting, InvalidError when it is
-        INACTIVE or the files would go nowhere, ConflictError when one is running and this one does not allow for it,
-        DeniedError for a participant of another meeting or without the permission, UnavailableError while draining.
+        INACTIVE or the files would go nowhere, ConflictError when one is running and this one does not allow for it, or
+        is to be streamed where that one is, DeniedError for a participant of another meeting or without the permission,
+        UnavailableError while draining.
         """
         self._admit(principal, meeting_id)
         async with self._db.write() as session:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
-from tapedeck.core.errors import ConflictError, LimitError, NotFoundError, UnavailableError
+from tapedeck.core.errors import ConflictError, LimitError, NotFoundError
 from tapedeck.core.meeting import App
 from tapedeck.core.recording import ACTIVE, Recording, RecordingKind
 from tapedeck.core.target import MOST_TARGETS, NO_STREAMS, Target, TargetState, shown_address
@@ -63,7 +63,7 @@ class TargetService:
         target = Target(str(uuid4()), recording.id, now, shown_address(url), self._vault.seal_address(url))
         async with self._db.write() as session:
             found = [t for t in await table.targets_of(session, recording.id) if t.state is not TargetState.ENDED]
-            if any(self._is_at(one, url) for one in found):
+            if any(self._vault.is_at(one, url) for one in found):
                 raise ConflictError("The recording is streamed there already")
             if len(found) >= MOST_TARGETS:
                 raise LimitError(f"A recording is streamed to {MOST_TARGETS} places at most", _RETRY_S)
@@ -104,12 +104,6 @@ class TargetService:
             target = await table.find_target(session, target_id)
             if target is not None:
                 await self._change(session, target, state, reason)
-
-    def _is_at(self, target: Target, url: str) -> bool:
-        try:
-            return self.address(target) == url
-        except UnavailableError:  # by a key of the server that is gone
-            return False
 
     async def _change(self, session: DbSession, target: Target, state: TargetState, reason: str | None) -> Target:
         if target.state is TargetState.ENDED:

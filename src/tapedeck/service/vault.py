@@ -105,6 +105,13 @@ class Vault:
         """The address again: only for who connects. UnavailableError."""
         return self._sealer.unseal(sealed)["rtmp_url"]
 
+    def is_at(self, target: Target, url: str) -> bool:
+        """Whether a target is at an address; one that was sealed by a key that is gone is nowhere."""
+        try:
+            return self.unseal_address(target.sealed) == url
+        except UnavailableError:
+            return False
+
     def targets(self, recording: Recording, *levels: Mapping[str, Any] | None) -> list[Target]:
         """Where a new recording is streamed to, as the strongest level says that speaks of it. Levels are sealed."""
         said = [level["live_streaming_config"] for level in levels if level and "live_streaming_config" in level]
