@@ -17,6 +17,7 @@ from tests.servers.proxy import open_wire
 from yarl import URL
 
 from tapedeck.adapters.egress import Guard
+from tapedeck.adapters.storage.azure import AzureStore
 from tapedeck.adapters.storage.factory import PrefixedStore, make_store
 from tapedeck.core.destination import file_key
 from tapedeck.core.egress import RefusedTargetError, UnreachableError
@@ -277,6 +278,30 @@ async def test_below_a_prefix_keys_are_the_same(place: Place, tmp_path: Path) ->
     assert await fetch(await below.presign("a/b.mp4", "b.mp4", later())) == (200, b"12")
     await below.abort("a/b.mp4", token)
     await below.delete("a/b.mp4")
+
+
+@pytest.mark.parametrize("place", ["azure"], indirect=True)
+async def test_objects_that_are_whole_are_not_asked_for_parts_that_wait(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each question is a request, and a bucket of some years has a hundred thousand objects."""
+    film = tmp_path / "film"
+    film.write_bytes(b"film")
+    for name in "abc":
+        await place.store.put_file(f"many/{name}", film, "video/mp4", name)
+    token = await place.store.begin("many/d", "video/mp4", "d")
+    await place.store.put_part("many/d", token, 1, b"12", 0)
+    asked, ask = list[str](), AzureStore._waiting
+
+    async def waiting(self: AzureStore, key: str) -> list[Any]:
+        asked.append(key)
+        return await ask(self, key)
+
+    monkeypatch.setattr(AzureStore, "_waiting", waiting)
+    assert [left.key for left in await place.store.unfinished("many/")] == ["many/d"]
+    assert asked == ["many/d"]
+    assert await place.store.unfinished("many/a") == [] and asked == ["many/d", "many/a"]
+    await place.store.abort("many/d", token)
 
 
 async def test_an_object_that_was_made_is_known_by_its_parts(place: Place, tmp_path: Path) -> None:

@@ -189,7 +189,9 @@ class AzureStore:
         with _mapped(prefix):
             container = self._open().get_container_client(self._container)
             blobs = container.list_blobs(name_starts_with=prefix or None, include=["uncommittedblobs"])
-            names = [(blob.name, _time(blob.last_modified)) async for blob in _in_pages(blobs)]
+            # What is stored has a size; its blocks that wait are Azure's to drop (`abort`).
+            wanted = [blob async for blob in _in_pages(blobs) if not blob.size or blob.name == prefix]
+            names = [(blob.name, _time(blob.last_modified)) for blob in wanted]
         found: list[Unfinished] = []
         for name, modified in names:
             marks = {block.id.partition("-")[0] for block in await self._waiting(name) if block.id[8:9] == "-"}
