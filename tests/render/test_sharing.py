@@ -182,6 +182,6 @@ def test_one_whose_watermark_is_gone_is_made_without_it(tmp_path: Path, monkeypa
     meeting().lay_down(tmp_path / "log", 10 * S)
     (tmp_path / "out").mkdir()
     gone = StoredMark(tmp_path / "gone.png", "left top", None, None)
-    for place in ("making", "canvas"):
+    for place in ("making", "canvas", "resume"):
         monkeypatch.setattr(f"tapedeck.render.{place}.find_mark", lambda *_: gone)
     Making(jobs(tmp_path, "")[0], LogReader(tmp_path / "log"), encoders=Encoders()).close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -41,7 +42,10 @@ _ALL = Excerpt()
 def likeness_of(job: Job, *, passes: bool) -> str:
     """Equal for jobs of one log that make the very same film, in this version of what makes it."""
     mark = find_mark(job.log_dir, job.recording_id) if job.watermark and job.recording_id is not None else None
-    over = None if mark is None else [_digest(mark.path.read_bytes()), mark.position, mark.width, mark.height]
+    over: list[object] = []
+    if mark is not None:
+        with suppress(OSError):  # what cannot be read is left out (`render/canvas.py`)
+            over = [_digest(mark.path.read_bytes()), mark.position, mark.width, mark.height]
     film = [job.recording_id, [asdict(output) for output in job.outputs], job.layout, job.focus, passes]
     return _digest(json.dumps([MADE_BY, film, over], default=str).encode())
 
