@@ -154,8 +154,11 @@ def heard(path: Path) -> NDArray[np.float32]:
         return np.concatenate([frame.to_ndarray() for frame in film.decode(audio=0)], axis=1)
 
 
-def assert_same_film(made: Made, whole: Made) -> None:
-    """Picture by picture and sample by sample; and what was played live is what is in the file."""
+def assert_same_film(made: Made, whole: Made, *, remade: int = 0) -> None:
+    """Picture by picture and sample by sample; and what was played live is what is in the file.
+
+    `remade`: segments at the end that had been played already.
+    """
     pictures, expected = seen(made.path), seen(whole.path)
     assert [at for at, _ in pictures] == [at for at, _ in expected]
     worst = [float(np.abs(a - b).mean()) for (_, a), (_, b) in zip(pictures, expected, strict=True)]
@@ -168,10 +171,12 @@ def assert_same_film(made: Made, whole: Made) -> None:
     data, found = made.path.read_bytes(), index_of(made.hls_dir)
     table = table_of(data)
     assert [(one.start_ns, one.end_ns) for one in found] == [table.times(number) for number in range(table.count)]
-    for number, one in enumerate(found):
+    for number, one in enumerate(found[: len(found) - remade]):
         piece = table.piece(number)
         assert piece.build(data[piece.start : piece.end]) == bytes_of(made.hls_dir, one), number
-    check_segments((made.hls_dir / "init-0.mp4").read_bytes(), [(one, bytes_of(made.hls_dir, one)) for one in found])
+    if not remade:
+        head = (made.hls_dir / "init-0.mp4").read_bytes()
+        check_segments(head, [(one, bytes_of(made.hls_dir, one)) for one in found])
 
 
 def assert_same_stills(made: Made, whole: Made) -> None:
@@ -203,6 +208,26 @@ def test_a_second_and_a_third_death_cost_no_more(folder: Folder, whole: Made) ->
     assert made.first >= 36 * SMALL.fps
     assert_same_film(made, whole)
     assert {one.run for one in index_of(made.hls_dir)} == {0, 1, 2, 3}, "the one that made none gives its number on"
+
+
+@pytest.mark.parametrize(("length_ns", "from_s"), [(10 * S, 8), (10 * S + 1 * MS, 8), (10 * S + 40 * MS, 10)])
+def test_a_process_that_died_when_all_was_played_has_only_the_end_to_make(
+    tmp_path: Path, length_ns: int, from_s: int
+) -> None:
+    """Also where no more than a picture or two are behind the last key frame."""
+    story = Meeting()
+    story.record(S, S + length_ns)
+    story.join("ada", 0)
+    story.camera("ada", 0, 12 * S, close=False)
+    story.microphone("ada", 0, 12 * S)
+    story.lay_down(tmp_path / "log", 13 * S)
+    folder = Folder(tmp_path)
+    whole = folder.finish(out_dir=tmp_path / "first")
+    listed = (folder.hls_dir / "index").read_bytes()
+    made = folder.finish()
+    assert made.first == from_s * SMALL.fps
+    assert (folder.hls_dir / "index").read_bytes() == listed
+    assert_same_film(made, whole, remade=table_of(whole.path.read_bytes()).count - from_s // 2)
 
 
 def test_a_film_whose_log_was_closed_meanwhile_is_gone_on_with_too(folder: Folder, whole: Made) -> None:

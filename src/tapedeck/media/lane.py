@@ -38,6 +38,8 @@ class Lane:
         self._since = since
         self._held: deque[av.Packet[Any]] | None = None
         "What waits for others to be in the files before it; None: nothing has to."
+        self._next_dts: int | None = None
+        "When the next picture is decoded at the latest, where an encoder goes on behind another."
 
     @property
     def count(self) -> int:
@@ -49,6 +51,10 @@ class Lane:
         for packet in packets:
             if self._since and (packet.pts is None or packet.pts < self._since):
                 continue
+            if self._next_dts is not None:
+                # An encoder that makes only one or two pictures does not decode ahead as the one before it did.
+                packet.dts = self._next_dts if packet.dts is None else min(packet.dts, self._next_dts)
+                self._next_dts += 1
             if self.taps:  # once for all: only H264 and AAC are lent
                 media = bytes(packet) if self._is_sound else to_lengths(bytes(packet))
                 for tap in tuple(self.taps):
@@ -69,9 +75,9 @@ class Lane:
         muxer, packet.stream = self.streams[0]
         muxer.mux(packet)
 
-    def hold(self) -> None:
-        """Let what is `put` wait while others are copied."""
-        self._held = deque()
+    def hold(self, dts: int | None = None) -> None:
+        """Let what is `put` wait while others are copied. `dts`: when the first picture of those is decoded."""
+        self._held, self._next_dts = deque(), dts
 
     def release(self) -> None:
         """All were."""

@@ -148,8 +148,8 @@ class Copying:
         self._lanes = (pictures, sound)
         self._left: Iterator[Fragment] = iter(past.fragments)
         self._is_first = True
-        for lane in self._lanes:
-            lane.hold()
+        pictures.hold(past.entry.picture - past.delay)
+        sound.hold()
 
     def step(self) -> bool:
         """Copy one fragment; whether there is more. UnavailableError: it cannot be read any more."""

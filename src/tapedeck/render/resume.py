@@ -33,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 _S = 1_000_000_000
 _RATE = 48_000
-_LEAST_NS = 6 * _S
-"""A film of which less is there is made again in the time that going on takes."""
 _EVENTS = 1024
 _ALL = Excerpt()
 
@@ -59,8 +57,6 @@ def past_of(job: Job, log: LogReader, *, passes: bool) -> tuple[Past | None, int
     assert canvas is not None
     try:
         past, from_ns = _agreed(find_past(directory, likeness_of(job, passes=passes), canvas.fps), job, log)
-        if past.end_ns < _LEAST_NS:
-            return None, 0
         past.count_try()
     except PastRefusedError as exc:
         logger.warning("a film is made from its beginning again: %s", exc)
