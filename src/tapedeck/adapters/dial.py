@@ -8,6 +8,7 @@ that only connects need not load it.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 
 from tapedeck.core.egress import is_public_text
@@ -16,6 +17,8 @@ __all__ = ["REFUSED", "Dialler", "LookUp", "RefusedAddressError"]
 
 LookUp = Callable[[str, int, int], list[tuple[int, int, str]]]
 """Name, port and address family to (family, protocol, address)."""
+_LEAST_S = 2.0
+"""For one address of several: far servers need half a second, and one packet of the way may be lost."""
 REFUSED = "the address is private, and this server is not allowed to connect there"
 
 
@@ -31,9 +34,17 @@ class Dialler:
         self._look_up = look_up or _look_up
 
     def connect(self, host: str, port: int, timeout_s: float | None) -> socket.socket:
-        """A connected socket, from the thread that asks. RefusedAddressError; OSError as of `socket`."""
+        """A connected socket, from the thread that asks, within `timeout_s` however many addresses the name has.
+
+        RefusedAddressError; OSError as of `socket`.
+        """
+        found = self._look_up(host.strip("[]"), port, 0)
+        until = None if timeout_s is None else time.monotonic() + timeout_s
         failure: OSError | None = None
-        for family, protocol, address in self._look_up(host.strip("[]"), port, 0):
+        for left, (family, protocol, address) in zip(range(len(found), 0, -1), found, strict=True):
+            left_s = None if until is None else until - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                break
             try:
                 self.check(address)
                 made = socket.socket(family, socket.SOCK_STREAM, protocol)
@@ -41,8 +52,9 @@ class Dialler:
                 failure = exc
                 continue
             try:
-                made.settimeout(timeout_s)
+                made.settimeout(None if left_s is None else min(left_s, max(left_s / left, _LEAST_S)))
                 made.connect((address, port))
+                made.settimeout(timeout_s)
                 made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as exc:
                 made.close()
