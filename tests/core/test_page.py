@@ -69,6 +69,7 @@ def test_the_configuration_is_in_the_words_of_the_start_call() -> None:
         file_name_prefix="x",
         audio=AudioExport("mp3", 1),
         watermark=Watermark("https://a.example/m.png", width=10),
+        timed=True,
     )
     assert config_of(recording(options=wanted)) == {
         "meeting_id": "m",
@@ -84,6 +85,7 @@ def test_the_configuration_is_in_the_words_of_the_start_call() -> None:
         },
         "audio_config": {"codec": "MP3", "channel": "mono", "export_file": True},
         "realtimekit_bucket_config": {"enabled": True},
+        "interactive_config": {"type": "ID3"},
     }
 
 

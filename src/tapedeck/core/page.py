@@ -85,6 +85,8 @@ def config_of(recording: Recording) -> dict[str, Any]:
     if options.audio is not None:
         channel = "mono" if options.audio.channels == 1 else "stereo"
         config["audio_config"] = {"codec": options.audio.codec.upper(), "channel": channel, "export_file": True}
+    if options.timed:
+        config["interactive_config"] = {"type": "ID3"}
     return config
 
 
