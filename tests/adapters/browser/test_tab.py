@@ -201,8 +201,10 @@ class _OnePlace(Guard):
     def __init__(self, port: int) -> None:
         super().__init__()
         self._place = port
+        self.hosts: set[str] = set()
 
     async def dial(self, host: str, port: int, timeout_s: float) -> socket.socket:
+        self.hosts.add(host)
         guard = Guard(allow_private=True) if port == self._place else Guard()
         return await guard.dial(host, port, timeout_s)
 
@@ -212,7 +214,8 @@ async def test_what_a_page_asks_for_is_held_to_the_same_rule() -> None:
     async with open_site() as site, open_site() as private:
         asks = [f"{private.root}/a", f"http://localhost:{private.port}/b", f"{site.root}/redirect?to={private.root}/c"]
         address = site.show(ADA, acts={"fetch": 0.2}, urls=asks)
-        async with opened(address, allow_private=False, guard=_OnePlace(site.port)) as page:
+        guard = _OnePlace(site.port)
+        async with opened(address, allow_private=False, guard=guard) as page:
             await title(page, "[[")
             await page.ask(_SOCKET % private.port)
             for where in ("window", "document.body.appendChild(document.createElement('iframe')).contentWindow"):
@@ -221,6 +224,7 @@ async def test_what_a_page_asks_for_is_held_to_the_same_rule() -> None:
             assert "private address" in (await next_of(page, PageFact.BROKEN)).text
         assert [request.path for request in private.asked] == []
         assert "/redirect" in [request.path for request in site.asked]
+        assert guard.hosts == {"127.0.0.1", "localhost"}, "the browser asks nobody of its own accord"
 
 
 async def test_a_page_cannot_talk_the_guard_of_webrtc_round() -> None:

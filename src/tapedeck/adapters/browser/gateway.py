@@ -23,6 +23,8 @@ _PARTING_S = 30.0
 """A server may go on for so long after the browser has closed a tunnel."""
 _CONNECTIONS = 512
 _CHUNK = 64 << 10
+_NOWHERE = ".invalid"
+"""Names that stand for nobody, ever (RFC 6761 6.4): not even a name server is asked."""
 _HOP = frozenset({"connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer"})
 """Headers that are of one connection only (RFC 9110 7.6.1)."""
 
@@ -117,6 +119,8 @@ class Gateway:
             await asyncio.gather(listening, answering, return_exceptions=True)
 
     async def _dial(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if host.endswith(_NOWHERE):
+            raise _Refused("502 Bad Gateway")
         try:
             async with asyncio.timeout(_CONNECT_S):
                 made = await self._guard.dial(host, port, _CONNECT_S)

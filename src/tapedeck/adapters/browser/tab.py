@@ -108,7 +108,8 @@ class ChromiumPage:
             "--disable-features=AudioServiceOutOfProcess,"
             "WebRtcHideLocalIpsWithMdns,Translate,MediaRouter,OptimizationHints,"
             "SpareRendererForSitePerProcess,WebUIOmniboxPopup,WebUIOmniboxAimPopup,AimEnabled,"
-            "AutofillServerCommunication,InterestFeedContentSuggestions,CertificateTransparencyComponentUpdater",
+            "AutofillServerCommunication,InterestFeedContentSuggestions,CertificateTransparencyComponentUpdater,"
+            "NetworkTimeServiceQuerying",
         )
         await self.chromium.start(self._on_event, flags)
         try:
