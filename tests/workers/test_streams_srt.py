@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
+import threading
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -14,8 +18,12 @@ from tests.pace import eventually
 from tests.srtserver import PASSPHRASE, listening, srt_server
 from tests.workers.studio import open_studio
 
+from tapedeck.adapters.dial import Dialler
+from tapedeck.adapters.srt import SrtConnection
 from tapedeck.core.errors import InvalidError
-from tapedeck.core.target import TargetState
+from tapedeck.core.target import TargetState, srt_place_of
+from tapedeck.push.report import FailedError, Report
+from tapedeck.push.srt import SrtPush
 from tapedeck.service.targets import TargetService
 from tapedeck.service.vault import Vault
 
@@ -115,3 +123,24 @@ async def test_a_server_without_libsrt_takes_no_srt_address(tmp_path: Path) -> N
         with pytest.raises(InvalidError, match="libsrt") as refused:
             vault.seal(wanted)
         assert [problem.pointer for problem in refused.value.problems] == ["/rtmp_out_config/rtmp_url"]
+
+
+def test_a_name_with_many_addresses_that_do_not_answer_is_given_up_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tapedeck.push.srt._CONNECT_S", 1.0)
+    tried, connect = list[str](), SrtConnection.connect
+
+    def noted(self: SrtConnection, family: int, address: str, *given: Any, **named: Any) -> None:
+        tried.append(address)
+        connect(self, family, address, *given, **named)
+
+    monkeypatch.setattr(SrtConnection, "connect", noted)
+    found = [(int(socket.AF_INET), 0, f"127.0.0.{number}") for number in range(1, 9)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("", 0))
+        place = srt_place_of(f"srt://many.example:{silent.getsockname()[1]}")
+        push = SrtPush(place, tmp_path, Dialler(True, lambda *_: found), 30.0, Report(StringIO()))
+        with pytest.raises(FailedError):
+            push.run(threading.Event())
+    assert tried == ["127.0.0.1"], "and it is said why before anybody takes the process for stuck"

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from tapedeck.core.egress import is_public_text
 
-__all__ = ["REFUSED", "Dialler", "LookUp", "RefusedAddressError"]
+__all__ = ["REFUSED", "Dialler", "LookUp", "RefusedAddressError", "in_turn"]
+
+T = TypeVar("T")
 
 LookUp = Callable[[str, int, int], list[tuple[int, int, str]]]
 """Name, port and address family to (family, protocol, address)."""
@@ -33,18 +36,14 @@ class Dialler:
         self._allow_private = allow_private
         self._look_up = look_up or _look_up
 
-    def connect(self, host: str, port: int, timeout_s: float | None) -> socket.socket:
+    def connect(self, host: str, port: int, timeout_s: float) -> socket.socket:
         """A connected socket, from the thread that asks, within `timeout_s` however many addresses the name has.
 
         RefusedAddressError; OSError as of `socket`.
         """
         found = self._look_up(host.strip("[]"), port, 0)
-        until = None if timeout_s is None else time.monotonic() + timeout_s
         failure: OSError | None = None
-        for left, (family, protocol, address) in zip(range(len(found), 0, -1), found, strict=True):
-            left_s = None if until is None else until - time.monotonic()
-            if left_s is not None and left_s <= 0:
-                break
+        for (family, protocol, address), share_s in in_turn(found, timeout_s):
             try:
                 self.check(address)
                 made = socket.socket(family, socket.SOCK_STREAM, protocol)
@@ -52,7 +51,7 @@ class Dialler:
                 failure = exc
                 continue
             try:
-                made.settimeout(None if left_s is None else min(left_s, max(left_s / left, _LEAST_S)))
+                made.settimeout(share_s)
                 made.connect((address, port))
                 made.settimeout(timeout_s)
                 made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -78,6 +77,17 @@ class Dialler:
 
     def _allows(self, address: str) -> bool:
         return self._allow_private or is_public_text(address)
+
+
+def in_turn(addresses: Sequence[T], timeout_s: float) -> Iterator[tuple[T, float]]:
+    """Each with the time that it may take (s), so that all together take no more than `timeout_s`: the last ones may
+    have none. Where one is refused at once the others have its time."""
+    until = time.monotonic() + timeout_s
+    for number, address in enumerate(addresses):
+        left_s = until - time.monotonic()
+        if left_s <= 0:
+            return
+        yield address, min(left_s, max(left_s / (len(addresses) - number), _LEAST_S))
 
 
 def _look_up(host: str, port: int, family: int) -> list[tuple[int, int, str]]:

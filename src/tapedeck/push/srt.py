@@ -11,7 +11,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from tapedeck.adapters.dial import Dialler, RefusedAddressError
+from tapedeck.adapters.dial import Dialler, RefusedAddressError, in_turn
 from tapedeck.adapters.srt import PAYLOAD, BrokenConnectionError, RefusedConnectionError, SrtConnection
 from tapedeck.core.errors import UnavailableError
 from tapedeck.core.target import SrtPlace
@@ -75,7 +75,8 @@ class SrtPush:
         place = self._place
         reason = "its name has no address"
         try:
-            for family, address in self._dialler.addresses(place.host, place.port):
+            found = list(self._dialler.addresses(place.host, place.port))
+            for (family, address), share_s in in_turn(found, _CONNECT_S):
                 wire = SrtConnection()
                 try:
                     wire.connect(
@@ -86,7 +87,7 @@ class SrtPush:
                         passphrase=place.passphrase,
                         key_bytes=place.key_bytes,
                         latency_ms=place.latency_ms,
-                        timeout_s=_CONNECT_S,
+                        timeout_s=share_s,
                         silence_s=self._stall_s,
                     )
                     return wire

@@ -91,7 +91,7 @@ class Detour(Guard):
         self._port = port
         self.asked: set[tuple[str, int]] = set()
 
-    def connect(self, host: str, port: int, timeout_s: float | None) -> socket.socket:
+    def connect(self, host: str, port: int, timeout_s: float) -> socket.socket:
         self.asked.add((host, port))
         return super().connect("127.0.0.1", self._port, timeout_s)
 
