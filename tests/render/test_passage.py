@@ -17,7 +17,7 @@ from tests.media.marks import image_bytes
 from tests.media.test_hls import bytes_of, index_of, packets_of, table_of
 from tests.render.meetings import DELAY_NS, MS, GrowingLog, Meeting, S, clip, make
 
-from tapedeck.core.avc import to_lengths
+from tapedeck.core.avc import nal_units, to_lengths
 from tapedeck.core.flv import Tag
 from tapedeck.core.frames import Codec, EncodedFrame, FrameFlags, Origin
 from tapedeck.core.output import Output, VideoOutput
@@ -222,6 +222,20 @@ def test_a_page_that_is_sent_in_another_size_has_its_film_encoded_from_the_begin
     assert [one.run for one in fragments] == [0, 0, 1], "players go on with the next fragment of the new film"
     assert all(0 <= after.start_ns - before.end_ns < 2 * S for before, after in pairwise(fragments))
     assert fragments[-1].end_ns == 7 * S
+
+
+def test_a_page_whose_first_picture_makes_no_head_has_its_film_encoded(tmp_path: Path) -> None:
+    """It says what it is, and there is no picture in it: nobody can be told of its stream, but the next one is fine."""
+    meeting = page(4 * S)
+    track = show(meeting, 0, 5 * S)
+    _, first = sent(meeting, track)[0]
+    sets = b"".join(b"\0\0\0\1" + unit for unit in nal_units(first.payload) if unit[0] & 31 in (7, 8))
+    lacks = replace(first, payload=sets)
+    meeting.entries = [replace(one, item=lacks) if one.item is first else one for one in meeting.entries]
+    meeting.lay_down(tmp_path / "log", 6 * S)
+    (film,), stats = run(job(tmp_path), threading.Event())
+    assert not film.passed and stats.pictures == 4 * FPS and film.duration_ns == 4 * S
+    assert len(set(read(film.path).lumas)) > 10, "it shows the page from its second key frame on"
 
 
 @pytest.mark.parametrize("reason", ["vp8", "size", "watermark", "late", "never", "low"])

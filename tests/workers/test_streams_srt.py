@@ -138,7 +138,7 @@ def test_a_name_with_many_addresses_that_do_not_answer_is_given_up_in_time(
     monkeypatch.setattr(SrtConnection, "connect", noted)
     found = [(int(socket.AF_INET), 0, f"127.0.0.{number}") for number in range(1, 9)]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-        silent.bind(("", 0))
+        silent.bind(("127.0.0.1", 0))
         place = srt_place_of(f"srt://many.example:{silent.getsockname()[1]}")
         push = SrtPush(place, tmp_path, Dialler(True, lambda *_: found), 30.0, Report(StringIO()))
         with pytest.raises(FailedError):

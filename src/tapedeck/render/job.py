@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from tapedeck.core.errors import InvalidError, NotFoundError, UnavailableError
+from tapedeck.core.errors import InvalidError, MediaError, NotFoundError, UnavailableError
 from tapedeck.core.layouts import Layout
 from tapedeck.core.output import QUALITIES, AudioOutput, Output, VideoOutput
 from tapedeck.media.mux import FilmFile
@@ -288,9 +288,15 @@ class Take:
         verdict = self._scout.look(is_growing=self.job.live)
         if verdict is None:
             return None
-        if verdict.reason is not None:
-            logger.warning("the pictures of a page are encoded again: %s", verdict.reason)
-        self._scout, self._making = None, Making(self.job, self._log, self._decoders, verdict)
+        reason = verdict.reason
+        if reason is None:
+            try:
+                self._scout, self._making = None, Making(self.job, self._log, self._decoders, verdict)
+                return self._making
+            except MediaError as exc:  # FFmpeg makes no head of its first picture, whatever that says of itself
+                reason = str(exc)
+        logger.warning("the pictures of a page are encoded again: %s", reason)
+        self._scout, self._making = None, Making(self.job, self._log, self._decoders)
         return self._making
 
     def _encode(self, reason: str) -> None:
