@@ -40,6 +40,8 @@ _RATE = 48_000
 _TICKS = 1000
 """Of a picture, in fragments."""
 _MOST_TRIES = 3
+_MOST_BYTES = 256 << 20
+"""Of a fragment: more is none that we made."""
 _SECOND_NS = 1_000_000_000
 
 
@@ -238,14 +240,14 @@ class _Proof:
             if said is None or said.likeness != self._likeness:
                 raise ValueError("what there is of it was made in another way")
             self._known[one.run] = said
-        if one.start_ns != self._end_ns or one.crc32c is None:
+        if one.start_ns != self._end_ns or one.crc32c is None or one.size > _MOST_BYTES:
             raise ValueError("a piece of it is missing")
         media.seek(one.offset)
         data = media.read(one.size)
         if google_crc32c.value(data) != one.crc32c:
             raise ValueError("a piece of it is damaged")
         tracks, _ = read_fragment(data)
-        if [track.track_id for track in tracks] != [1, 2]:
+        if [track.track_id for track in tracks if track.samples] != [1, 2]:
             raise ValueError("a piece of it has not both picture and sound")
         picture, sample = self._marks[-1]
         picture, dts = self._pictures(tracks[0], picture)

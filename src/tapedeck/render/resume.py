@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from tapedeck.core.film import FilmClock
 from tapedeck.core.liveindex import Fragment
+from tapedeck.core.output import VideoOutput
 from tapedeck.core.times import to_ms
 from tapedeck.media.past import MADE_BY, Past, PastRefusedError, find_past
 from tapedeck.medialog.mark import find_mark
@@ -51,12 +52,11 @@ def likeness_of(job: Job, *, passes: bool) -> str:
 def past_of(job: Job, log: LogReader, *, passes: bool) -> tuple[Past | None, int]:
     """What there is of a film that it may be gone on with, and when what comes next was captured; None, 0: nothing."""
     directory = job.past_dir or job.hls_dir
-    if directory is None or passes or not (directory / "index").exists() or not _is_whole(job):
+    if directory is None or not (directory / "index").exists():
         return None, 0
-    canvas = job.canvas
-    assert canvas is not None
     try:
-        past, from_ns = _agreed(find_past(directory, likeness_of(job, passes=passes), canvas.fps), job, log)
+        video = _picture_of(job, passes=passes)
+        past, from_ns = _agreed(find_past(directory, likeness_of(job, passes=passes), video.fps), job, log)
         past.count_try()
     except PastRefusedError as exc:
         logger.warning("a film is made from its beginning again: %s", exc)
@@ -79,15 +79,15 @@ def utc_ms(log: LogReader, capture_ns: int | None) -> int | None:
     return None if capture_ns is None else to_ms(log.meta.utc(capture_ns))
 
 
-def _is_whole(job: Job) -> bool:
-    """Whether the fragments of the job hold all that its files need."""
+def _picture_of(job: Job, *, passes: bool) -> VideoOutput:
+    """The picture of a film whose fragments hold all that its files need. PastRefusedError when they do not."""
     first = job.outputs[0]
     video = first.video
-    if video is None or video.encoder != "x264" or not first.is_playable or job.excerpt != _ALL:
-        return False
-    return all(
-        not output.timed and output.video in (None, video) and output.audio == first.audio for output in job.outputs
-    )
+    if passes or video is None or video.encoder != "x264" or not first.is_playable or job.excerpt != _ALL:
+        raise PastRefusedError("its pictures are not encoded as H264 by x264, or it is a part")
+    if any(output.timed or output.video not in (None, video) or output.audio != first.audio for output in job.outputs):
+        raise PastRefusedError("its files have more than one picture and one sound")
+    return video
 
 
 def _agreed(past: Past, job: Job, log: LogReader) -> tuple[Past, int]:
