@@ -187,6 +187,25 @@ async def test_a_broken_part_of_a_film_that_was_imported_is_not_found(tmp_path: 
     assert said == {"the index of the film is broken", "it lies behind the end of the file"}
 
 
+async def test_a_part_that_lies_all_over_a_film_is_not_read(tmp_path: Path) -> None:
+    """Of a film that was imported sound may lie a gigabyte behind its pictures: for each segment all would be read."""
+    await asyncio.to_thread(shoot, tmp_path, FILM, 3)
+    film = (tmp_path / "film.mp4").read_bytes()
+    at = film.index(b"moov") + 4
+    moov = bytearray(film[at : at + int.from_bytes(film[at - 8 : at - 4]) - 8])
+    table = moov.rindex(b"stco") + 8
+    for number in range(int.from_bytes(moov[table : table + 4])):
+        place = table + 4 + 4 * number
+        moov[place : place + 4] = (int.from_bytes(moov[place : place + 4]) + (1 << 30)).to_bytes(4)
+
+    async def read(start: int, end: int) -> bytes:
+        raise AssertionError(f"{end - start} bytes are read")
+
+    far = Finished(FilmTable(bytes(moov)), "", 2 << 30, [], Span(), read)
+    with pytest.raises(NotFoundError, match="cannot be played over HLS: it lies too far apart"):
+        await far.segment(0)
+
+
 async def test_an_index_is_not_looked_for_without_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that was imported may be anything: each look costs a request to the store."""
     recording = await running(world)

@@ -27,6 +27,8 @@ WAIT_S = 2
 """After which a player may ask again for what is not there yet."""
 _TARGET_S = 2
 _LEAST_BPS = 600_000
+_MOST_BYTES = 64 << 20
+"""Of a film that are read for a segment. Others than ours may have all sound behind all pictures, or one key frame."""
 _MOST_LISTS = 64
 """That are kept at hand; one of eight hours has half a megabyte."""
 
@@ -183,6 +185,8 @@ class Finished:
             raise NotFoundError(f"This part of the film cannot be played over HLS: {exc}") from exc
         if piece.end > self._size_bytes:
             raise NotFoundError("This part of the film cannot be played over HLS: it lies behind the end of the file")
+        if piece.end - piece.start > _MOST_BYTES:
+            raise NotFoundError("This part of the film cannot be played over HLS: it lies too far apart in the file")
         data = await self._read(piece.start, piece.end)
         if len(data) < piece.end - piece.start:
             raise UnavailableError("The film cannot be read now", retry_after_s=WAIT_S)
