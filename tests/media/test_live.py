@@ -8,7 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
+from tests.media.cameras import film_of
 from tests.media.live import write_second
 
 from tapedeck.core.flv import Tag
@@ -71,6 +73,28 @@ def test_a_stream_begins_while_the_film_is_made_and_is_the_film_from_there_on(
         assert pictures[-1] == pytest.approx(10, abs=0.12)
         assert pictures[0] == pytest.approx(sound[0], abs=0.2)
         assert all(b - a == pytest.approx(1 / 30, abs=0.002) for a, b in pairwise(pictures))
+
+
+def test_a_page_that_stands_still_is_streamed_from_its_next_key_frame_on(tmp_path: Path) -> None:
+    """Its browser sends a picture a second: what is looked up by their number is not looked up for a quarter minute."""
+    frames = film_of([30 * (n % 8) for n in range(12)], width=320, height=180, keys=tuple(range(0, 12, 3)))
+    live = tmp_path / "live"
+    live.mkdir()
+    output = Output("a.mp4", VideoOutput(320, 180), AudioOutput())
+    writers = FilmWriters(tmp_path, [output], live_dir=live, passed=frames[0].payload)
+    assert writers.live is not None
+    writers.live.is_current = True
+    reader, tags = SpoolReader(live), []
+    for second, frame in enumerate(frames):
+        if second == 2:
+            (live / "wanted").touch()
+        writers.write_sent(frame.payload, second * 1_000_000_000, is_key=frame.is_key)
+        writers.write_sound(np.full((2, 48_000), 0.01, np.float32))
+        tags += reader.read()
+    writers.finish()
+    while not reader.is_ended:
+        tags += reader.read()
+    assert played(tags)["h264"] == pytest.approx(range(3, 12), abs=0.01)
 
 
 def test_a_stream_that_nobody_wants_any_more_ends_and_can_begin_again(tmp_path: Path) -> None:

@@ -39,8 +39,9 @@ __all__ = ["Lender", "LiveStream", "Tap", "copy_packet"]
 
 log = logging.getLogger(__name__)
 
+_S = 1_000_000_000
 _LOOK_EVERY = 15
-"""Pictures between two looks at whether somebody wants the stream."""
+"""Pictures between two looks at whether somebody wants the stream; there may be fewer, each for longer."""
 _REST = 20
 """Looks that it is left alone after a fault."""
 _MOST_WAITING = 3000
@@ -78,6 +79,7 @@ class LiveStream:
         self._directory = directory
         self._wanted = os.fspath(directory / "wanted")
         self._lend = lend
+        self._looked = -_LOOK_EVERY
         self._rest = 0
         self._samples = sample
         self._weave: _Weave | None = None
@@ -94,9 +96,15 @@ class LiveStream:
                 for packet in self._own_pictures.encode(frame, index):
                     self._weave.put_picture(packet, to_lengths(bytes(packet)))
 
+    def look_at(self, film_ns: int) -> None:
+        """A picture comes that somebody else encoded, and that may be shown for long."""
+        if self._video is not None:
+            self.look(film_ns * self._video.fps // _S)
+
     def look(self, index: int) -> None:
         """Picture `index` comes, whoever encoded it: now and then, whether the stream is wanted is looked up."""
-        if index % _LOOK_EVERY == 0:
+        if not 0 <= index - self._looked < _LOOK_EVERY:
+            self._looked = index
             self._look(index)
 
     def write_sound(self, samples: NDArray[np.float32]) -> None:

@@ -292,7 +292,6 @@ class FilmWriters:
         self.live: LiveStream | None = None
         self.hls: HlsWriter | None = None
         self._writers: list[tuple[str, FilmWriter]] = []
-        self._sent = 0
         self._copying: Copying | None = None
         try:
             for output in outputs:
@@ -360,8 +359,7 @@ class FilmWriters:
     def write_sent(self, payload: bytes, film_ns: int, *, is_key: bool) -> None:
         """As of `FilmWriter`."""
         if self.live is not None:
-            self.live.look(self._sent)
-        self._sent += 1
+            self.live.look_at(film_ns)
         for _, writer in self._writers:
             writer.write_sent(payload, film_ns, is_key=is_key)
 
