@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tapedeck.core.hls import Segment, Variant, main_playlist, media_playlist, target_seconds
+import pytest
+
+from tapedeck.core.hls import Segment, Variant, growing_target_s, main_playlist, media_playlist, target_seconds
 
 _S = 1_000_000_000
 _AT = datetime(2026, 3, 2, 9, 15, 7, 400_000, UTC)
@@ -52,6 +54,19 @@ def test_target_is_no_shorter_than_any_segment_to_the_nearest_second() -> None:
     assert target_seconds([], 2) == 2
     assert target_seconds([Segment("a", 2_499_999_999), Segment("b", _S)], 2) == 2
     assert target_seconds([Segment("a", 2_500_000_000)], 2) == 3
+
+
+@pytest.mark.parametrize(
+    ("lengths_s", "target_s"),
+    [((2.0, 2.0, 2.0, 0.4), 2), ((2.135, 2.05, 3.003, 3.9), 4), ((3.89, 2.0), 4), ((0.3,), 2), ((2.1, 5.2), 5)],
+)
+def test_target_of_a_playlist_that_grows_is_told_by_its_first_segment(
+    lengths_s: tuple[float, ...], target_s: int
+) -> None:
+    segments = [Segment(f"{n}.m4s", round(length * _S)) for n, length in enumerate(lengths_s)]
+    assert growing_target_s(segments) == target_s
+    if target_s <= 4:
+        assert growing_target_s(segments[:1]) == target_s
 
 
 def test_main_playlist_tells_codecs_and_size_where_there_is_a_picture() -> None:

@@ -11,9 +11,11 @@ from datetime import datetime
 
 from tapedeck.core.times import format_time
 
-__all__ = ["Segment", "Variant", "main_playlist", "media_playlist", "target_seconds"]
+__all__ = ["Segment", "Variant", "growing_target_s", "main_playlist", "media_playlist", "target_seconds"]
 
 _SECOND_NS = 1_000_000_000
+_EVEN_S, _UNEVEN_S = 2, 4
+_SLACK_NS = 20_000_000
 _PLAIN_VERSION, _MAP_VERSION = 3, 7
 """3: durations with decimals. 7: segments of fMP4 (6 would do for the tag)."""
 
@@ -50,6 +52,16 @@ class Variant:
 def target_seconds(segments: Sequence[Segment], least: int) -> int:
     """EXT-X-TARGETDURATION: no segment, rounded to the nearest second, is longer (4.3.3.1)."""
     return max([least, *((2 * one.duration_ns + _SECOND_NS) // (2 * _SECOND_NS) for one in segments)])
+
+
+def growing_target_s(segments: Sequence[Segment]) -> int:
+    """The same of a playlist that grows, where it must not change (6.2.1), and of the film that it becomes.
+
+    Segments of what we encode are 2 s long to the picture. Those of a web page, whose pictures are its browser's, have
+    never just that length: 2.1 s while it moves, up to 4 s while it stands still. So the first one tells.
+    """
+    is_even = all(one.duration_ns <= _EVEN_S * _SECOND_NS + _SLACK_NS for one in segments)
+    return target_seconds(segments, _EVEN_S if is_even else _UNEVEN_S)
 
 
 def media_playlist(

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from tapedeck.core.errors import NotFoundError, UnavailableError
 from tapedeck.core.fmp4 import TrackHead, codec_of, init_segment
-from tapedeck.core.hls import Segment, Variant, main_playlist, media_playlist, target_seconds
+from tapedeck.core.hls import Segment, Variant, growing_target_s, main_playlist, media_playlist
 from tapedeck.core.liveindex import Anchor, Fragment, segments_of, time_of
 from tapedeck.core.mp4film import FilmTable, heads_of
 from tapedeck.core.times import to_ms
@@ -25,7 +25,6 @@ __all__ = ["WAIT_S", "Finished", "Growing", "LiveFilms", "NotBegunError", "Playl
 
 WAIT_S = 2
 """After which a player may ask again for what is not there yet."""
-_TARGET_S = 2
 _LEAST_BPS = 600_000
 _MOST_BYTES = 64 << 20
 """Of a film that are read for a segment. Others than ours may have all sound behind all pictures, or one key frame."""
@@ -236,7 +235,7 @@ def _build(source: Growing | Finished) -> Playlist:
     if not segments:
         return Playlist(b"", "")
     kind = "EVENT" if isinstance(source, Growing) else "VOD"
-    text = media_playlist(segments, target_seconds(segments, _TARGET_S), kind=kind, is_ended=source.is_ended)
+    text = media_playlist(segments, growing_target_s(segments), kind=kind, is_ended=source.is_ended)
     data = text.encode()
     return Playlist(data, entity_tag(data))
 
