@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 from starlette.responses import JSONResponse
@@ -43,6 +44,8 @@ class Door:
     "Body of the 422 that starts are answered with."
     cut: int | None = None
     "How many bytes of the next file pass before its connection breaks."
+    more: int = 0
+    "MiB that follow the end of a file of which the rest is asked for."
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = f"{scope['path']}?{scope['query_string'].decode()}"
@@ -62,8 +65,18 @@ class Door:
         if left is not None:
             self.cut = None
 
+        goes_on = False
+
         async def passing(message: dict[str, object]) -> None:
-            nonlocal left
+            nonlocal left, goes_on
+            if self.more and message["type"] == "http.response.start" and message["status"] == 206:
+                named = cast("list[tuple[bytes, bytes]]", message["headers"])
+                message["headers"], goes_on = [pair for pair in named if pair[0] != b"content-length"], True
+            if goes_on and not message.get("more_body"):
+                await send({**message, "more_body": True})
+                for _ in range(self.more if message["type"] == "http.response.body" else 0):
+                    await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
+                return
             if left is not None and message["type"] == "http.response.body":
                 body = bytes(message.get("body", b""))  # type: ignore[call-overload]
                 if len(body) > left:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -103,6 +104,26 @@ async def test_a_file_that_is_another_one_meanwhile_is_copied_from_its_start(far
     assert len(far.door.ranges) == 1, "it asked for the rest, and got all of it"
     assert whole(await near.world.now_of(recording))
     assert [left.suffix for left in (near.world.root / "films" / recording.id).iterdir()] == [".mp4"]
+
+
+async def test_a_recorder_that_sends_more_than_it_says_does_not_fill_the_disk(
+    far: Far, near: Near, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = list[int]()
+    monkeypatch.setattr("tapedeck.workers.remote.os.fsync", lambda fd: sizes.append(os.fstat(fd).st_size))
+    await far.film(near.far_room, FILM)
+    recording = await taken(near)
+    far.door.cut = 1_000_000
+    await near.turn()
+    far.door.more = 20
+    near.world.clock.move(10)
+    await near.turn()
+    assert sizes and max(sizes) <= len(FILM)
+    assert not list((near.world.root / "films" / recording.id).glob("*.part"))
+    far.door.more = 0
+    near.world.clock.move(20)
+    await near.turn()
+    assert whole(await near.world.now_of(recording))
 
 
 async def test_a_copy_is_tried_again_later_and_later(far: Far, near: Near) -> None:

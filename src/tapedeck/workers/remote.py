@@ -228,6 +228,8 @@ class RemoteWorker:
                     size = answer.start
                     async for chunk in answer.chunks():
                         size += len(chunk)
+                        if size > answer.total:
+                            break  # nobody knows when it would end
                         await asyncio.to_thread(out.write, chunk)
                     out.flush()
                     await asyncio.to_thread(os.fsync, out.fileno())
