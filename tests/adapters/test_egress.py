@@ -1,7 +1,8 @@
 """Dialling through the guard, from a thread: what the address guard does for aiohttp is in `test_poster`."""
 
-import contextlib
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -15,36 +16,35 @@ def test_a_name_that_no_host_can_have_is_a_failure_to_connect(host: str) -> None
     assert failed.value.errno == socket.EAI_NONAME
 
 
-def test_a_name_with_many_addresses_that_do_not_answer_takes_no_longer_than_one() -> None:
-    """Who waits for a target or a storage is told in time, and why: big sites have a dozen addresses."""
-    with socket.socket() as full, contextlib.ExitStack() as held:
+@contextmanager
+def silent() -> Iterator[int]:
+    """A port of 127.0.0.1 where nobody answers: its queue is full."""
+    with socket.socket() as full, ExitStack() as held:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         port = full.getsockname()[1]
-        for _ in range(3):  # who comes after these is not answered
-            waiting = held.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(("127.0.0.1", port))
-        tried = list[str]()
-
-        class Noting(Guard):
-            def check(self, address: str) -> None:
-                tried.append(address)
-
-        with pytest.raises(TimeoutError):
-            Noting(look_up=lambda *_: [(socket.AF_INET, 0, "127.0.0.1")] * 8).connect("many.example", port, 0.5)
-        assert tried == ["127.0.0.1"]
-
-
-def test_the_next_address_is_tried_while_there_is_time() -> None:
-    with socket.socket() as full, socket.create_server(("127.0.0.2", 0)) as there, contextlib.ExitStack() as held:
-        port = there.getsockname()[1]
-        full.bind(("127.0.0.1", port))
-        full.listen(0)
         for _ in range(3):
             waiting = held.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(("127.0.0.1", port))
+        yield port
+
+
+def test_a_name_with_many_addresses_that_do_not_answer_takes_no_longer_than_one() -> None:
+    """Who waits for a target or a storage is told in time, and why: big sites have a dozen addresses."""
+    tried = list[str]()
+
+    class Noting(Guard):
+        def check(self, address: str) -> None:
+            tried.append(address)
+
+    with silent() as port, pytest.raises(TimeoutError):
+        Noting(look_up=lambda *_: [(socket.AF_INET, 0, "127.0.0.1")] * 8).connect("many.example", port, 0.5)
+    assert tried == ["127.0.0.1"]
+
+
+def test_the_next_address_is_tried_while_there_is_time() -> None:
+    with silent() as port, socket.create_server(("127.0.0.2", port)):
         found = [(int(socket.AF_INET), 0, address) for address in ("127.0.0.1", "127.0.0.2")]
         with Guard(allow_private=True, look_up=lambda *_: found).connect("two.example", port, 4.2) as made:
             assert made.getpeername() == ("127.0.0.2", port)
