@@ -43,8 +43,9 @@ def test_a_name_with_many_addresses_that_do_not_answer_takes_no_longer_than_one(
     assert tried == ["127.0.0.1"]
 
 
-def test_the_next_address_is_tried_while_there_is_time() -> None:
+def test_the_next_address_is_tried_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tapedeck.adapters.dial._LEAST_S", 0.1)
     with silent() as port, socket.create_server(("127.0.0.2", port)):
         found = [(int(socket.AF_INET), 0, address) for address in ("127.0.0.1", "127.0.0.2")]
-        with Guard(allow_private=True, look_up=lambda *_: found).connect("two.example", port, 4.2) as made:
+        with Guard(allow_private=True, look_up=lambda *_: found).connect("two.example", port, 2.0) as made:
             assert made.getpeername() == ("127.0.0.2", port)
