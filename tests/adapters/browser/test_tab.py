@@ -102,6 +102,8 @@ async def test_dialogs_are_dismissed_windows_closed_and_nothing_is_too_much() ->
                 "Runtime.evaluate", page._page, expression=popup, userGesture=True, returnByValue=True
             )
             assert found["result"]["value"]
+            screen = "navigator.mediaDevices.getDisplayMedia({video: true}).catch((error) => error.name)"
+            assert await page.ask(screen) == "NotAllowedError"
             await page.ask("console.log('x'.repeat(10 << 20))")
             await page.ask("fetch('/taken', {method: 'POST', body: 'x'.repeat(10 << 20)}).then(() => 0)")
             assert await page.look() == PageLook(trigger=True), "what it writes and sends is much, and its own"

@@ -63,6 +63,10 @@
     window.close = () => tell(JSON.stringify({event: "ended"}));
   }
 
+  // Nobody is there to answer that question, and without a script it waits for ever.
+  if (window.MediaDevices)
+    MediaDevices.prototype.getDisplayMedia = () => Promise.reject(new DOMException("Permission denied", "NotAllowedError"));
+
   const Peer = window.RTCPeerConnection;
   if (!guarded || !Peer) return;
 
