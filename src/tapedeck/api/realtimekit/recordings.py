@@ -22,7 +22,8 @@ __all__ = ["add_browser_routes", "add_routes"]
 _STATUSES = tuple(dict.fromkeys(realtimekit.STATUS.values()))
 _START = {
     404: "There is no such meeting.",
-    409: "The meeting is being recorded already, and `allow_multiple_recordings` is not set.",
+    409: "The meeting is being recorded already, and `allow_multiple_recordings` is not set; or it is streamed already "
+    "to where `rtmp_out_config` says.",
 }
 _START_TRACKS = {
     404: "There is no such meeting, or nobody is in it.",

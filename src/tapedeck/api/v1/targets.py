@@ -22,7 +22,7 @@ from tapedeck.shapes.targets import StreamTarget, TargetBody, target_body
 __all__ = ["add_routes"]
 
 _REFUSED = {
-    409: "The recording has ended, or has no film that could be streamed.",
+    409: "The recording has ended, has no film that could be streamed, or is streamed there already.",
     429: "It is streamed to too many places.",
 }
 
