@@ -148,6 +148,8 @@ async def test_what_is_recorded_for_viewers_is_not_streamed_where_the_meeting_is
         await world.recordings.start(
             world.app, world.backend, meeting.id, {"live_streaming_config": rtmp}, allow_multiple=True
         )
+    with pytest.raises(ConflictError, match="streamed there already"):
+        await world.targets.add(world.app, own.id, rtmp["rtmp_url"])
     await world.recordings.control(world.app, world.backend, recording.id, Action.STOP)
     await world.finish(recording)
     later = (await world.recordings.start(world.app, world.backend, meeting.id, {}, allow_multiple=True)).recording

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from tapedeck.core.destination import SEALED, DestinationKind
-from tapedeck.core.errors import ConflictError, FieldProblem, InvalidError, UnavailableError
+from tapedeck.core.errors import ConflictError, FieldProblem, InvalidError
 from tapedeck.core.meeting import Meeting
 from tapedeck.core.naming import TRACK_FILE_TEMPLATE, output_file_name
 from tapedeck.core.options import resolve_options
@@ -27,7 +27,7 @@ from tapedeck.core.recording import (
     RecordingOptions,
     StartCause,
 )
-from tapedeck.core.target import Target, TargetState
+from tapedeck.core.target import TargetState
 from tapedeck.core.times import whole_ms
 from tapedeck.db import access, destinations, recordings, targets
 from tapedeck.db.engine import DbSession
@@ -85,7 +85,7 @@ class Opening:
         for place in places:
             await destinations.add_destination(session, place)
         for target in self._vault.targets(recording, *levels):
-            if target.state is not TargetState.ENDED and await self._is_streamed(session, meeting, target):
+            if target.state is not TargetState.ENDED and await self._vault.is_streamed(session, recording, target):
                 if "live_streaming_config" in config:
                     raise ConflictError("The meeting is streamed there already")
                 target = replace(target, state=TargetState.ENDED, reason=_STREAMED)
@@ -125,18 +125,6 @@ class Opening:
         for place in self._vault.places(recording, layers=sealed):
             await destinations.add_destination(session, place)
         return recording, change
-
-    async def _is_streamed(self, session: DbSession, meeting: Meeting, target: Target) -> bool:
-        """Whether another recording of the meeting is streamed there: a server drops one of two streams of a key."""
-        try:
-            url = self._vault.unseal_address(target.sealed)
-        except UnavailableError:  # whoever is to connect will say so
-            return False
-        for other in await recordings.of_meeting(session, meeting.app_id, meeting.id, ACTIVE):
-            found = await targets.targets_of(session, other.id)
-            if any(one.state is not TargetState.ENDED and self._vault.is_at(one, url) for one in found):
-                return True
-        return False
 
     async def _check_names(
         self, session: DbSession, meeting: Meeting, options: RecordingOptions, sealed: Mapping[str, Mapping[str, Any]]

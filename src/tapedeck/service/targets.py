@@ -48,9 +48,9 @@ class TargetService:
     async def add(self, app: App, recording_id: str, url: str) -> Target:
         """Stream a running recording to one more place. `url` was checked (`core.target.address_problem`).
 
-        NotFoundError; ConflictError: there is nothing to stream, or it is streamed there already (a server that has a
-        stream of a key refuses the next, or drops the first); LimitError: there are too many; InvalidError: it is one
-        of SRT, and this server has none.
+        NotFoundError; ConflictError: there is nothing to stream, or it or another of its meeting is streamed there
+        already (a server that has a stream of a key refuses the next, or drops the first); LimitError: there are too
+        many; InvalidError: it is one of SRT, and this server has none.
         """
         recording = await self._recording(app, recording_id)
         if recording.state not in ACTIVE:
@@ -63,8 +63,8 @@ class TargetService:
         target = Target(str(uuid4()), recording.id, now, shown_address(url), self._vault.seal_address(url))
         async with self._db.write() as session:
             found = [t for t in await table.targets_of(session, recording.id) if t.state is not TargetState.ENDED]
-            if any(self._vault.is_at(one, url) for one in found):
-                raise ConflictError("The recording is streamed there already")
+            if await self._vault.is_streamed(session, recording, target):
+                raise ConflictError("The recording, or another of its meeting, is streamed there already")
             if len(found) >= MOST_TARGETS:
                 raise LimitError(f"A recording is streamed to {MOST_TARGETS} places at most", _RETRY_S)
             await table.add_target(session, target)

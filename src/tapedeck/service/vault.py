@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -21,12 +22,12 @@ from tapedeck.core.destination import (
 )
 from tapedeck.core.errors import FieldProblem, InvalidError, UnavailableError
 from tapedeck.core.page import NO_PAGES
-from tapedeck.core.recording import Recording
+from tapedeck.core.recording import ACTIVE, Recording
 from tapedeck.core.target import NO_SRT, NO_STREAMS, Target, TargetState, is_srt, shown_address
 from tapedeck.db import destinations as table
-from tapedeck.db import remote, rooms
+from tapedeck.db import recordings, remote, rooms
 from tapedeck.db import targets as targets_table
-from tapedeck.db.engine import Database
+from tapedeck.db.engine import Database, DbSession
 from tapedeck.db.models import AppRow, MeetingRow
 from tapedeck.ports.sealer import Sealer
 
@@ -105,12 +106,19 @@ class Vault:
         """The address again: only for who connects. UnavailableError."""
         return self._sealer.unseal(sealed)["rtmp_url"]
 
-    def is_at(self, target: Target, url: str) -> bool:
-        """Whether a target is at an address; one that was sealed by a key that is gone is nowhere."""
+    async def is_streamed(self, session: DbSession, recording: Recording, to: Target) -> bool:
+        """Whether the recording, or another one that runs of its meeting, is streamed to a place: servers drop one of
+        two streams of a key."""
         try:
-            return self.unseal_address(target.sealed) == url
-        except UnavailableError:
+            url = self.unseal_address(to.sealed)
+        except UnavailableError:  # by a key that is gone: whoever is to connect says so
             return False
+        for other in await recordings.of_meeting(session, recording.app_id, recording.meeting_id, ACTIVE):
+            for target in await targets_table.targets_of(session, other.id):
+                with suppress(UnavailableError):
+                    if target.state is not TargetState.ENDED and self.unseal_address(target.sealed) == url:
+                        return True
+        return False
 
     def targets(self, recording: Recording, *levels: Mapping[str, Any] | None) -> list[Target]:
         """Where a new recording is streamed to, as the strongest level says that speaks of it. Levels are sealed."""
