@@ -58,7 +58,14 @@ def test_target_is_no_shorter_than_any_segment_to_the_nearest_second() -> None:
 
 @pytest.mark.parametrize(
     ("lengths_s", "target_s"),
-    [((2.0, 2.0, 2.0, 0.4), 2), ((2.135, 2.05, 3.003, 3.9), 4), ((3.89, 2.0), 4), ((0.3,), 2), ((2.1, 5.2), 5)],
+    [
+        ((2.0, 2.0, 2.0, 0.4), 2),
+        ((2.135, 2.05, 3.003, 3.9), 4),
+        ((3.89, 2.0), 4),
+        ((0.3,), 2),
+        ((2.0, 2.1), 2),
+        ((2.1, 5.2), 5),
+    ],
 )
 def test_target_of_a_playlist_that_grows_is_told_by_its_first_segment(
     lengths_s: tuple[float, ...], target_s: int

@@ -60,7 +60,7 @@ def growing_target_s(segments: Sequence[Segment]) -> int:
     Segments of what we encode are 2 s long to the picture. Those of a web page, whose pictures are its browser's, have
     never just that length: 2.1 s while it moves, up to 4 s while it stands still. So the first one tells.
     """
-    is_even = all(one.duration_ns <= _EVEN_S * _SECOND_NS + _SLACK_NS for one in segments)
+    is_even = not segments or segments[0].duration_ns <= _EVEN_S * _SECOND_NS + _SLACK_NS
     return target_seconds(segments, _EVEN_S if is_even else _UNEVEN_S)
 
 
