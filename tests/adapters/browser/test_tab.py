@@ -129,7 +129,7 @@ async def test_a_page_that_hoards_memory_is_told_of() -> None:
 
 
 async def test_a_page_that_fills_the_disk_is_told_of() -> None:
-    fill = "caches.open('x').then((all) => all.put('/x', new Response(new Uint8Array(80 << 20)))).then(() => 0)"
+    fill = "caches.open('x').then((all) => all.put('/x', new Response(new Uint8Array(80 << 20)))); 1"
     async with open_site() as site, opened(site.show(ADA), disk_bytes=50 << 20) as page:
         await next_of(page, PageFact.SAID)
         await page.ask(fill)
