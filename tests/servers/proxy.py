@@ -61,20 +61,20 @@ class Wire:
         self._open.add(task)
         self.connections += 1
         cut = self.cuts.pop(0) if self.cuts else None
-        back: asyncio.Task[None] | None = None
+        ways: list[asyncio.Task[None]] = []
         far: asyncio.StreamWriter | None = None
         try:
             far_reader, far = await asyncio.open_connection(*self._to)
-            back = asyncio.create_task(self._copy(far_reader, writer))
-            await self._copy(reader, far, cut, self.pause_s, counts=True)
-            await back
+            ways.append(asyncio.create_task(self._copy(reader, far, cut, self.pause_s, counts=True)))
+            ways.append(asyncio.create_task(self._copy(far_reader, writer)))
+            await asyncio.gather(*ways)  # a reset of either end is one of both: whoever waits for an answer is told
         except (ConnectionError, asyncio.CancelledError, EOFError):
             pass
         finally:
             self._open.discard(task)
-            if back is not None:
-                back.cancel()
-                await asyncio.gather(back, return_exceptions=True)
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
             for end in (writer, far):
                 if end is not None:
                     end.transport.abort()
