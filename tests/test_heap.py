@@ -1,11 +1,14 @@
-"""Memory of large blocks goes back to the system: what uploads took must not stay with the server for good."""
+"""What a server needed for a while does not stay in its memory for good: large blocks of uploads, what migrates."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import tapedeck.db
 
 _WORK = """
 import os, sys, threading
@@ -40,3 +43,34 @@ def test_large_blocks_are_not_kept() -> None:
         for how in ("kept", "back")
     )
     assert back < 4, f"MiB after the work; as it is without, {kept}"
+
+
+_START = """
+import asyncio, sqlite3, sys
+from tapedeck import wiring
+from tapedeck.db.engine import Database
+
+settings = wiring.Settings(data_dir=sys.argv[1])
+wiring.migrate_apart(settings)
+database = settings.effective_database_url.partition("///")[2]
+(made,) = sqlite3.connect(database).execute("SELECT version_num FROM alembic_version").fetchone()
+
+async def look():
+    db = Database(settings.effective_database_url)
+    await db.migrate()
+    await db.aclose()
+
+asyncio.run(look())
+print(made, "alembic" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the server migrates in its own process")
+def test_what_migrates_a_database_is_not_kept(tmp_path: Path) -> None:
+    """A child makes the tables, and a database that is current is known without the library."""
+    versions = Path(tapedeck.db.__file__).parent / "migrations" / "versions"
+    newest = max(path.name for path in versions.glob("[0-9]*.py"))
+    command = [sys.executable, "-c", _START, str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+    assert newest.startswith(f"{said[0]}_")
+    assert said[1] == "False"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -73,6 +74,21 @@ class Made:
         return self.files[0].path
 
 
+@contextmanager
+def encoded() -> Iterator[list[int]]:
+    """Numbers of the pictures that are encoded meanwhile."""
+    indices: list[int] = []
+    encode: Callable[..., Any] = PictureEncoder.encode
+
+    def noting(encoder: PictureEncoder, frame: av.VideoFrame, index: int) -> Any:
+        indices.append(index)
+        return encode(encoder, frame, index)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PictureEncoder, "encode", noting)
+        yield indices
+
+
 class Folder:
     """A log, and attempts at its film."""
 
@@ -84,15 +100,7 @@ class Folder:
         """The whole film; or it dies when it has come so far, with nothing tidied up but what nobody would find."""
         values = {"live": True, "outputs": FILM, "hls_dir": self.hls_dir, "stills": True, **changes}
         take = Take(job(self.root, **values), open_log(self.root / "log", False, threading.Event()))
-        indices: list[int] = []
-        encode: Callable[..., Any] = PictureEncoder.encode
-
-        def noting(encoder: PictureEncoder, frame: av.VideoFrame, index: int) -> Any:
-            indices.append(index)
-            return encode(encoder, frame, index)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(PictureEncoder, "encode", noting)
+        with encoded() as indices:
             try:
                 while not take.is_done:
                     take.work()
@@ -308,15 +316,7 @@ def test_films_of_one_process_go_on_together_and_share_an_encoder_again(tmp_path
     while grower.grow(1000):
         pass
     left = {name: index_of(tmp_path / "out" / f"{name}-hls")[-1].end_ns * SMALL.fps // S for name in ("r", "later")}
-    indices: list[int] = []
-    encode: Callable[..., Any] = PictureEncoder.encode
-
-    def noting(encoder: PictureEncoder, frame: av.VideoFrame, index: int) -> Any:
-        indices.append(index)
-        return encode(encoder, frame, index)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PictureEncoder, "encode", noting)
+    with encoded() as indices:
         gone_on = together(jobs("out", live=False))
     fresh = together(jobs("whole", live=False))
     missing = 14 * SMALL.fps - left["r"], (14_000 - 2700) * SMALL.fps // 1000 - left["later"]
