@@ -17,7 +17,7 @@ from tests.workers.studio import Studio, open_studio
 
 from tapedeck.core.errors import UnavailableError
 from tapedeck.core.recording import Recording
-from tapedeck.core.target import Target, TargetState
+from tapedeck.core.target import MOST_TARGETS, Target, TargetState
 from tapedeck.service.recordings import Action
 
 pytestmark = pytest.mark.timeout(300)
@@ -258,6 +258,27 @@ async def test_no_process_is_left_when_the_node_ends_whatever_else_ends_then(
     assert not studio.worker.pids()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.timeout(90)
+async def test_a_node_ends_in_whatever_moment_of_its_processes(tmp_path: Path) -> None:
+    """Cancelled when a line has just come, too: each speaks all the time for a while."""
+    talks = 'read body; yes {} | head -20000; echo \'{"event": "live"}\'; cat'
+    async with open_studio(tmp_path, command=("sh", "-c", talks)) as studio:
+        recording = await studio.capturing()
+        for number in range(MOST_TARGETS):
+            await studio.add(recording, f"rtmp://127.0.0.1:9/live/{number}")
+
+        async def one_has_said_all() -> bool:
+            found = await studio.world.targets.list(studio.world.app, recording.id)
+            return any(target.state is T.LIVE for target in found)
+
+        await eventually(one_has_said_all)
+        pids = list(studio.worker.pids().values())
+    assert not studio.worker.pids()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 def _refuse(studio: Studio, monkeypatch: pytest.MonkeyPatch, state: TargetState, times: int) -> list[str]:

@@ -80,7 +80,8 @@ class EventFeed:
                 if len(found) < _BATCH:
                     after = max(after, newest)  # the rest up to there is not of this scope
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(news.wait(), max(due - now(), 0))
+                        async with asyncio.timeout(max(due - now(), 0)):
+                            await news.wait()
                 if now() >= due:
                     yield None
                     due = now() + self._alive_s

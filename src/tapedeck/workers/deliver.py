@@ -75,7 +75,8 @@ class DeliveryWorker:
                 log.exception("webhooks.failed")
                 await asyncio.sleep(_AFTER_FAULT_S)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._news.wait()
                 await asyncio.sleep(looked_at + _APART_S - loop.time())
 
     async def launch(self) -> datetime | None:

@@ -49,7 +49,8 @@ async def insist(
             await asyncio.sleep(delay_s)
         else:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), delay_s)
+                async with asyncio.timeout(delay_s):
+                    await over.wait()
             if over.is_set():
                 return None
         delay_s = min(delay_s * 2, longest_delay_s)

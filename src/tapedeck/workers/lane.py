@@ -194,7 +194,8 @@ class Lane:
                 await self._means.tell(self._delivery.recording.id, self._well)
             if not more:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(ready.wait(), _LOOK_S)
+                    async with asyncio.timeout(_LOOK_S):
+                        await ready.wait()
 
     async def _finish(self, bucket: Bucket) -> None:
         if not self._is_known:

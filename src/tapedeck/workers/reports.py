@@ -50,13 +50,15 @@ class Reports:
 
         self.put(hear)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(heard.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await heard.wait()
 
     async def finish(self, timeout_s: float | None = None) -> None:
         """Return when all is handed over, or given up after `timeout_s`."""
         self._queue.put_nowait(None)
         try:
-            await asyncio.wait_for(self._task, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._task
         except TimeoutError:
             # What they say of media is in the log, and is found there after the next start.
             log.error("capture.reports_lost", session_id=self._session_id, count=self._queue.qsize())

@@ -235,7 +235,8 @@ class StreamWorker:
             log.warning("target.failed", target_id=target.id, reason=attempt.reason, failures=failures)
             await news.tell(TargetState.RETRYING, attempt.reason)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stream.over.wait(), self._delay_s(failures))
+                async with asyncio.timeout(self._delay_s(failures)):
+                    await stream.over.wait()
 
     async def start(self, target: Target) -> asyncio.subprocess.Process:
         """A process for one attempt."""
@@ -255,7 +256,8 @@ class StreamWorker:
         try:
             if politely and process.returncode is None:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), _FAREWELL_S)
+                    async with asyncio.timeout(_FAREWELL_S):
+                        await process.wait()
         finally:  # also when this is cancelled while it says goodbye
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -351,7 +353,11 @@ class _Attempt:
     async def _listen(self, stdout: asyncio.StreamReader) -> None:
         loop = asyncio.get_running_loop()
         live_at: float | None = None
-        while line := await asyncio.wait_for(stdout.readline(), self._worker.silence_s):
+        while True:
+            async with asyncio.timeout(self._worker.silence_s):
+                line = await stdout.readline()
+            if not line:
+                break
             try:
                 message: dict[str, Any] = json.loads(line)
             except ValueError:

@@ -47,7 +47,8 @@ class Seat:
     async def next(self, silence_s: float) -> dict[str, Any] | None:
         """The next message; None when the process is over. MediaError after so long a silence."""
         try:
-            return await asyncio.wait_for(self._messages.get(), silence_s)
+            async with asyncio.timeout(silence_s):
+                return await self._messages.get()
         except TimeoutError:
             raise MediaError(f"the render process said nothing for {silence_s:.0f} s") from None
 
@@ -121,7 +122,8 @@ class Studio:
         try:
             if in_order:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(asyncio.shield(self._reading), _EXIT_S)
+                    async with asyncio.timeout(_EXIT_S):
+                        await asyncio.shield(self._reading)
         finally:  # also when the node ends meanwhile
             await self._end()
 
