@@ -142,19 +142,34 @@ async def test_what_is_recorded_for_viewers_is_not_streamed_where_the_meeting_is
     own = (await world.livestreams.start(world.app, world.backend, meeting.id, None, ANY)).recording
     (first,) = await world.targets.list(world.app, recording.id)
     (second,) = await world.targets.list(world.app, own.id)
-    assert (first.state, second.state) == (TargetState.CONNECTING, TargetState.ENDED)
-    assert second.reason == "Another recording of the meeting is streamed there already"
+    assert (first.state, second.state) == (TargetState.CONNECTING, TargetState.WAITING)
+    assert second.reason == "Another recording of the meeting is streamed there; when that ends this one is"
     with pytest.raises(ConflictError, match="streamed there already"):
         await world.recordings.start(
             world.app, world.backend, meeting.id, {"live_streaming_config": rtmp}, allow_multiple=True
         )
     with pytest.raises(ConflictError, match="streamed there already"):
         await world.targets.add(world.app, own.id, rtmp["rtmp_url"])
+    later = (await world.recordings.start(world.app, world.backend, meeting.id, {}, allow_multiple=True)).recording
+    await world.targets.hand_over()
+    assert await target_states(world, own, later) == ["waiting", "waiting"]
     await world.recordings.control(world.app, world.backend, recording.id, Action.STOP)
     await world.finish(recording)
-    later = (await world.recordings.start(world.app, world.backend, meeting.id, {}, allow_multiple=True)).recording
-    (third,) = await world.targets.list(world.app, later.id)
-    assert third.state is TargetState.CONNECTING
+    asked: list[str] = []
+    world.targets.on_asked = asked.append
+    await world.targets.hand_over()
+    await world.targets.hand_over()
+    assert await target_states(world, own, later) == ["connecting", "waiting"], "who waits longest is next, alone"
+    assert asked == [own.id]
+    (second,) = await world.targets.list(world.app, own.id)
+    assert second.reason is None
+    await world.targets.remove(world.app, own.id, second.id)
+    await world.targets.hand_over()
+    assert await target_states(world, own, later) == ["ended", "ended"], "who takes a stream off means it"
+
+
+async def target_states(world: World, *found: Recording) -> list[str]:
+    return [target.state for one in found for target in await world.targets.list(world.app, one.id)]
 
 
 async def test_first_join_leaves_a_livestream_alone(world: World) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from tests.pace import eventually
 from tests.service.world import World, make_world
 
+from tapedeck.core.meeting import Meeting
 from tapedeck.core.recording import Recording
 from tapedeck.core.target import Target, TargetState
 from tapedeck.service.recordings import Action
@@ -32,9 +33,14 @@ class Studio:
             **{"allow_private": True} | settings,
         )
 
-    async def capturing(self) -> Recording:
-        meeting = await self.world.meeting()
-        recording = await self.world.capturing(meeting, await self.world.live(meeting))
+    async def capturing(self, meeting: Meeting | None = None, live_id: str = "") -> Recording:
+        """One of a meeting of its own, or one more of the meeting."""
+        world = self.world
+        meeting = meeting or await world.meeting()
+        live_id = live_id or await world.live(meeting)
+        view = await world.recordings.start(world.app, world.backend, meeting.id, {}, allow_multiple=True)
+        await world.sessions.on_capturing(view.recording.id, live_id, world.clock.now())
+        recording = await world.now_of(view.recording)
         self.live_dir(recording).mkdir(parents=True, exist_ok=True)
         return recording
 

@@ -145,6 +145,51 @@ async def test_the_end_of_the_film_is_the_end_of_the_stream(tmp_path: Path) -> N
             await eventually(is_gone)
 
 
+async def test_another_recording_of_the_meeting_takes_the_place_over(tmp_path: Path) -> None:
+    """A server has one stream of a key at a time."""
+    with rtmp_server(tmp_path / "rtmp") as server:
+        async with open_studio(tmp_path) as studio:
+            world = studio.world
+            meeting = await world.meeting(recording_config={"live_streaming_config": {"rtmp_url": server.url()}})
+            live_id = await world.live(meeting)
+            first, second = [await studio.capturing(meeting, live_id) for _ in range(2)]
+            (place,), (waits,) = [await world.targets.open_of(one.id) for one in (first, second)]
+            folders = [tmp_path / "first", tmp_path / "second"]
+            for folder in folders:
+                folder.mkdir()
+            with shooting(folders[0], studio.live_dir(first)) as shoot:
+                with shooting(folders[1], studio.live_dir(second)):
+                    await studio.until(first, place.id, T.LIVE)
+                    await until_recorded(server, 1)
+                    assert (await studio.target(second, waits.id)).state is T.WAITING
+                    assert set(studio.worker.pids()) == {place.id}
+                    shoot.stop()
+                    await studio.act(first, Action.STOP)
+                    await world.finish(await world.now_of(first))
+                    await studio.until(second, waits.id, T.LIVE)
+                    assert (await studio.target(first, place.id)).state is T.ENDED
+                    assert set(studio.worker.pids()) == {waits.id}
+                    await until_recorded(server, 2)
+
+
+async def test_a_place_that_came_free_before_a_restart_is_taken_over_at_it(tmp_path: Path) -> None:
+    takes = 'read body; echo \'{"event": "live"}\'; cat'
+    async with open_studio(tmp_path, command=("sh", "-c", takes)) as studio:
+        world = studio.world
+        url = "rtmp://127.0.0.1:9/live/key"
+        meeting = await world.meeting(recording_config={"live_streaming_config": {"rtmp_url": url}})
+        live_id = await world.live(meeting)
+        first, second = [await studio.capturing(meeting, live_id) for _ in range(2)]
+        (waits,) = await world.targets.open_of(second.id)
+        await studio.worker.aclose()
+        await studio.act(first, Action.STOP)
+        await world.finish(await world.now_of(first))
+        assert (await studio.target(second, waits.id)).state is T.WAITING
+        studio.worker = Studio(world, tmp_path, command=("sh", "-c", takes)).worker
+        await studio.worker.recover(await world.lifecycle.recover({}))
+        await studio.until(second, waits.id, T.LIVE)
+
+
 async def test_a_private_address_is_refused_for_good_where_it_is_dialled(tmp_path: Path) -> None:
     with rtmp_server(tmp_path / "rtmp") as server:
         async with open_studio(tmp_path, allow_private=False) as studio:

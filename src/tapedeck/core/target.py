@@ -18,6 +18,7 @@ __all__ = [
     "MOST_TARGETS",
     "NO_SRT",
     "NO_STREAMS",
+    "STREAMED",
     "Place",
     "SrtPlace",
     "Target",
@@ -53,8 +54,14 @@ class TargetState(StrEnum):
     "The server takes the stream, and was sent the first of it."
     RETRYING = "retrying"
     "It failed, and is tried again; the reason is kept."
+    WAITING = "waiting"
+    "Another recording of its meeting is streamed there; when that one ends it is this one's turn."
     ENDED = "ended"
     "Removed, or the recording ended, or it can never be reached: then there is a reason."
+
+
+STREAMED = frozenset({TargetState.CONNECTING, TargetState.LIVE, TargetState.RETRYING})
+"""Those that have a process, or soon will."""
 
 
 @dataclass(frozen=True, slots=True)

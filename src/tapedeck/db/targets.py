@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tapedeck.core.target import Target, TargetState
 from tapedeck.db.models import TargetRow
 
-__all__ = ["add_target", "all_open", "find_target", "save_target", "targets_of"]
+__all__ = ["add_target", "all_open", "all_waiting", "find_target", "save_target", "targets_of"]
 
 _FIELDS = [field.name for field in fields(Target)]
 
@@ -45,6 +45,13 @@ async def all_open(session: AsyncSession) -> Sequence[Target]:
     """Those of all recordings that have not ended."""
     rows = select(TargetRow).where(TargetRow.state != TargetState.ENDED)
     return [_target(row) for row in (await session.execute(rows)).scalars()]
+
+
+async def all_waiting(session: AsyncSession) -> Sequence[Target]:
+    """Those of all recordings that wait for their place, who came first at the head."""
+    rows = select(TargetRow).where(TargetRow.state == TargetState.WAITING)
+    found = await session.execute(rows.order_by(TargetRow.created_at, TargetRow.id))
+    return [_target(row) for row in found.scalars()]
 
 
 def _target(row: TargetRow) -> Target:

@@ -37,7 +37,7 @@ from tapedeck.service.vault import Vault
 
 __all__ = ["Opening"]
 
-_STREAMED = "Another recording of the meeting is streamed there already"
+_STREAMED = "Another recording of the meeting is streamed there; when that ends this one is"
 
 
 class Opening:
@@ -88,7 +88,7 @@ class Opening:
             if target.state is not TargetState.ENDED and await self._vault.is_streamed(session, recording, target):
                 if "live_streaming_config" in config:
                     raise ConflictError("The meeting is streamed there already")
-                target = replace(target, state=TargetState.ENDED, reason=_STREAMED)
+                target = replace(target, state=TargetState.WAITING, reason=_STREAMED)
             await targets.add_target(session, target)
         return recording, change
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
-from tapedeck.core.errors import ConflictError, LimitError, NotFoundError
+from tapedeck.core.errors import ConflictError, NotFoundError
 from tapedeck.core.meeting import App
 from tapedeck.core.recording import ACTIVE, Recording, RecordingKind
-from tapedeck.core.target import MOST_TARGETS, NO_STREAMS, Target, TargetState, shown_address
+from tapedeck.core.target import MOST_TARGETS, NO_STREAMS, STREAMED, Target, TargetState, shown_address
 from tapedeck.core.times import whole_ms
 from tapedeck.db import recordings as recordings_table
 from tapedeck.db import targets as table
@@ -22,7 +22,7 @@ from tapedeck.service.vault import Vault
 
 __all__ = ["TargetService"]
 
-_RETRY_S = 30
+_REMOVED = "The recording that was streamed there is so no longer: its target was removed"
 
 
 class TargetService:
@@ -49,8 +49,8 @@ class TargetService:
         """Stream a running recording to one more place. `url` was checked (`core.target.address_problem`).
 
         NotFoundError; ConflictError: there is nothing to stream, or it or another of its meeting is streamed there
-        already (a server that has a stream of a key refuses the next, or drops the first); LimitError: there are too
-        many; InvalidError: it is one of SRT, and this server has none.
+        already (a server that has a stream of a key refuses the next, or drops the first), or it is streamed to too
+        many places; InvalidError: the address is one of SRT, and this server has none.
         """
         recording = await self._recording(app, recording_id)
         if recording.state not in ACTIVE:
@@ -66,18 +66,25 @@ class TargetService:
             if await self._vault.is_streamed(session, recording, target):
                 raise ConflictError("The recording, or another of its meeting, is streamed there already")
             if len(found) >= MOST_TARGETS:
-                raise LimitError(f"A recording is streamed to {MOST_TARGETS} places at most", _RETRY_S)
+                raise ConflictError(
+                    f"A recording is streamed to {MOST_TARGETS} places at most: remove one of them first"
+                )
             await table.add_target(session, target)
         self.on_asked(recording.id)
         return target
 
     async def remove(self, app: App, recording_id: str, target_id: str) -> Target:
-        """Stream no longer to a place; again is no error. NotFoundError."""
-        await self._recording(app, recording_id)
+        """Stream no longer to a place; again is no error. Another recording that waits for the place does not get it:
+        who removes it wants nobody to see the meeting there. NotFoundError."""
+        recording = await self._recording(app, recording_id)
         async with self._db.write() as session:
             target = await table.find_target(session, target_id)
             if target is None or target.recording_id != recording_id:
                 raise NotFoundError(f"Target not found: {target_id}")
+            if target.state in STREAMED:
+                for other in await self._vault.targets_at(session, recording, target):
+                    if other.state is TargetState.WAITING:
+                        await self._change(session, other, TargetState.ENDED, _REMOVED)
             target = await self._change(session, target, TargetState.ENDED, target.reason)
         self.on_asked(recording_id)
         return target
@@ -93,6 +100,23 @@ class TargetService:
         """Targets of all recordings that have not ended."""
         async with self._db.read() as session:
             return await table.all_open(session)
+
+    async def hand_over(self) -> None:
+        """Places that a recording has left go to the next one of its meeting that waits for them."""
+        async with self._db.read() as session:
+            if not await table.all_waiting(session):
+                return
+        taken: list[str] = []
+        async with self._db.write() as session:
+            for target in await table.all_waiting(session):
+                recording = await recordings_table.find_recording(session, target.recording_id)
+                if recording is None or recording.state not in ACTIVE:
+                    continue  # it is ended with its recording
+                if not await self._vault.is_streamed(session, recording, target):
+                    await self._change(session, target, TargetState.CONNECTING, None)
+                    taken.append(recording.id)
+        for recording_id in taken:
+            self.on_asked(recording_id)
 
     def address(self, target: Target) -> str:
         """The whole address: only for the process that connects. UnavailableError."""

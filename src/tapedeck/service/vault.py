@@ -23,7 +23,7 @@ from tapedeck.core.destination import (
 from tapedeck.core.errors import FieldProblem, InvalidError, UnavailableError
 from tapedeck.core.page import NO_PAGES
 from tapedeck.core.recording import ACTIVE, Recording
-from tapedeck.core.target import NO_SRT, NO_STREAMS, Target, TargetState, is_srt, shown_address
+from tapedeck.core.target import NO_SRT, NO_STREAMS, STREAMED, Target, TargetState, is_srt, shown_address
 from tapedeck.db import destinations as table
 from tapedeck.db import recordings, remote, rooms
 from tapedeck.db import targets as targets_table
@@ -109,16 +109,21 @@ class Vault:
     async def is_streamed(self, session: DbSession, recording: Recording, to: Target) -> bool:
         """Whether the recording, or another one that runs of its meeting, is streamed to a place: servers drop one of
         two streams of a key."""
+        return any(target.state in STREAMED for target in await self.targets_at(session, recording, to))
+
+    async def targets_at(self, session: DbSession, recording: Recording, to: Target) -> list[Target]:
+        """The targets of the recording, and of others that run of its meeting, that are the same place."""
         try:
             url = self.unseal_address(to.sealed)
         except UnavailableError:  # by a key that is gone: whoever is to connect says so
-            return False
+            return []
+        found: list[Target] = []
         for other in await recordings.of_meeting(session, recording.app_id, recording.meeting_id, ACTIVE):
             for target in await targets_table.targets_of(session, other.id):
                 with suppress(UnavailableError):
                     if target.state is not TargetState.ENDED and self.unseal_address(target.sealed) == url:
-                        return True
-        return False
+                        found.append(target)
+        return found
 
     def targets(self, recording: Recording, *levels: Mapping[str, Any] | None) -> list[Target]:
         """Where a new recording is streamed to, as the strongest level says that speaks of it. Levels are sealed."""

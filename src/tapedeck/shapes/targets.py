@@ -30,7 +30,7 @@ class StreamTarget(TypedDict):
     url: Annotated[
         str, Field(description="Without the key of the stream.", examples=["rtmp://live.example.com/app/***"])
     ]
-    status: Literal["CONNECTING", "LIVE", "RETRYING", "ENDED"]
+    status: Literal["CONNECTING", "LIVE", "RETRYING", "WAITING", "ENDED"]
     reason: Annotated[str | None, Field(description="Why it is not live.", examples=["its name is not known"])]
     failures: Annotated[int, Field(ge=0, description="How often it failed.", examples=[0])]
     created_at: Time

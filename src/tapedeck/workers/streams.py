@@ -23,7 +23,7 @@ import structlog
 
 from tapedeck.core.errors import UnavailableError
 from tapedeck.core.recording import LIVE, Recording, RecordingChanged, RecordingState
-from tapedeck.core.target import Target, TargetState, retry_delay_s
+from tapedeck.core.target import STREAMED, Target, TargetState, retry_delay_s
 from tapedeck.service.ledger import Ledger
 from tapedeck.service.lifecycle import Recovery
 from tapedeck.service.targets import TargetService
@@ -105,6 +105,7 @@ class StreamWorker:
         for target in await self._targets.all_open():
             if target.recording_id not in early:
                 await self._targets.note(target.id, TargetState.ENDED, target.reason)
+        await self._targets.hand_over()
         for recording in running.values():
             self._begin_stream(recording)
 
@@ -163,7 +164,7 @@ class StreamWorker:
             await self._insist(lambda: self._change(recording_id, stream), stream.over, recording_id=recording_id)
 
     async def _change(self, recording_id: str, stream: _Stream) -> None:
-        wanted = {target.id: target for target in await self._targets.open_of(recording_id)}
+        wanted = {target.id: target for target in await self._targets.open_of(recording_id) if target.state in STREAMED}
         if stream.over.is_set():
             return
         directory = self._streams_dir / recording_id
@@ -187,10 +188,11 @@ class StreamWorker:
         await asyncio.gather(*stream.targets.values(), return_exceptions=True)
         await asyncio.to_thread(shutil.rmtree, self._streams_dir / recording_id, ignore_errors=True)
         await self._insist(lambda: self._note_ends(recording_id), recording_id=recording_id)
+        await self._insist(self._targets.hand_over)
 
     async def _note_ends(self, recording_id: str) -> None:
         for target in await self._targets.open_of(recording_id):
-            reason = target.reason if target.state is TargetState.RETRYING else None
+            reason = target.reason if target.state in (TargetState.RETRYING, TargetState.WAITING) else None
             await self._targets.note(target.id, TargetState.ENDED, reason)
 
     async def _insist(

@@ -22,8 +22,7 @@ from tapedeck.shapes.targets import StreamTarget, TargetBody, target_body
 __all__ = ["add_routes"]
 
 _REFUSED = {
-    409: "The recording has ended, has no film that could be streamed, or is streamed there already.",
-    429: "It is streamed to too many places.",
+    409: "The recording has ended, has no film to stream, or is streamed there, or to too many places, already.",
 }
 
 
