@@ -36,6 +36,7 @@ def test_methods_that_are_overridden_have_the_same_parameters() -> None:
         (tap._Socket.request, ice.StunProtocol.request),
         (tap.IceConnection.get_component_candidates, Connection.get_component_candidates),
         (tap.IceConnection.check_incoming, Connection.check_incoming),
+        (tap.DtlsTransport._recv_next, RTCDtlsTransport._recv_next),
         (tap.DtlsTransport._setup_srtp, RTCDtlsTransport._setup_srtp),
         (tap.DtlsTransport.stop, RTCDtlsTransport.stop),
         (messages.Messages._send_chunk, RTCSctpTransport._send_chunk),

@@ -62,6 +62,23 @@ async def test_publication_lasts_from_offer_to_delete() -> None:
             await place.server.delete(place.answers[0].session_id)
 
 
+async def test_delete_that_is_given_up_still_ends_the_session_whole() -> None:
+    """In whatever moment: the server's own end cancels requests that take too long."""
+    async with studio() as place:
+        for steps in range(6):
+            async with publisher() as person:
+                person.add_audio()
+                await person.connect(place.poster(peer_id=str(steps)))
+                await place.until(lambda steps=steps: len(place.ingest.peers) > steps)  # type: ignore[misc]
+                deleting = asyncio.create_task(place.server.delete(place.answers[-1].session_id))
+                for _ in range(steps):
+                    await beat(0)
+                deleting.cancel()
+                await asyncio.gather(deleting, return_exceptions=True)
+                await place.server.disconnect("meeting")
+                assert place.ingest.peers[-1].closed
+
+
 async def test_frames_sent_while_the_meeting_takes_its_time_to_start_are_not_lost() -> None:
     async with studio() as place, publisher() as person:
         video = person.add_video(Codec.VP8)

@@ -103,7 +103,11 @@ class IceLink:
         await self._gather(self._connection)
 
     async def _gather(self, connection: IceConnection) -> None:
-        await connection.gather_candidates()
+        try:
+            await connection.gather_candidates()
+        except BaseException:
+            await connection.close()
+            raise
         if not connection.local_candidates:
             await connection.close()
             ports = self.network.ports
@@ -127,8 +131,12 @@ class IceLink:
         """
         connection = IceConnection(self, controlling=self._controlling)
         await self._gather(connection)
-        await self.cancel_restart()
-        self._next = connection
+        if self._closed:  # meanwhile: nobody else would close these sockets
+            await connection.close()
+            raise UnavailableError("ICE cannot be restarted: the session has ended")
+        abandoned, self._next = self._next, connection
+        if abandoned is not None:
+            await abandoned.close()
 
     async def cancel_restart(self) -> None:
         """Give up an ICE session that `restart` began and that is not in use yet."""

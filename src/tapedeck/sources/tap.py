@@ -136,15 +136,17 @@ class IceConnection(Connection):
                 candidates.append(opened.local_candidate)
         if network.servers:
             tasks = [asyncio.ensure_future(ask) for ask in self._ask_servers(component)]
-            done, late = await asyncio.wait(tasks, timeout=timeout)
-            for task in late:
-                task.cancel()
-            for task in done:
-                if task.exception() is None:
-                    candidate, relay = task.result()
-                    candidates.append(candidate)
-                    if relay is not None:
-                        self._protocols.append(relay)
+            try:
+                await asyncio.wait(tasks, timeout=timeout)
+            finally:  # also when this is cancelled: what a server gave is closed with the connection
+                for task in tasks:
+                    if not task.done():
+                        task.cancel()
+                    elif task.exception() is None:
+                        candidate, relay = task.result()
+                        candidates.append(candidate)
+                        if relay is not None:
+                            self._protocols.append(relay)
         return candidates
 
     def check_incoming(self, message: _stun.Message, addr: tuple[str, int], protocol: _ice.StunProtocol) -> None:
@@ -323,6 +325,15 @@ class DtlsTransport(RTCDtlsTransport):
         await self.start(RTCDtlsParameters(fingerprints=known))
         if self.reader is None:
             raise ConnectionError("the DTLS handshake failed")
+
+    async def _recv_next(self) -> None:
+        """aiortc waits with `asyncio.wait_for`, which in Python 3.11 loses a cancellation that comes with a datagram:
+        a handshake that was given up would go on until the peer ends it, or OpenSSL has asked for minutes."""
+        task = asyncio.current_task()
+        asked = 0 if task is None else task.cancelling()
+        await super()._recv_next()
+        if task is not None and task.cancelling() > asked:
+            raise asyncio.CancelledError
 
     def _setup_srtp(self) -> None:
         super()._setup_srtp()

@@ -159,8 +159,10 @@ class WebRtcPeer:
         finally:
             for task in (connecting, ended):
                 task.cancel()
-            await asyncio.gather(connecting, ended, return_exceptions=True)
-            await self._close()
+            try:
+                await asyncio.gather(connecting, ended, return_exceptions=True)
+            finally:  # also when this is cancelled meanwhile: a sink that is left open is somebody who never leaves
+                await self._close()
             log.info(
                 "peer_ended",
                 peer_id=self.info.peer_id,

@@ -206,7 +206,7 @@ class WhipServer:
             session.peer.end(why)
         tasks = [session.task for session in sessions if session.task is not None]
         if tasks:
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks)  # not gather: whoever is cancelled here must not cut their end short
 
     def _find(self, session_id: str) -> _Session:
         session = self._sessions.get(session_id)
