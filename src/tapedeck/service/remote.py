@@ -166,6 +166,7 @@ class RemoteService:
                 recording, change = found, None
         if change is not None:
             self._ledger.publish(recording, change)
+        self.on_news()  # it is asked for from now on, also if nobody tells
         await self._watch(app, provider)
         return recording
 

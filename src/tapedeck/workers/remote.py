@@ -75,6 +75,8 @@ class RemoteWorker:
         self._is_new = True
         "Nothing was looked at by this process: whatever runs may have ended since it was asked for."
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._hints: set[str] = set()
+        "Recordings that something was heard of, until they are looked at."
         self._uploads = uploads
         self._news = asyncio.Event()
         service.on_news = self._news.set
@@ -83,15 +85,17 @@ class RemoteWorker:
         """Until cancelled."""
         try:
             while True:
+                self._news.clear()  # what is told while this looks is looked at next
+                was_looked = False
                 try:
                     await self.tick(self._clock.now())
+                    was_looked = True
                 except TapedeckError as exc:
                     log.warning("remote.not_looked", reason=str(exc))
                 except Exception:
                     log.exception("remote.failed")
-                self._news.clear()
                 try:
-                    async with asyncio.timeout(_TICK_S if self._turns else None):
+                    async with asyncio.timeout(None if was_looked and not self._turns else _TICK_S):
                         await self._news.wait()
                 except TimeoutError:
                     continue
@@ -100,8 +104,9 @@ class RemoteWorker:
 
     async def tick(self, now: datetime) -> None:
         """Begin whatever is due."""
-        hints = self._service.hints()
+        self._hints |= self._service.hints()
         waiting = {origin.recording_id: origin for origin in await self._service.unfinished()}
+        hints, self._hints = self._hints, set()
         for gone in self._turns.keys() - waiting.keys():
             del self._turns[gone]
         for recording_id, origin in waiting.items():
