@@ -8,11 +8,15 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["RtmpServer", "free_port", "rtmp_server"]
+from tests.ports import free_port
 
+__all__ = ["RtmpServer", "rtmp_server"]
+
+_START_S = 60.0
 _CONF = """
 load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
 daemon off; worker_processes 1; master_process off; pid nginx.pid; error_log error.log info;
@@ -25,13 +29,6 @@ _TLS = """
 stream {{ server {{ listen 127.0.0.1:{tls_port} ssl; ssl_certificate {pem}; ssl_certificate_key {pem};
   proxy_pass 127.0.0.1:{port}; }} }}
 """
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RtmpServer:
@@ -62,7 +59,8 @@ class RtmpServer:
         assert nginx, "nginx is missing: make test installs it"
         command = [nginx, "-p", f"{self.folder}/", "-e", "error.log", "-c", "nginx.conf"]
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        for _ in range(200):
+        wake = time.monotonic() + _START_S
+        while self._process.poll() is None and time.monotonic() < wake:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return
             with contextlib.suppress(subprocess.TimeoutExpired):

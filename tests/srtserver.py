@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
+from tests.ports import free_port
+
 from tapedeck.adapters import srt
 
 __all__ = ["PASSPHRASE", "Caller", "SrtServer", "listening", "srt_server"]
@@ -30,9 +32,7 @@ class SrtServer:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         self._folder = folder
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._count = 0
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -79,9 +79,7 @@ def listening() -> Iterator[tuple[int, Future[Caller]]]:
     library.srt_startup()
     server, came = library.srt_create_socket(), Future[Caller]()
     assert library.srt_setsockflag(server, srt._PASSPHRASE, PASSPHRASE.encode(), len(PASSPHRASE)) == 0
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     name = srt._sockaddr(socket.AF_INET, "127.0.0.1", port)
     assert library.srt_bind(server, name, len(name)) == 0 and library.srt_listen(server, 1) == 0
     callers: list[int] = []
@@ -97,15 +95,17 @@ def listening() -> Iterator[tuple[int, Future[Caller]]]:
         library.srt_getsockflag(callers[0], srt._STREAMID, text, ctypes.byref(size))
         came.set_result(Caller(text.value.decode(), number(_RECEIVING_LATENCY), number(srt._PBKEYLEN)))
 
-    thread = Thread(target=accept)
+    thread = Thread(target=accept, daemon=True)
     thread.start()
     try:
         yield port, came
     finally:
-        for one in (server, *callers):
+        library.srt_close(server)  # which ends the wait for somebody who did not come
+        thread.join(30)
+        for one in callers:
             library.srt_close(one)
-        thread.join()
-        library.srt_cleanup()
+        if not thread.is_alive():
+            library.srt_cleanup()
 
 
 @contextlib.contextmanager

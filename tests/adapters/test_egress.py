@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from tests.ports import free_port
 
 from tapedeck.adapters.egress import Guard
 
@@ -20,7 +21,7 @@ def test_a_name_that_no_host_can_have_is_a_failure_to_connect(host: str) -> None
 def silent() -> Iterator[int]:
     """A port of 127.0.0.1 where nobody answers: its queue is full."""
     with socket.socket() as full, ExitStack() as held:
-        full.bind(("127.0.0.1", 0))
+        full.bind(("127.0.0.1", free_port()))
         full.listen(0)
         port = full.getsockname()[1]
         for _ in range(3):

@@ -8,6 +8,7 @@ import socket
 import pytest
 from aiohttp import web
 from tests.notify.receiver import Receiver, receiver
+from tests.ports import free_port
 
 from tapedeck.adapters import dial
 from tapedeck.adapters.fetcher import HttpFetcher
@@ -121,7 +122,8 @@ async def test_a_name_that_changes_its_address_between_two_hops_gains_nothing(mo
         said.append("127.0.0.1" if said else "127.0.0.2")
         return [(*V4, said[-1])]
 
-    async with receiver("127.0.0.2") as outside, receiver("127.0.0.1", outside.port) as inside:
+    port = free_port()
+    async with receiver("127.0.0.2", port) as outside, receiver("127.0.0.1", port) as inside:
         name = f"http://changing.example:{outside.port}"
         outside.answer = lambda _: web.Response(status=302, headers={"location": f"{name}/b", "connection": "close"})
         fetcher = HttpFetcher(look_up=look_up, names_kept_s=0)

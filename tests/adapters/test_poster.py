@@ -8,6 +8,7 @@ import socket
 import pytest
 from aiohttp import web
 from tests.notify.receiver import receiver
+from tests.ports import free_port
 
 from tapedeck.adapters import dial as module
 from tapedeck.adapters.poster import KEPT_BYTES, HttpPoster
@@ -108,7 +109,8 @@ async def test_a_name_that_changes_its_address_gains_nothing(monkeypatch: pytest
         said.append("127.0.0.1" if not said else "127.0.0.2")
         return [(*V4, said[-1])]
 
-    async with receiver() as outside, receiver("127.0.0.2", outside.port) as inside:
+    port = free_port()
+    async with receiver("127.0.0.1", port) as outside, receiver("127.0.0.2", port) as inside:
         outside.answer = lambda _: web.Response(status=200, headers={"connection": "close"})
         poster = HttpPoster(look_up=look_up, names_kept_s=0)
         url = f"http://changing.example:{outside.port}/"

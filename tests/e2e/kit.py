@@ -19,6 +19,7 @@ from uuid import uuid4
 import aiohttp
 from cloudflare import AsyncCloudflare, NotFoundError
 from cloudflare.types.realtime_kit.recording_get_one_recording_response import Data as Recording
+from tests.ports import free_port
 
 from tapedeck.core.frames import EncodedFrame, TrackInfo
 from tapedeck.core.timeline import ClockReport, TimelineEvent, TrackOpened, recording_spans
@@ -257,7 +258,7 @@ class House:
 @asynccontextmanager
 async def open_house(folder: Path, env: Mapping[str, str] | None = None) -> AsyncIterator[House]:
     """A server that keeps its media logs, with the SDK in strict mode. Stopped in order at the end."""
-    server = Server(folder, {"TAPEDECK_KEEP_LOGS": "1", **(env or {})})
+    server = Server(folder, {"TAPEDECK_KEEP_LOGS": "1", **(env or {})}, port=free_port())
     await server.start()
     sdk = AsyncCloudflare(
         base_url=f"{server.base_url}/client/v4", api_token=server.token, _strict_response_validation=True

@@ -19,7 +19,8 @@ import pytest
 from tests.e2e.kit import SMALL, House, Room, Take, judge, open_house
 from tests.e2e.test_crash import film_process, listed_at, segments, watch_link
 from tests.pace import eventually
-from tests.rtmpserver import free_port, rtmp_server
+from tests.ports import free_port
+from tests.rtmpserver import rtmp_server
 from tests.srtserver import srt_server
 
 from tapedeck.sources.synthetic import CAST

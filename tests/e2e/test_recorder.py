@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.kit import SMALL, House, S, open_house
 from tests.e2e.test_rooms import Tenant
 from tests.pace import beat
+from tests.ports import free_port
 
 from tapedeck.sources.synthetic import CAST
 from tapedeck.testing.clock import SharedClock
@@ -59,7 +60,7 @@ async def a_tenant(server: Server, http: aiohttp.ClientSession, far: House) -> T
 
 
 async def test_a_tenants_room_is_recorded_by_another_server(tmp_path: Path) -> None:
-    near = Server(tmp_path / "near", PRIVATE)
+    near = Server(tmp_path / "near", PRIVATE, port=free_port())
     async with open_house(tmp_path / "far", PRIVATE) as far, aiohttp.ClientSession() as http:
         await near.start()
         try:

@@ -41,7 +41,7 @@ class Receiver:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hook"
 
-    async def until(self, count: int, timeout_s: float = 20) -> list[Arrival]:
+    async def until(self, count: int, timeout_s: float = 60) -> list[Arrival]:
         """Wait until so many requests have arrived."""
         async with asyncio.timeout(timeout_s), self._news:
             await self._news.wait_for(lambda: len(self.arrivals) >= count)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers.process import ROOT, free_port, running
+from tests.ports import free_port
+from tests.servers.process import ROOT, running
 
 __all__ = ["ACCOUNT_KEY", "azurite"]
 

@@ -10,15 +10,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["answers", "free_port", "running", "wait_for"]
+__all__ = ["answers", "running", "wait_for"]
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:
@@ -28,7 +22,7 @@ def answers(port: int) -> bool:
     return False
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes], log: Path, timeout_s: float = 40.0) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes], log: Path, timeout_s: float = 90.0) -> None:
     """Return when the port answers; what the server said, if it ends or takes too long."""
     wake = time.monotonic() + timeout_s
     while not answers(port):

@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tests.ports import free_port
+
 __all__ = ["Wire", "open_wire"]
 
 _CHUNK = 1 << 16
@@ -19,7 +21,8 @@ class Wire:
         self._to = (host, port)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
-        self.port = 0
+        self.port = free_port()
+        "The same after each `up`."
         self.cuts: list[int] = []
         "Each new connection takes the first: it is cut after so many bytes to the server."
         self.flowing = asyncio.Event()
@@ -44,7 +47,6 @@ class Wire:
     async def up(self) -> None:
         """Take connections."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def down(self) -> None:
         """Cut all connections and refuse new ones."""

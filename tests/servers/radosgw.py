@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from tests.servers.process import free_port, running
+from tests.ports import free_port
+from tests.servers.process import running
 
 __all__ = ["ACCESS_KEY", "SECRET", "Radosgw", "radosgw"]
 

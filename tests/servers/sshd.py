@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
-from tests.servers.process import free_port, running
+from tests.ports import free_port
+from tests.servers.process import running
 
 __all__ = ["PASSPHRASE", "PASSWORD", "Sshd", "password_server", "sshd"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-import socket
 from collections.abc import Callable, Coroutine
 from typing import cast
 
@@ -13,6 +12,7 @@ import pytest
 import uvloop
 from aioice import ice, stun
 from tests.pace import beat
+from tests.ports import free_port
 from tests.sources.kit import Studio, h264_frame, publisher, studio, vp8_frame
 
 from tapedeck.core.errors import InvalidError, UnavailableError
@@ -340,9 +340,7 @@ async def test_malformed_candidate_in_an_offer_is_refused_and_nothing_stays_open
 
 
 async def test_ports_are_taken_from_the_range_until_it_is_used_up() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     network = NetworkSettings(hosts=("127.0.0.1",), ports=(port, port))
     async with studio(network=network) as place, publisher() as person, publisher() as other:
         person.add_audio()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import threading
 import time
@@ -13,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.ports import free_port
+
 __all__ = ["MotoServer", "running_moto"]
 
 _ROOT = Path(__file__).resolve().parents[2]
-_START_S = 20.0
+_START_S = 90.0
 
 
 @dataclass
@@ -49,7 +50,7 @@ def _start(port: int) -> subprocess.Popen[bytes]:
     command = [str(_ROOT / ".dev/moto/bin/moto_server"), "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
+    while process.poll() is None and time.monotonic() < deadline:
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1).close()
             return process
@@ -65,9 +66,7 @@ def _start(port: int) -> subprocess.Popen[bytes]:
 @contextmanager
 def running_moto() -> Iterator[MotoServer]:
     """A server on a free port of this machine's loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = MotoServer(port, _start(port))
     try:
         yield server

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.notify.receiver import Arrival, receiver
+from tests.ports import free_port
 
 from tapedeck.testing.serve import Server, running_server
 
@@ -41,7 +42,7 @@ def statuses(arrivals: list[Arrival], recording_id: str) -> list[str]:
 async def test_kill_9_between_a_change_and_its_delivery(tmp_path: Path, answer: int) -> None:
     """The first server is killed while the endpoint hangs, while it fails, or right after it took the first event."""
     env = {"TAPEDECK_ALLOW_PRIVATE_URLS": "true", "TAPEDECK_WEBHOOK_TIMEOUT_S": "20"}
-    async with receiver() as endpoint, running_server(tmp_path, env) as server:
+    async with receiver() as endpoint, running_server(tmp_path, env, port=free_port()) as server:
         endpoint.answer = lambda _: answer
         hook = {"name": "n", "url": endpoint.url, "events": ["recording.statusUpdate"]}
         await kit(server, "POST", "webhooks", hook)

@@ -41,7 +41,7 @@ class Server:
     module: str = "tapedeck"
     "What is run, as `python -m`."
     port: int = 0
-    "0 until it has started the first time."
+    "0: any, and known when it has started. While it is down between two starts, others may be given such a port."
     _process: asyncio.subprocess.Process | None = None
     _reader: asyncio.Task[None] | None = None
 
@@ -148,10 +148,10 @@ async def _drain(stream: asyncio.StreamReader) -> None:
 
 @asynccontextmanager
 async def running_server(
-    folder: Path, env: Mapping[str, str] | None = None, module: str = "tapedeck"
+    folder: Path, env: Mapping[str, str] | None = None, module: str = "tapedeck", port: int = 0
 ) -> AsyncIterator[Server]:
     """A server that is stopped at the end."""
-    server = Server(folder, env or {}, module=module)
+    server = Server(folder, env or {}, module=module, port=port)
     await server.start()
     try:
         yield server

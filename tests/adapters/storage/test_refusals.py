@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from tests.adapters.storage.conftest import Place, open_place
-from tests.servers.process import free_port
+from tests.ports import free_port
 
 from tapedeck.adapters.egress import Guard
 from tapedeck.adapters.storage.factory import make_store

@@ -206,7 +206,7 @@ async def test_a_list_without_end_is_read_for_some_pages(kind: str, service_acco
         for name in ("parts", "unfinished"):
             stranger.pages = 0
             with contextlib.suppress(DestinationError):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(120):
                     await questions(store)[name]()
             assert stranger.pages <= 100, name
 
