@@ -193,7 +193,7 @@ def test_live_tail_of_a_concurrent_writer(tmp_path: Path) -> None:
     frames = [make_frame(n, 50 + n * 37 % 3000, key=n % 30 == 0, arrival_ns=n) for n in range(3000)]
     writer = open_writer(root)
     writer.open_track(make_info())
-    writer.sync().result(10)
+    writer.sync().result(60)
 
     def produce() -> None:
         for n, frame in enumerate(frames):
@@ -201,8 +201,8 @@ def test_live_tail_of_a_concurrent_writer(tmp_path: Path) -> None:
             if n % 10 == 9:
                 writer.event(Progress(n, n))
             if n % 200 == 199:
-                writer.sync().result(10)
-        writer.close().result(10)
+                writer.sync().result(60)
+        writer.close().result(60)
 
     log = LogReader(root)
     got: list[EncodedFrame] = []
@@ -320,7 +320,7 @@ def test_what_the_writer_wrote_is_read_back(tmp_path: Path) -> None:
     ]
     for frame in frames:
         writer.frame("mic", frame)
-    writer.close().result(10)
+    writer.close().result(60)
     assert read_track(root, "mic") == frames
     assert read_events(root) == [TrackOpened(5, info)]
 

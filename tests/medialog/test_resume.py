@@ -64,7 +64,7 @@ def test_torn_ends_are_cut_off_at_every_byte_and_writing_goes_on(tmp_path: Path)
         writer.open_track(make_info())
         writer.frame("cam", make_frame(9))
         writer.event(Outage(9, 3))
-        writer.close().result(10)
+        writer.close().result(60)
         whole = [frame for frame, end in zip(frames, track_ends[1:], strict=True) if end <= cut]
         with LogReader(root).track("cam") as reader:
             assert drain(reader) == [*whole, make_frame(9)], cut
@@ -89,7 +89,7 @@ def test_reader_follows_the_tail_over_a_restart(tmp_path: Path) -> None:
                 writer.open_track(make_info())
                 writer.frame("cam", make_frame(7, size))
                 writer.frame("cam", make_frame(8, size))
-                writer.close().result(10)
+                writer.close().result(60)
                 assert drain(reader) == [make_frame(7, size), make_frame(8, size)]
                 assert not reader.damage
 
@@ -102,7 +102,7 @@ def test_damage_in_the_middle_is_left_as_it_is(tmp_path: Path) -> None:
     writer = resume(root)
     writer.open_track(make_info())
     writer.frame("cam", make_frame(9))
-    writer.close().result(10)
+    writer.close().result(60)
     with LogReader(root).track("cam") as reader:
         assert [frame.media_time // 3000 for frame in drain(reader)] == [0, 1, 3, 4, 9]
         assert reader.damage.regions == 1
@@ -113,7 +113,7 @@ def test_damaged_file_header_is_written_again(tmp_path: Path) -> None:
     root = lay_down(tmp_path / "log", {"cam": bytes(FILE_HEADER_SIZE) + data[FILE_HEADER_SIZE:]})
     writer = resume(root)
     writer.open_track(make_info())
-    writer.close().result(10)
+    writer.close().result(60)
     assert track_path(root, "cam").read_bytes() == data
 
 
@@ -125,7 +125,7 @@ def test_long_files_are_taken_up_by_their_end(tmp_path: Path) -> None:
     assert writer.resumed is not None
     assert writer.resumed.last_ns == frames[-2].arrival_ns
     assert offset_of(writer) == frames[-2].arrival_ns + 1
-    writer.close().result(10)
+    writer.close().result(60)
     assert track_path(root, "cam").stat().st_size == len(data) - 5028
 
 
@@ -133,7 +133,7 @@ def test_end_without_a_whole_record_is_searched_further_back(tmp_path: Path) -> 
     data, ends = track_bytes([make_frame(1, 100), make_frame(2, 9_000_000), make_frame(3, 100)])
     root = lay_down(tmp_path / "log", {"cam": data[: ends[2] - 1]})
     writer = resume(root)
-    writer.close().result(10)
+    writer.close().result(60)
     assert read_track(root) == [make_frame(1, 100)]
     assert track_path(root, "cam").stat().st_size == ends[1]
 
@@ -143,14 +143,14 @@ def test_latest_time_counts_even_when_it_is_not_the_last(tmp_path: Path) -> None
     root = lay_down(tmp_path / "log", {"cam": track_bytes(frames)[0]})
     writer = resume(root)
     assert offset_of(writer) == 700 * SECOND + 1
-    writer.close().result(10)
+    writer.close().result(60)
 
 
 def test_clock_goes_on_by_utc_after_a_reboot(tmp_path: Path) -> None:
     root = lay_down(tmp_path / "log", {"cam": track_bytes([make_frame(1)])[0]})
     writer = resume(root)
     assert offset_of(writer) == 100 * SECOND
-    writer.close().result(10)
+    writer.close().result(60)
     meta = read_meta(root)
     assert [epoch.offset_ns for epoch in meta.epochs] == [0, 100 * SECOND]
     assert (meta.started_utc, meta.started_monotonic_ns) == (STARTED, 1000)
@@ -158,7 +158,7 @@ def test_clock_goes_on_by_utc_after_a_reboot(tmp_path: Path) -> None:
     again = resume(root, LATER + timedelta(seconds=1.5))
     # the monotonic clock of this boot says that no time has passed since, so UTC is not asked
     assert offset_of(again) == 100 * SECOND + (0 if boot_id() else 1_500_000_000)
-    again.close().result(10)
+    again.close().result(60)
     assert len(read_meta(root).epochs) == 3
 
 
@@ -166,14 +166,14 @@ def test_clock_never_goes_back_when_utc_was_set_back(tmp_path: Path) -> None:
     root = lay_down(tmp_path / "log", {}, timeline_bytes([Progress(50 * SECOND, 49 * SECOND)])[0])
     writer = resume(root, STARTED - timedelta(days=1))
     assert offset_of(writer) == 50 * SECOND + 1
-    writer.close().result(10)
+    writer.close().result(60)
 
 
 def test_log_without_records_goes_on_at_zero_or_later(tmp_path: Path) -> None:
     writer = resume(lay_down(tmp_path / "log", {}), STARTED - timedelta(days=1))
     assert writer.resumed is not None
     assert (writer.resumed.last_ns, writer.resumed.offset_ns) == (-1, 0)
-    writer.close().result(10)
+    writer.close().result(60)
 
 
 @given(
@@ -201,11 +201,11 @@ def test_log_that_is_being_written_cannot_be_taken_up(tmp_path: Path) -> None:
     first = open_writer(tmp_path / "log")
     first.open_track(make_info())
     first.frame("cam", make_frame(1))
-    first.sync().result(10)
+    first.sync().result(60)
     with pytest.raises(ConflictError, match="another process"):
         resume(tmp_path / "log")
-    first.close().result(10)
-    resume(tmp_path / "log").close().result(10)
+    first.close().result(60)
+    resume(tmp_path / "log").close().result(60)
 
 
 def test_nothing_to_take_up_is_not_found(tmp_path: Path) -> None:
@@ -224,15 +224,15 @@ def test_file_of_another_session_is_not_written_to(tmp_path: Path) -> None:
     root = tmp_path / "log"
     foreign = lay_down(tmp_path / "foreign", {}, timeline_bytes([Progress(1, 1)])[0])
     writer = LogWriter(root, "another", MEETING, STARTED, options=QUICK)
-    writer.sync().result(10)
-    writer.close().result(10)
+    writer.sync().result(60)
+    writer.close().result(60)
     data = timeline_path(foreign).read_bytes()
     timeline_path(root).write_bytes(data)
     again = LogWriter(root, "another", MEETING, STARTED, options=QUICK)
     with pytest.raises(ConflictError, match="another session"):
-        again.sync().result(10)
+        again.sync().result(60)
     with pytest.raises(ConflictError):
-        again.close().result(10)
+        again.close().result(60)
     assert timeline_path(root).read_bytes() == data
 
 
@@ -244,7 +244,7 @@ def test_full_disk_does_not_stand_in_the_way(tmp_path: Path) -> None:
     assert offset_of(writer) == 100 * SECOND
     writer.event(Outage(5, 4))
     disk.room_bytes = 1 << 40
-    writer.close().result(10)
+    writer.close().result(60)
     assert read_events(root) == [Outage(5, 4)]
     assert len(read_meta(root).epochs) == 2
     assert track_path(root, "cam").stat().st_size == ends[1]
@@ -257,7 +257,7 @@ def test_writer_on_an_existing_log_goes_on_at_its_end(tmp_path: Path) -> None:
     writer.open_track(make_info())
     writer.frame("cam", make_frame(3))
     writer.event(Progress(4, 4))
-    writer.close().result(10)
+    writer.close().result(60)
     assert read_track(root) == [make_frame(1), make_frame(3)]
     assert track_path(root, "cam").stat().st_size == ends[1] + 28 + 20
     assert read_events(root) == [Progress(4, 4)]
@@ -320,4 +320,4 @@ def test_sigkill_costs_at_most_one_second(tmp_path: Path, frames_before_kill: in
     assert writer.resumed is not None
     assert writer.resumed.last_ns == last
     assert offset_of(writer) > last
-    writer.close().result(10)
+    writer.close().result(60)

@@ -47,7 +47,7 @@ class WatchedDisk(Disk):
 
     def wait_for(self, call: str, name: str) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: (call, name) in self.calls, 20)
+            assert self._changed.wait_for(lambda: (call, name) in self.calls, 60)
 
     def open(self, path: Path) -> int:
         fd = super().open(path)
@@ -78,7 +78,7 @@ def test_new_log_has_meta_and_headers(tmp_path: Path) -> None:
     root = tmp_path / "deep" / "captures" / SESSION
     writer = open_writer(root)
     writer.open_track(make_info())
-    writer.close().result(10)
+    writer.close().result(60)
     body = json.loads((root / META_NAME).read_text())
     assert body["format"] == 1
     assert (body["session_id"], body["meeting_id"]) == (SESSION, MEETING)
@@ -92,7 +92,7 @@ def test_new_log_has_meta_and_headers(tmp_path: Path) -> None:
 def test_meta_is_in_place_before_any_log_file(tmp_path: Path) -> None:
     writer, disk = watched(tmp_path / "log")
     writer.open_track(make_info())
-    writer.close().result(10)
+    writer.close().result(60)
     assert disk.calls.index(("sync directory", "log")) < disk.calls.index(("open", "timeline.log"))
     assert disk.calls.index(("sync directory", "log")) < disk.calls.index(("open", "cam.log"))
 
@@ -104,7 +104,7 @@ def test_everything_is_written_and_synced_without_being_asked(tmp_path: Path) ->
     writer.event(Progress(1, 1))
     disk.wait_for("sync", "cam.log")
     disk.wait_for("sync", "timeline.log")
-    writer.close().result(10)
+    writer.close().result(60)
 
 
 def test_defaults_keep_the_promise_of_the_log() -> None:
@@ -118,18 +118,18 @@ def test_tracks_are_written_before_the_timeline(tmp_path: Path) -> None:
     writer, disk = watched(tmp_path / "log")
     for n in range(3):
         writer.open_track(make_info(f"t{n}"))
-    writer.sync().result(10)
+    writer.sync().result(60)
     disk.calls.clear()
     writer.event(NameChanged(0, "ada", "first in the queue"))
     for n in range(3):
         writer.frame(f"t{n}", make_frame(n))
     writer.event(Progress(0, 0))
-    writer.sync().result(10)
+    writer.sync().result(60)
     writes = [name for call, name in disk.calls if call == "write"]
     # the thread may have woken between the calls, never in the wrong order
     assert set(writes) == {"t0.log", "t1.log", "t2.log", "timeline.log"}
     assert writes[-1] == "timeline.log"
-    writer.close().result(10)
+    writer.close().result(60)
 
 
 def test_syncs_come_in_order_and_before_the_future(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_syncs_come_in_order_and_before_the_future(tmp_path: Path) -> None:
     writer.frame("t1", make_frame(1))
     writer.frame("t2", make_frame(1))
     writer.event(Progress(1, 1))
-    writer.sync().result(10)
+    writer.sync().result(60)
     syncs = [(call, name) for call, name in disk.calls if call.startswith("sync")]
     names = [name for _, name in syncs]
     assert names.index("t1.log") < names.index("tracks")
@@ -148,15 +148,15 @@ def test_syncs_come_in_order_and_before_the_future(tmp_path: Path) -> None:
     assert ("sync directory", "tracks") in syncs
     assert ("sync directory", "log") in syncs
     assert ("sync directory", tmp_path.name) in syncs
-    writer.close().result(10)
+    writer.close().result(60)
 
 
 def test_sync_without_anything_new_resolves(tmp_path: Path) -> None:
     writer = open_writer(tmp_path / "log", WriterOptions(flush_interval_s=30, sync_interval_s=30))
-    writer.sync().result(10)
+    writer.sync().result(60)
     waiting = [writer.sync() for _ in range(5)]
-    assert [future.result(10) for future in waiting] == [None] * 5
-    writer.close().result(10)
+    assert [future.result(60) for future in waiting] == [None] * 5
+    writer.close().result(60)
 
 
 async def test_sync_can_be_awaited_and_given_up(tmp_path: Path) -> None:
@@ -172,13 +172,13 @@ async def test_sync_can_be_awaited_and_given_up(tmp_path: Path) -> None:
 def test_frames_without_a_flush_in_between_are_written_in_one_call(tmp_path: Path) -> None:
     writer, disk = watched(tmp_path / "log", WriterOptions(flush_interval_s=30, sync_interval_s=30))
     writer.open_track(make_info())
-    writer.sync().result(10)
+    writer.sync().result(60)
     disk.calls.clear()
     for n in range(100):
         writer.frame("cam", make_frame(n))
-    writer.sync().result(10)
+    writer.sync().result(60)
     assert disk.calls.count(("write", "cam.log")) == 1
-    writer.close().result(10)
+    writer.close().result(60)
     assert len(read_track(tmp_path / "log")) == 100
 
 
@@ -189,7 +189,7 @@ def test_more_frames_than_one_call_takes_are_all_written(tmp_path: Path) -> None
     for frame in frames:
         writer.frame("cam", frame)
     assert writer.queued_bytes > 0
-    writer.close().result(10)
+    writer.close().result(60)
     assert writer.queued_bytes == 0
     assert read_track(tmp_path / "log") == frames
 
@@ -204,9 +204,9 @@ def test_close_writes_everything_and_ends_the_threads(tmp_path: Path) -> None:
     writer.event(Progress(1, 1))
     done = writer.close()
     assert writer.close() is done
-    done.result(10)
+    done.result(60)
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
     assert read_track(tmp_path / "log") == [make_frame(1)]
     assert read_events(tmp_path / "log") == [Progress(1, 1)]
@@ -216,7 +216,7 @@ def test_close_writes_everything_and_ends_the_threads(tmp_path: Path) -> None:
 def test_closed_log_takes_nothing(tmp_path: Path) -> None:
     writer = open_writer(tmp_path / "log")
     writer.open_track(make_info())
-    writer.close().result(10)
+    writer.close().result(60)
     with pytest.raises(ConflictError):
         writer.frame("cam", make_frame(1))
     with pytest.raises(ConflictError):
@@ -224,14 +224,14 @@ def test_closed_log_takes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConflictError):
         writer.open_track(make_info("t2"))
     with pytest.raises(ConflictError):
-        writer.sync().result(10)
+        writer.sync().result(60)
 
 
 def test_track_that_is_not_open_is_not_found(tmp_path: Path) -> None:
     writer = open_writer(tmp_path / "log")
     with pytest.raises(NotFoundError):
         writer.frame("cam", make_frame(1))
-    writer.close().result(10)
+    writer.close().result(60)
 
 
 def test_ids_that_cannot_name_a_file_are_refused(tmp_path: Path) -> None:
@@ -240,25 +240,25 @@ def test_ids_that_cannot_name_a_file_are_refused(tmp_path: Path) -> None:
     writer = open_writer(tmp_path / "log")
     with pytest.raises(InvalidError):
         writer.open_track(make_info("a/b"))
-    writer.close().result(10)
+    writer.close().result(60)
 
 
 def test_closed_track_gives_its_file_back_and_can_be_opened_again(tmp_path: Path) -> None:
     writer = open_writer(tmp_path / "log")
     writer.open_track(make_info())
     writer.frame("cam", make_frame(1))
-    writer.sync().result(10)
+    writer.sync().result(60)
     assert open_files(tmp_path) == ["cam.log", "log", "timeline.log"]
     writer.close_track("cam")
     writer.close_track("never opened")
-    writer.sync().result(10)  # lets go of the track
-    writer.sync().result(10)  # closes its file
+    writer.sync().result(60)  # lets go of the track
+    writer.sync().result(60)  # closes its file
     assert open_files(tmp_path) == ["log", "timeline.log"]
     with pytest.raises(NotFoundError):
         writer.frame("cam", make_frame(2))
     writer.open_track(make_info())
     writer.frame("cam", make_frame(2))
-    writer.close().result(10)
+    writer.close().result(60)
     assert read_track(tmp_path / "log") == [make_frame(1), make_frame(2)]
 
 
@@ -269,9 +269,9 @@ def test_opening_an_open_track_changes_nothing(tmp_path: Path) -> None:
     writer.close_track("cam")
     writer.open_track(make_info())
     writer.frame("cam", make_frame(2))
-    writer.sync().result(10)
+    writer.sync().result(60)
     writer.frame("cam", make_frame(3))
-    writer.close().result(10)
+    writer.close().result(60)
     assert read_track(tmp_path / "log") == [make_frame(n) for n in (1, 2, 3)]
 
 
@@ -279,7 +279,7 @@ def test_second_writer_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> 
     first = open_writer(tmp_path / "log")
     first.open_track(make_info())
     first.frame("cam", make_frame(1))
-    first.sync().result(10)
+    first.sync().result(60)
     failures: list[TapedeckError] = []
     recovered = threading.Event()
     second = LogWriter(
@@ -294,25 +294,25 @@ def test_second_writer_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> 
     second.open_track(make_info())
     second.frame("cam", make_frame(2))
     with pytest.raises(ConflictError, match="another process"):
-        second.sync().result(10)
+        second.sync().result(60)
     assert "another process" in str(second.failed)
-    first.close().result(10)
-    assert recovered.wait(10)
+    first.close().result(60)
+    assert recovered.wait(60)
     assert second.failed is None
-    second.close().result(10)
+    second.close().result(60)
     assert len(failures) == 1
     assert read_track(tmp_path / "log") == [make_frame(1), make_frame(2)]
 
 
 def test_directory_of_another_session_is_left_alone(tmp_path: Path) -> None:
-    open_writer(tmp_path / "log").close().result(10)
+    open_writer(tmp_path / "log").close().result(60)
     timeline_path(tmp_path / "log").unlink()
     before = (tmp_path / "log" / META_NAME).read_text()
     other = LogWriter(tmp_path / "log", "another", MEETING, STARTED, options=QUICK)
     with pytest.raises(ConflictError, match="another session"):
-        other.sync().result(10)
+        other.sync().result(60)
     with pytest.raises(ConflictError):
-        other.close().result(10)
+        other.close().result(60)
     assert (tmp_path / "log" / META_NAME).read_text() == before
     assert not timeline_path(tmp_path / "log").exists()
 
@@ -326,10 +326,10 @@ def test_frame_that_cannot_be_stored_is_reported_and_costs_no_other(
     writer.frame("cam", make_frame(1))
     writer.frame("cam", make_frame(2, arrival_ns=-5))
     writer.frame("cam", make_frame(3))
-    assert isinstance(failures.result(10), InternalError)
-    writer.sync().result(10)
+    assert isinstance(failures.result(60), InternalError)
+    writer.sync().result(60)
     writer.frame("cam", make_frame(4))
-    writer.close().result(10)
+    writer.close().result(60)
     got = read_track(tmp_path / "log")
     assert [frame.media_time for frame in got] == [3000, 9000, 12000]
     assert [bool(frame.flags & FrameFlags.DISCONTINUITY) for frame in got] == [False, True, False]
@@ -346,9 +346,9 @@ def test_callback_that_fails_does_not_stop_the_log(tmp_path: Path, caplog: pytes
     writer = LogWriter(tmp_path / "log", SESSION, MEETING, STARTED, options=QUICK, on_failure=fail)
     writer.open_track(make_info())
     writer.frame("cam", make_frame(1, arrival_ns=-5))
-    assert called.wait(10)
+    assert called.wait(60)
     writer.frame("cam", make_frame(2))
-    writer.close().result(10)
+    writer.close().result(60)
     assert len(read_track(tmp_path / "log")) == 1
     assert "a callback of the media log failed" in caplog.text
 
@@ -357,5 +357,5 @@ def test_opening_is_the_owners_to_report(tmp_path: Path) -> None:
     writer = open_writer(tmp_path / "log")
     writer.open_track(make_info())
     writer.event(TrackOpened(7, make_info()))
-    writer.close().result(10)
+    writer.close().result(60)
     assert read_events(tmp_path / "log") == [TrackOpened(7, make_info())]
