@@ -55,11 +55,17 @@ class Studio:
         return next(target for target in found if target.id == target_id)
 
     async def until(self, recording: Recording, target_id: str, state: TargetState) -> Target:
+        """A target as it was when it was first seen in a state: the next attempt may be over a moment later."""
+        found: Target | None = None
+
         async def holds() -> bool:
-            return (await self.target(recording, target_id)).state is state
+            nonlocal found
+            found = await self.target(recording, target_id)
+            return found.state is state
 
         await eventually(holds, 60)
-        return await self.target(recording, target_id)
+        assert found is not None
+        return found
 
     async def act(self, recording: Recording, action: Action) -> None:
         await self.world.recordings.control(self.world.app, self.world.backend, recording.id, action)

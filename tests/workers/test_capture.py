@@ -128,7 +128,7 @@ async def test_a_session_ends_when_nobody_came_back_in_its_keep_alive_time(tmp_p
         first = await house.join(meeting)
         (session_id,) = house.host.session_ids()
         first.leave()
-        house.now_ns.skip(59)
+        house.now_ns.skip(30)
         back = await house.join(meeting)
         house.now_ns.skip(600)
         assert house.host.session_ids() == [session_id], "somebody is there"
@@ -250,7 +250,7 @@ async def test_media_that_the_records_had_not_heard_of_is_found_in_its_log(tmp_p
         found = await later.until(recording, R.CAPTURING)
         assert found.session_id == session_id
         assert found.started_at is not None
-        assert abs(found.started_at - later.clock.now()) < timedelta(seconds=5)
+        assert abs(found.started_at - later.clock.now()) < timedelta(seconds=30)
         await later.act(recording, Action.STOP)
         assert (await later.until(recording, R.RENDERING)).failure is None
     assert [type(e) for e in events_of(tmp_path, session_id)].count(RecordingStarted) == 1

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.pace import eventually
 from tests.service.world import SIGNER, World, make_world
 
 from tapedeck.core.egress import RefusedTargetError, UnreachableError
@@ -353,7 +354,7 @@ async def test_the_end_sends_what_is_due_and_waits_for_nobody_long(world: World)
     endpoint = Endpoint()
     await world.start(await world.meeting())
     async with sending(world, endpoint) as worker:
-        await worker.drain(5)
+        await worker.drain(60)
         assert len(endpoint.requests) == 1
 
         async def hang() -> int:
@@ -362,8 +363,14 @@ async def test_the_end_sends_what_is_due_and_waits_for_nobody_long(world: World)
 
         endpoint.answer = lambda url, number: hang()
         await world.start(await world.meeting())
-        await worker.drain(0.3)
-        assert len(endpoint.requests) == 2
+        await worker.launch()
+
+        async def is_sent() -> bool:
+            return len(endpoint.requests) == 2
+
+        await eventually(is_sent)
+        async with asyncio.timeout(60):
+            await worker.drain(0.1)
 
 
 async def test_deliveries_are_kept_for_thirty_days(world: World) -> None:

@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 from tests.media.marks import HOSTILE, image_bytes
 from tests.notify.receiver import Arrival, Receiver, receiver
+from tests.ports import free_port
 from tests.service.world import make_world
 from tests.workers.test_films import Studio, empty
 
@@ -82,7 +83,7 @@ class Marked(Studio):
 
 @asynccontextmanager
 async def open_marked(
-    root: Path, monkeypatch: pytest.MonkeyPatch, limit_s: float = 5.0, addresses: tuple[str, ...] = (OUTSIDE,)
+    root: Path, monkeypatch: pytest.MonkeyPatch, limit_s: float = 30.0, addresses: tuple[str, ...] = (OUTSIDE,)
 ) -> AsyncIterator[Marked]:
     """`addresses`: what names resolve to, one after the other, the last one for ever."""
     monkeypatch.setattr(dial, "is_public_text", lambda text: text == OUTSIDE)
@@ -149,7 +150,10 @@ async def test_a_film_without_it_is_delivered_and_the_reason_recorded(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer, reason = BROKEN[kind]
-    async with receiver(OUTSIDE) as endpoint, open_marked(tmp_path, monkeypatch, limit_s=0.7) as studio:
+    async with (
+        receiver(OUTSIDE) as endpoint,
+        open_marked(tmp_path, monkeypatch, limit_s=0.7 if kind == "slow" else 30.0) as studio,
+    ):
         endpoint.answer = answer
         done = await studio.film(f"http://images.example:{endpoint.port}/logo?key=secret")
         assert done.state is R.DONE
@@ -186,7 +190,8 @@ async def test_a_name_that_changes_to_a_private_address_gains_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DNS rebinding: public when it is asked first, private when it is asked again for the redirect."""
-    async with receiver(OUTSIDE) as outside, receiver(INSIDE, outside.port) as inside:
+    port = free_port()
+    async with receiver(OUTSIDE, port) as outside, receiver(INSIDE, port) as inside:
         async with open_marked(tmp_path, monkeypatch, addresses=(OUTSIDE, INSIDE)) as studio:
             name = f"http://changing.example:{outside.port}"
             gone = {"location": f"{name}/b", "connection": "close"}
@@ -234,9 +239,7 @@ async def test_a_host_that_was_away_for_a_moment_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with receiver(OUTSIDE) as endpoint, open_marked(tmp_path, monkeypatch) as studio:
-        with socket.socket() as free:
-            free.bind((OUTSIDE, 0))
-            port = free.getsockname()[1]
+        port = free_port()
         recording = await studio.record(f"http://images.example:{port}/")
         async with receiver(OUTSIDE, port) as back:
             back.answer = image

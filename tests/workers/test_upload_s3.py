@@ -175,7 +175,7 @@ async def test_a_store_that_hangs_and_one_that_is_slow(moto: MotoServer, tmp_pat
                 return (await post.places(stuck))[K.EXTERNAL].error is not None
 
             await eventually(complains)
-            wire.pause_s = 0.02
+            wire.pause_s = 0.01
             wire.flowing.set()
             await eventually(lambda: _over(post, stuck.id), 60)
             assert await post.external(stuck) == content
