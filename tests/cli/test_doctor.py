@@ -63,6 +63,13 @@ def test_whether_there_is_a_browser_is_said_and_a_recorder_without_one_is_well(
     assert words in line
 
 
+def test_a_browser_whose_sandbox_root_cannot_have_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    ok, text = tell_browser(Settings(data_dir=tmp_path, browser="python3"))
+    assert not ok
+    assert "run the server as another user" in text and "TAPEDECK_BROWSER_SANDBOX=off" in text
+
+
 def test_a_port_that_is_taken_is_named_with_the_setting_that_changes_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]

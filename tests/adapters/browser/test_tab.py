@@ -31,7 +31,7 @@ LIMIT_S = 60
 @asynccontextmanager
 async def opened(address: str, width: int = 320, height: int = 180, **options: Any) -> AsyncIterator[ChromiumPage]:
     """A page, which leaves nothing behind."""
-    browsers = Chromiums(sandbox=False, **{"allow_private": True, **options})
+    browsers = Chromiums(**{"sandbox": False, "allow_private": True, **options})
     page = await browsers.open(PageOrder(address, width, height, 30))
     pids = page.chromium.processes()
     assert len(pids) > 3
@@ -197,7 +197,7 @@ async def test_a_page_at_a_private_address_is_refused() -> None:
         assert not site.asked
 
 
-class _OnePlace(Guard):
+class OnePlace(Guard):
     """Takes one port of loopback for a place of the public internet."""
 
     def __init__(self, port: int) -> None:
@@ -216,7 +216,7 @@ async def test_what_a_page_asks_for_is_held_to_the_same_rule() -> None:
     async with open_site() as site, open_site() as private:
         asks = [f"{private.root}/a", f"http://localhost:{private.port}/b", f"{site.root}/redirect?to={private.root}/c"]
         address = site.show(ADA, acts={"fetch": 0.2}, urls=asks)
-        guard = _OnePlace(site.port)
+        guard = OnePlace(site.port)
         async with opened(address, allow_private=False, guard=guard) as page:
             await title(page, "[[")
             await page.ask(_SOCKET % private.port)
@@ -232,7 +232,7 @@ async def test_what_a_page_asks_for_is_held_to_the_same_rule() -> None:
 async def test_a_page_cannot_talk_the_guard_of_webrtc_round() -> None:
     """It owns the prototypes of its own document, and what it hands over may change from one reading to the next."""
     async with open_site() as site:
-        async with opened(site.show(ADA), allow_private=False, guard=_OnePlace(site.port)) as page:
+        async with opened(site.show(ADA), allow_private=False, guard=OnePlace(site.port)) as page:
             await next_of(page, PageFact.SAID)
             assert await page.ask(_TRICKS) == {"hosts": ["8.8.8.8"], "servers": ["stun:8.8.8.8:3478"], "native": 0}
 

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tapedeck.adapters.browser.devtools import DevTools, OnEvent
@@ -65,6 +65,8 @@ FLAGS = (
     "--disable-sync",
     "--disable-breakpad",
     "--disable-crash-reporter",
+    # The reporter's processes run all the same, in sessions of their own, where nobody would count or end them.
+    "--disable-crashpad-for-testing",
     "--disable-client-side-phishing-detection",
     "--disable-domain-reliability",
     "--disable-field-trial-config",
@@ -212,7 +214,7 @@ class Chromium:
         while asyncio.get_running_loop().time() < deadline:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(leader, signal.SIGKILL)
-            left = await asyncio.to_thread(_session_of, leader)
+            left = await asyncio.to_thread(_remains_of, leader)
             for pid in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
@@ -249,15 +251,34 @@ def _memory_flags() -> tuple[str, ...]:
 
 
 def _session_of(leader: int) -> list[int]:
-    """Processes that live in the session a leader made (proc(5), stat: field 6), the dead ones not counted."""
-    found = []
+    """Processes that live in the session a leader made, the dead ones not counted."""
+    return [pid for pid, state, _ in _members(leader) if state not in "ZX"]
+
+
+def _remains_of(leader: int) -> list[int]:
+    """Processes of a session that are to be waited for: those that live, and the dead that somebody has to ask how they
+    ended. That is this process where it is the first of a container and so becomes the parent of all orphans: else each
+    of them keeps its number for ever. How the leader ended is asked by who started it."""
+    members = {pid: (state, parent) for pid, state, parent in _members(leader) if state != "X"}
+    left = []
+    for pid, (state, parent) in members.items():
+        if state == "Z" and parent == os.getpid() and pid != leader:
+            with contextlib.suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    left.append(pid)  # some of its threads have yet to end
+        elif state != "Z" or parent in members:
+            left.append(pid)
+    return left
+
+
+def _members(leader: int) -> Iterator[tuple[int, str, int]]:
+    """Number, state and parent of all in the session that a leader made (proc(5), stat: fields 1, 3, 4 and 6)."""
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError, IndexError, ValueError):
                 fields = Path(f"/proc/{name}/stat").read_text(errors="replace").rpartition(")")[2].split()
-                if int(fields[3]) == leader and fields[0] not in "ZX":
-                    found.append(int(name))
-    return found
+                if int(fields[3]) == leader:
+                    yield int(name), fields[0], int(fields[1])
 
 
 def _memory_of(pid: int) -> int:
