@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -36,7 +37,7 @@ def main(source: TextIO | None = None, sink: TextIO | None = None) -> int:
     source, sink = source or sys.stdin, sink or sys.stdout
     _behave()
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    _stop_on_sigterm(stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's Ctrl-C the parent decides
     body = json.loads(source.readline())
     threading.Thread(target=_watch_parent, args=(source, stop), name="parent", daemon=True).start()
@@ -74,6 +75,19 @@ def _watch_parent(source: TextIO, stop: threading.Event) -> None:
         while source.readline():
             pass
     stop.set()
+
+
+def _stop_on_sigterm(stop: threading.Event) -> None:
+    """From a thread: the signal may come while the main thread holds the lock of `stop`, to wait for it, and a handler
+    that took it too would wait for ever. `put` may be interrupted by itself."""
+    asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def wait() -> None:
+        asked.get()
+        stop.set()
+
+    threading.Thread(target=wait, name="signal", daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: asked.put(None))
 
 
 def _behave() -> None:

@@ -62,7 +62,7 @@ def main(source: TextIO | None = None, sink: TextIO | None = None) -> int:
     source, sink = source or sys.stdin, sink or sys.stdout
     _behave()
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    _stop_on_sigterm(stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's Ctrl-C the parent decides
     answer = _Answer(sink, stop)
     logging.getLogger("tapedeck").addHandler(_Notes(answer))
@@ -199,6 +199,19 @@ class _Answer:
         self.has_failed = True
         final = isinstance(exc, NothingRecordedError | AbsentError)
         self.say({"event": "failed", "recording_id": recording_id, "error": str(exc), "final": final})
+
+
+def _stop_on_sigterm(stop: threading.Event) -> None:
+    """From a thread: the signal may come while the main thread holds the lock of `stop`, to wait for it, and a handler
+    that took it too would wait for ever. `put` may be interrupted by itself."""
+    asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def wait() -> None:
+        asked.get()
+        stop.set()
+
+    threading.Thread(target=wait, name="signal", daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: asked.put(None))
 
 
 def _behave() -> None:
