@@ -1,10 +1,13 @@
 """Dialling through the guard, from a thread: what the address guard does for aiohttp is in `test_poster`."""
 
+import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from tests.pace import eventually
 from tests.ports import free_port
 
 from tapedeck.adapters.egress import Guard
@@ -50,3 +53,34 @@ def test_the_next_address_is_tried_while_there_is_time(monkeypatch: pytest.Monke
         found = [(int(socket.AF_INET), 0, address) for address in ("127.0.0.1", "127.0.0.2")]
         with Guard(allow_private=True, look_up=lambda *_: found).connect("two.example", port, 2.0) as made:
             assert made.getpeername() == ("127.0.0.2", port)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_connection_that_nobody_waits_for_any_more_is_closed(when: str) -> None:
+    """Given up while it was made, or together with it."""
+    asked, answers = threading.Event(), threading.Event()
+    made = list[socket.socket]()
+
+    class Slow(Guard):
+        def connect(self, host: str, port: int, timeout_s: float) -> socket.socket:
+            asked.set()
+            assert answers.wait(30)
+            made.append(super().connect(host, port, timeout_s))
+            return made[0]
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        dialling = asyncio.create_task(Slow(allow_private=True).dial("127.0.0.1", server.getsockname()[1], 30.0))
+        assert await asyncio.to_thread(asked.wait, 30)
+        if when == "after":
+            answers.set()
+            while not made:  # without a turn of the loop, in which it would be handed over
+                pass
+        dialling.cancel()
+        answers.set()
+        with pytest.raises(asyncio.CancelledError):
+            await dialling
+
+        async def is_closed() -> bool:
+            return bool(made) and made[0].fileno() == -1
+
+        await eventually(is_closed)

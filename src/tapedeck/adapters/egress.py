@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -53,12 +53,14 @@ class Guard(Dialler):
 
     async def dial(self, host: str, port: int, timeout_s: float) -> socket.socket:
         """A connected socket that does not block. Errors as `connect`."""
-        loop = asyncio.get_running_loop()
         threads = ThreadPoolExecutor(1, thread_name_prefix="dial")
+        dialling = threads.submit(self.connect, host, port, timeout_s)
+        threads.shutdown(wait=False)
         try:
-            made = await loop.run_in_executor(threads, self.connect, host, port, timeout_s)
-        finally:
-            threads.shutdown(wait=False)
+            made = await asyncio.wrap_future(dialling)
+        except asyncio.CancelledError:
+            dialling.add_done_callback(_hang_up)
+            raise
         made.setblocking(False)
         return made
 
@@ -66,6 +68,12 @@ class Guard(Dialler):
         family, kind, protocol, _, address = info
         self.check(str(address[0]))
         return socket.socket(family, kind, protocol)
+
+
+def _hang_up(dialling: Future[socket.socket]) -> None:
+    """Nobody takes the connection any more that a thread has made, or will have."""
+    if not dialling.cancelled() and dialling.exception() is None:
+        dialling.result().close()
 
 
 class _Resolver(AbstractResolver):

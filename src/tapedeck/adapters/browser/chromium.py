@@ -138,8 +138,9 @@ class Chromium:
         """UnavailableError when it does not run, with the reason."""
         ours, theirs = socket.socketpair()
         try:
-            self.profile = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=self._prefix))
-            await asyncio.to_thread((self.profile / "tmp").mkdir)
+            # Not in a thread: one that is given up would make a directory that nobody knows of.
+            self.profile = Path(tempfile.mkdtemp(prefix=self._prefix))
+            (self.profile / "tmp").mkdir()
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", "-c", _LAUNCH, str(theirs.fileno()), str(self._program)),
                 *(*FLAGS, *_memory_flags(), *([] if self._sandbox else ["--no-sandbox"]), *flags),
@@ -152,9 +153,11 @@ class Chromium:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
             )
-        except OSError as exc:
+        except BaseException as exc:
             ours.close()
-            raise UnavailableError(f"Chromium could not be started: {exc.strerror or exc}") from exc
+            if isinstance(exc, OSError):
+                raise UnavailableError(f"Chromium could not be started: {exc.strerror or exc}") from exc
+            raise
         finally:
             theirs.close()
         self._listening = asyncio.create_task(self._listen(self._process), name="chromium")
