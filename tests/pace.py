@@ -22,7 +22,7 @@ async def beat(interval_s: float) -> None:
         timer.cancel()
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], within_s: float = 30.0) -> None:
+async def eventually(holds: Callable[[], Awaitable[bool]], within_s: float = 120.0) -> None:
     """Return when `holds` does; for what nobody announces. TimeoutError after `within_s`: generous, for only where a
     test fails is it waited for, and machines may be busy."""
     async with asyncio.timeout(within_s):

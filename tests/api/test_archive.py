@@ -45,7 +45,7 @@ async def house(tmp_path: Path, moto_url: str) -> AsyncIterator[House]:
     bucket = f"cold-{uuid4().hex[:8]}"
     storage = {"type": "aws", "access_key": "AK", "secret": "SK", "bucket": bucket, "endpoint": moto_url, "path": ""}
     store = make_archive(storage, StorageClass.GLACIER, Guard(allow_private=True))
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=300) as client:
         assert (await client.put(f"{moto_url}/{bucket}")).status_code == 200
     async with make_site(tmp_path, archive=store) as site:
         key, _ = await site.world.access.issue_token("acme", "campus", "school", TokenScope.ROOMS_ADMIN)
@@ -111,7 +111,7 @@ async def test_a_recording_goes_to_the_archive_and_comes_back(house: House) -> N
     assert (shown["archive_state"], shown["restored_until"]) == ("restored", "2026-03-04T09:15:09Z")
     found = (await house.ask("GET", f"{one}/download")).json()
     assert (found["status"], found["provider"], found["file_size"]) == ("archived", "s3_glacier", len(FILM))
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=300) as client:
         assert (await client.get(found["download_url"])).content == FILM
     zipped = await house.ask("POST", "/recordings/bulk/download", json={"ids": [recording.id]})
     with zipfile.ZipFile(io.BytesIO(zipped.content)) as found_in:

@@ -62,7 +62,7 @@ async def test_a_film_with_a_short_last_segment_ends(served: tuple[Site, str], t
             async def is_over() -> bool:
                 return bool(await page.evaluate("document.querySelector('video').ended"))
 
-            await eventually(is_over, 60)
+            await eventually(is_over)
             played: float = await page.evaluate("document.querySelector('video').currentTime")
             assert abs(played - (2 + more / FPS)) < 0.1
             # Who asks for it again and again never says that it was the last: a player that has run dry then waits.

@@ -138,7 +138,7 @@ async def test_a_whole_life_through_strict_types(client: AsyncCloudflare, live_s
     assert found.data.download_url is not None and found.data.download_url_expiry is not None
     assert found.data.stop_reason is not None and found.data.stop_reason.caller is not None
     assert found.data.stop_reason.caller.user_id == app
-    async with httpx.AsyncClient() as anybody:
+    async with httpx.AsyncClient(timeout=300) as anybody:
         film = await anybody.get(found.data.download_url)
     assert film.content == b"a film" * 1000
 
@@ -381,7 +381,7 @@ async def test_a_token_of_another_account_is_denied_and_none_is_unauthenticated(
         with pytest.raises(cloudflare.PermissionDeniedError) as denied:
             await client.realtime_kit.recordings.get_recordings(world.app.id, account_id=world.account_id)
     assert denied.value.errors[0].code == 10000
-    async with httpx.AsyncClient() as nobody:
+    async with httpx.AsyncClient(timeout=300) as nobody:
         answer = await nobody.get(url + site.base + "/recordings")
     assert answer.status_code == 401 and answer.json()["errors"][0]["code"] == 10000
     assert answer.headers["www-authenticate"] == "Bearer"

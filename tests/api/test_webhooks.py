@@ -143,7 +143,7 @@ async def test_a_recording_is_told_in_order_and_signed(client: AsyncCloudflare, 
     assert [body["status"] for body in told] == ["INVOKED", "RECORDING", "UPLOADING", "UPLOADED"]
     assert all(body["id"] == body["recordingId"] == recording.id for body in told)
     assert told[-1]["fileSize"] == "400"
-    async with httpx.AsyncClient() as anybody:
+    async with httpx.AsyncClient(timeout=300) as anybody:
         assert (await anybody.get(told[-1]["downloadUrl"])).content == b"film" * 100
         answer = (await anybody.get(f"{client.base_url.copy_with(path='/.well-known/webhooks.json')}")).json()
     assert set(answer) == {"success", "data", "message"} and answer["success"] is True

@@ -119,7 +119,7 @@ async def test_a_writer_cancelled_while_another_process_has_the_lock_does_not_ta
     """Its BEGIN waits on a thread and may succeed after the caller is gone: the transaction must end all the same."""
     db = Database(f"sqlite:///{tmp_path}/t.db", busy_timeout_ms=20_000)
     await db.migrate()
-    other = sqlite3.connect(tmp_path / "t.db", isolation_level=None, timeout=5)
+    other = sqlite3.connect(tmp_path / "t.db", isolation_level=None, timeout=60)
     other.execute("BEGIN IMMEDIATE")
     begun = asyncio.Event()
 

@@ -85,11 +85,11 @@ async def test_several_questions_see_one_state_and_many_may_be_asked_at_once(tmp
     def work(ask: Ask) -> list[list[tuple[Any, ...]]]:
         first = ask(ONE, {"id": "a"})
         begun.set()
-        assert go.wait(30)
+        assert go.wait(300)
         return [first, ask(ONE, {"id": "a"})]
 
     asked = asyncio.create_task(db.ask_together(work))
-    await asyncio.to_thread(begun.wait, 30)
+    await asyncio.to_thread(begun.wait, 300)
     async with db.write() as session:
         await session.execute(text("DELETE FROM accounts WHERE id = 'a'"))
     many = [db.ask_together(lambda ask: ask(ONE, {"id": "a"})) for _ in range(8)]
@@ -118,7 +118,7 @@ async def test_a_question_that_nobody_waits_for_is_broken_off(tmp_path: Path) ->
     for _ in range(5):  # more often than there are readers
         begun.clear()
         asked = asyncio.create_task(db.ask_together(long))
-        await asyncio.to_thread(begun.wait, 30)
+        await asyncio.to_thread(begun.wait, 300)
         await beat(0.1)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -46,7 +46,7 @@ async def stop(house: House, recording_id: str) -> None:
 
 
 async def test_every_change_is_told_in_order_whenever_the_server_dies(tmp_path: Path) -> None:
-    env = {"TAPEDECK_ALLOW_PRIVATE_URLS": "true"}
+    env = {"TAPEDECK_ALLOW_PRIVATE_URLS": "true", "TAPEDECK_WEBHOOK_TIMEOUT_S": "20"}
     async with receiver() as endpoint, open_house(tmp_path, env) as house:
         await house.sdk.realtime_kit.webhooks.create_webhook(
             house.server.app_id,

@@ -47,7 +47,7 @@ def frame_counts(path: Path) -> list[str]:
 def decoded_md5(path: Path) -> str:
     """Of all that can be seen and heard."""
     command = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "md5", "-"]
-    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=50).stdout
+    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=600).stdout
 
 
 def _move_offsets(moov: bytes, by: int, kind: bytes) -> bytes:

@@ -61,7 +61,7 @@ def brightness(index: int) -> int:
 def ffprobe(path: Path, *what: str) -> dict[str, Any]:
     """What Debian's ffprobe, another FFmpeg than the one that wrote the file, says of it."""
     command = ["ffprobe", "-v", "error", "-of", "json", *what, str(path)]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=50)
+    done = subprocess.run(command, capture_output=True, check=True, timeout=600)
     assert not done.stderr, done.stderr.decode()
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
@@ -70,7 +70,7 @@ def ffprobe(path: Path, *what: str) -> dict[str, Any]:
 def heard(path: Path) -> NDArray[np.float32]:
     """The sound as Debian's ffmpeg plays it, (n, 2) at 48 kHz, from film time zero."""
     command = ["ffmpeg", "-v", "error", "-i", str(path), "-map", "0:a", "-f", "f32le", "-ac", "2", "-ar", "48000", "-"]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=50)
+    done = subprocess.run(command, capture_output=True, check=True, timeout=600)
     assert not done.stderr, done.stderr.decode()
     return np.frombuffer(done.stdout, np.float32).reshape(-1, 2)
 

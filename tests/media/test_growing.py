@@ -91,7 +91,7 @@ def test_a_writer_waits_for_a_reader(tmp_path: Path) -> None:
     assert os.fstat(reader).st_size == len(HEAD) + 9000 + len(MOOV), "nothing was moved"
     assert not (tmp_path / "film").exists()
     os.close(reader)
-    finishing.join(timeout=10)
+    finishing.join(timeout=300)
     assert (tmp_path / "film").exists()
 
 

@@ -28,7 +28,7 @@ class Slow:
         self.threads: set[int] = set()
 
     def write_picture(self, frame: av.VideoFrame, index: int) -> None:
-        assert self.go.wait(10)
+        assert self.go.wait(300)
         self.threads.add(threading.get_ident())
         if index == self.fails_at:
             raise MediaError("no more")

@@ -170,8 +170,8 @@ def test_a_live_render_follows_the_real_writer(tmp_path: Path) -> None:
             writer.frame(entry.track_id, entry.item)  # type: ignore[arg-type]
     for last in (LogProgress(4 * S, 4 * S - MS), RecordingStopped(4 * S, "r"), LogProgress(5 * S, 5 * S - MS)):
         writer.event(last)
-    writer.close().result(10)
-    thread.join(30)
+    writer.close().result(300)
+    thread.join(300)
     assert len(result) == 1 and result[0][1].pictures == 4 * FPS
 
 

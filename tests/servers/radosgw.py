@@ -6,6 +6,7 @@ Everything listens on loopback: without `cluster addr` and with the second messe
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,8 +18,7 @@ from tests.servers.process import running
 
 __all__ = ["ACCESS_KEY", "SECRET", "Radosgw", "radosgw"]
 
-_STARTS = 5
-_SETTLED_S = 1.0
+_START_S = 90.0
 ACCESS_KEY, SECRET = "films-access-key", "films-secret-key/+of=tests"
 
 
@@ -43,7 +43,7 @@ def radosgw(directory: Path, room: int = 1 << 30, certificate: Path | None = Non
     log = directory / "radosgw.log"
 
     def do(*command: str | Path) -> None:
-        made = subprocess.run([str(word) for word in command], capture_output=True, timeout=60, check=False)
+        made = subprocess.run([str(word) for word in command], capture_output=True, timeout=150, check=False)
         if made.returncode:
             raise RuntimeError(f"{command[0]}: {made.stderr.decode(errors='replace')[-2000:]}")
 
@@ -54,7 +54,8 @@ def radosgw(directory: Path, room: int = 1 << 30, certificate: Path | None = Non
         osd = str(uuid4())
         do("ceph", "-c", conf, "osd", "new", osd)
         do("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd, "-c", conf)
-        stack.enter_context(_store(["ceph-osd", "-i", "0", "-c", str(conf), "-f"], log))
+        told = directory / "log" / "osd.0.log"
+        stack.enter_context(_store(["ceph-osd", "-i", "0", "-c", str(conf), "-f"], log, told))
         do("radosgw-admin", "-c", conf, "user", "create", "--uid=films", "--display-name=films",
            f"--access-key={ACCESS_KEY}", f"--secret={SECRET}")  # fmt: skip
         stack.enter_context(running(["radosgw", "-n", "client.rgw.a", "-c", conf, "-f"], gateway, log))
@@ -62,12 +63,12 @@ def radosgw(directory: Path, room: int = 1 << 30, certificate: Path | None = Non
 
 
 @contextmanager
-def _store(command: Sequence[str], log: Path) -> Iterator[None]:
+def _store(command: Sequence[str], log: Path, told: Path) -> Iterator[None]:
     """The store, which keeps nothing, so it need not end in peace.
 
     It is started again where it asked before the monitor's map had reached it ("wrong fsid"): it ends itself then.
     """
-    process = _started(command, log)
+    process = _started(command, log, told)
     try:
         yield
     finally:
@@ -75,15 +76,20 @@ def _store(command: Sequence[str], log: Path) -> Iterator[None]:
         process.wait()
 
 
-def _started(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    for _ in range(_STARTS):
+def _started(command: Sequence[str], log: Path, told: Path) -> subprocess.Popen[bytes]:
+    """The store, when it takes objects. `told`: where it says so."""
+    wake = time.monotonic() + _START_S
+    while time.monotonic() < wake:
         with log.open("ab") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_SETTLED_S)
-        if process.poll() is None:
-            return process
-    raise RuntimeError(f"{command[0]} ended {_STARTS} times: {log.read_text(errors='replace')[-2000:]}")
+        while process.poll() is None:
+            if told.exists() and b"booting -> active" in told.read_bytes():
+                return process
+            if time.monotonic() > wake:
+                process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.1)
+    raise RuntimeError(f"{command[0]} does not start: {log.read_text(errors='replace')[-2000:]}")
 
 
 _CONF = """\

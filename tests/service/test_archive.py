@@ -169,7 +169,7 @@ async def test_a_film_moves_and_comes_back(vault: Vaulted) -> None:
     assert place.state is ArchiveState.RESTORED
     assert place.note.restored_until == world.clock.now() + timedelta(days=3)
     ((name, url),) = await vault.archives.links(place, world.clock.now() + timedelta(hours=1))
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=300) as client:
         answer = await client.get(url)
     assert answer.content == content and name in answer.headers["content-disposition"]
 
@@ -272,7 +272,7 @@ async def test_a_crash_at_any_step_is_gone_on_with(vault: Vaulted, step: str, mo
     with monkeypatch.context() as patch:
         patch.setattr(owner, step, then_hang)
         asking = asyncio.create_task(vault.archives.archive(vault.world.app, ME, recording.id))
-        await asyncio.wait_for(done.wait(), 60)
+        await asyncio.wait_for(done.wait(), 600)
         await vault.archives.aclose()
         with pytest.raises(asyncio.CancelledError):
             await asking

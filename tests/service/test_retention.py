@@ -386,7 +386,7 @@ async def test_a_move_that_takes_hours_holds_up_no_other_chore(vault: Vaulted, m
     monkeypatch.setattr(vault.store, "begin", hang)
     running = asyncio.create_task(vault.keeper.run())
     try:
-        await asyncio.wait_for(begun.wait(), 60)
+        await asyncio.wait_for(begun.wait(), 600)
 
         async def done() -> bool:
             is_purged = (await vault.place(gone)).purged_at is not None

@@ -164,7 +164,7 @@ class IngestLog:
         self.changed.set()
         return self.peers[-1]
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         """Wait until something that the ingest was told makes the condition true."""
         async with asyncio.timeout(timeout_s):
             while not condition():
@@ -203,7 +203,7 @@ class Studio:
     def peer(self) -> PeerLog:
         return self.ingest.peers[-1]
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         await self.ingest.until(condition, timeout_s)
 
 

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 import uvloop
 from aioice import ice, stun
-from tests.pace import beat
+from tests.pace import beat, eventually
 from tests.ports import free_port
 from tests.sources.kit import Studio, h264_frame, publisher, studio, vp8_frame
 
@@ -103,7 +103,11 @@ async def test_packets_lost_for_good_end_in_a_key_frame_request_and_a_marked_gap
         assert len(frames) - 2 <= len(got) < len(frames)
         assert len(place.peer.video.breaks) == 1
         assert place.peer.video.frames[-1].flags & FrameFlags.KEY
-        assert person.report_blocks[video.ssrc].packets_lost == 2
+
+        async def is_told() -> bool:
+            return video.ssrc in person.report_blocks and person.report_blocks[video.ssrc].packets_lost == 2
+
+        await eventually(is_told)
 
 
 async def test_capture_can_ask_for_a_key_frame() -> None:
@@ -275,19 +279,20 @@ async def test_receiver_reports_and_bit_rate_reach_the_sender_soon() -> None:
         tracks = [person.add_video(Codec.H264), person.add_video(Codec.VP8), person.add_audio()]
         await connected(place, person)
 
-        async def send() -> None:
-            for i in range(60):
-                tracks[0].send(h264_frame(i, key=i == 0), i * 1500)
-                tracks[1].send(vp8_frame(i, key=i == 0), i * 1500)
-                tracks[2].send(b"\xfc", i * 800)
-                await beat(1 / 60)
+        def are_told() -> bool:
+            blocks = [person.report_blocks.get(track.ssrc) for track in tracks]
+            return person.remb == 6_000_000 and all(block is not None and block.last_sr for block in blocks)
 
-        await send()
-        assert person.remb == 6_000_000
-        assert {track.ssrc for track in tracks} <= set(person.report_blocks)
+        for i in range(300):  # five seconds of media
+            tracks[0].send(h264_frame(i, key=i == 0), i * 1500)
+            tracks[1].send(vp8_frame(i, key=i == 0), i * 1500)
+            tracks[2].send(b"\xfc", i * 800)
+            await beat(1 / 60)
+            if are_told():
+                break
+        assert are_told()
         block = person.report_blocks[tracks[0].ssrc]
         assert (block.packets_lost, block.fraction_lost) == (0, 0)
-        assert block.last_sr
         assert 0 < block.delay_since_sr < 3 * 65536
 
 
@@ -307,7 +312,7 @@ async def test_peer_that_is_not_heard_any_more_is_ended(monkeypatch: pytest.Monk
 
 async def test_answer_to_somebody_else_does_not_connect() -> None:
     """The certificate's fingerprint is not that of the SDP: on either side the connection fails."""
-    async with studio(connect_timeout_s=2) as place:
+    async with studio(connect_timeout_s=10) as place:
         for tampered in ("offer", "answer"):
             async with publisher() as person:
                 person.add_audio()

@@ -33,7 +33,7 @@ class MotoServer:
 
     def make_bucket(self, name: str) -> None:
         """A new bucket."""
-        urllib.request.urlopen(urllib.request.Request(f"{self.url}/{name}", method="PUT"), timeout=10).close()
+        urllib.request.urlopen(urllib.request.Request(f"{self.url}/{name}", method="PUT"), timeout=60).close()
 
     def restart(self) -> None:
         """End it, and start another on the same port. All that it held is gone."""

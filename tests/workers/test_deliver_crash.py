@@ -15,14 +15,14 @@ from tapedeck.testing.serve import Server, running_server
 
 async def kit(server: Server, method: str, path: str, body: object = None) -> httpx.Response:
     url = f"{server.base_url}/client/v4/accounts/{server.account_id}/realtime/kit/{server.app_id}/{path}"
-    async with httpx.AsyncClient(headers={"authorization": f"Bearer {server.token}"}) as http:
+    async with httpx.AsyncClient(headers={"authorization": f"Bearer {server.token}"}, timeout=60) as http:
         answer = await http.request(method, url, json=body)
     assert answer.status_code < 300, answer.text
     return answer
 
 
 async def public_key(server: Server) -> object:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         return (await http.get(f"{server.base_url}/.well-known/webhooks.json")).json()
 
 
