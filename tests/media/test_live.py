@@ -173,6 +173,22 @@ def test_a_reader_that_is_slow_loses_whole_groups(tmp_path: Path) -> None:
     writers.abort()
 
 
+def test_a_stream_that_is_freed_while_it_is_read_is_entered_anew(tmp_path: Path) -> None:
+    """File by file: between the look at the next group and the list of all."""
+    spool, reader = SpoolWriter(tmp_path, has_video=True), SpoolReader(tmp_path)
+    spool.write(b"", 0, is_start=True)
+    assert reader.read() == []
+    spool.write(b"", 100, is_start=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "_groups", lambda _: [])
+        assert reader.read() == []
+    assert reader.read() == []
+    spool.end()
+    while not reader.is_ended:
+        assert reader.read() == []
+    reader.close()
+
+
 def test_a_disk_that_refuses_the_stream_does_not_refuse_the_film(tmp_path: Path) -> None:
     writers = writers_of(tmp_path, "h264")
     (tmp_path / "live" / "wanted").touch()

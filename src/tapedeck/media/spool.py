@@ -201,6 +201,8 @@ class SpoolReader:
 
     def _after(self, groups: list[int]) -> int:
         newer = [number for number in groups if number > self._number]
+        if not newer:
+            raise FileNotFoundError  # it was just freed, file by file: another attempt of the render has begun
         return newer[-1] if len(newer) >= _BEHIND else newer[0]
 
     def _open(self, run: str, number: int) -> list[Tag]:

@@ -75,6 +75,6 @@ class Chromiums:
         try:
             await page.open()
         except BaseException:
-            await asyncio.shield(page.aclose())
+            await page.aclose()
             raise
         return page

@@ -15,13 +15,14 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tapedeck.adapters.browser.devtools import DevTools, OnEvent
 from tapedeck.core.errors import UnavailableError
 
-__all__ = ["Chromium", "clear_profiles", "find_chromium", "sandbox_problem"]
+__all__ = ["Chromium", "clear_profiles", "find_chromium", "sandbox_problem", "to_the_end"]
 
 _KNOWN = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "FONTCONFIG_PATH")
@@ -230,6 +231,15 @@ class Chromium:
         while data := await process.stderr.read(1 << 12):
             self._complaints += data
             del self._complaints[:-_LOG_BYTES]
+
+
+async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Who is cancelled meanwhile waits for it all the same: half an end leaves processes that nobody ends."""
+    doing = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(doing)
+    finally:
+        await doing
 
 
 def clear_profiles(prefix: str) -> None:

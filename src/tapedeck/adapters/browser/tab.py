@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tapedeck.adapters.browser.chromium import Chromium
+from tapedeck.adapters.browser.chromium import Chromium, to_the_end
 from tapedeck.adapters.browser.devtools import BrowserGoneError, ProtocolError
 from tapedeck.adapters.browser.gateway import Gateway
 from tapedeck.adapters.egress import Guard
@@ -176,6 +176,9 @@ class ChromiumPage:
 
     async def aclose(self) -> None:
         """As `OpenPage`."""
+        await to_the_end(self._end())
+
+    async def _end(self) -> None:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
