@@ -73,7 +73,7 @@ def serve(
     """Run the recorder: API, WebRTC and capture in this process, films in child processes."""
     from tapedeck.cli import serve as command
 
-    raise typer.Exit(command.run(wiring.load_settings(host=host, port=port, data_dir=data_dir), Console()))
+    command.leave(command.run(wiring.load_settings(host=host, port=port, data_dir=data_dir), Console()))
 
 
 @token_app.command("create")

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 import structlog
 import uvicorn
@@ -25,7 +28,7 @@ from tapedeck.api.connection import Connection
 from tapedeck.core.errors import UnavailableError
 from tapedeck.heap import give_back_large_blocks
 
-__all__ = ["run"]
+__all__ = ["leave", "run"]
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +64,19 @@ def run(settings: wiring.Settings, console: Console) -> int:
     with wiring.owned_data_dir(settings), _listen(settings.host, settings.port) as listener:
         wiring.migrate_apart(settings)
         return uvloop.run(_serve(settings, listener, console))
+
+
+def leave(code: int) -> NoReturn:
+    """End the process of a server that has ended, now.
+
+    Its threads may still wait for a store that took a connection and does not answer, or for a name server. Nobody
+    needs what they do, but the interpreter would wait for it, two minutes long.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone
+            stream.flush()
+    os._exit(code)
 
 
 def _allow_files() -> None:
