@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -51,6 +54,31 @@ async def gateway(guard: Guard) -> AsyncIterator[tuple[str, list[str]]]:
         yield f"http://127.0.0.1:{port}", refused
     finally:
         await opened.aclose()
+
+
+def sockets() -> set[str]:
+    """The sockets of this process."""
+    found = set()
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the one of the directory that is read
+            found.add(os.readlink(path))
+    return {one for one in found if one.startswith("socket:")}
+
+
+async def test_one_whose_beginning_is_cut_short_does_not_listen() -> None:
+    known, turns, is_open = sockets(), 0, False
+    while not is_open:
+        cut = Gateway(Guard())
+        opening = asyncio.create_task(cut.open())
+        for _ in range(turns):
+            await beat(0)
+        is_open = opening.done()
+        opening.cancel()
+        await asyncio.wait({opening})
+        await cut.aclose()
+        assert sockets() <= known, f"cancelled after {turns} turns of the loop"
+        turns += 1
+    assert turns > 2
 
 
 async def test_requests_pass_with_their_bodies() -> None:

@@ -46,7 +46,9 @@ class Gateway:
 
     async def open(self) -> int:
         """Listen on loopback; the port."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_HEAD_LIMIT)
+        # Known before it serves: who is cancelled then is given no server, and nobody could end it.
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_HEAD_LIMIT, start_serving=False)
+        await self._server.start_serving()
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
