@@ -9,10 +9,8 @@ of no use. Neither the address nor the key of the stream is in anything it says,
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
-import queue
 import signal
 import sys
 import threading
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from tapedeck.adapters.dial import Dialler
+from tapedeck.child import die_with_parent, stop_on_sigterm
 from tapedeck.core.errors import TapedeckError
 from tapedeck.core.target import is_srt, place_of, srt_place_of
 from tapedeck.push.report import FailedError, Report
@@ -29,7 +28,6 @@ from tapedeck.push.report import FailedError, Report
 __all__ = ["main"]
 
 _NICE = 5
-_PR_SET_PDEATHSIG = 1
 
 
 def main(source: TextIO | None = None, sink: TextIO | None = None) -> int:
@@ -37,7 +35,7 @@ def main(source: TextIO | None = None, sink: TextIO | None = None) -> int:
     source, sink = source or sys.stdin, sink or sys.stdout
     _behave()
     stop = threading.Event()
-    _stop_on_sigterm(stop)
+    stop_on_sigterm(stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's Ctrl-C the parent decides
     body = json.loads(source.readline())
     threading.Thread(target=_watch_parent, args=(source, stop), name="parent", daemon=True).start()
@@ -77,26 +75,11 @@ def _watch_parent(source: TextIO, stop: threading.Event) -> None:
     stop.set()
 
 
-def _stop_on_sigterm(stop: threading.Event) -> None:
-    """From a thread: the signal may come while the main thread holds the lock of `stop`, to wait for it, and a handler
-    that took it too would wait for ever. `put` may be interrupted by itself."""
-    asked: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def wait() -> None:
-        asked.get()
-        stop.set()
-
-    threading.Thread(target=wait, name="signal", daemon=True).start()
-    signal.signal(signal.SIGTERM, lambda *_: asked.put(None))
-
-
 def _behave() -> None:
     """Behind capture in priority, and gone with the parent. What a system does not offer is left out."""
     with contextlib.suppress(OSError, AttributeError):
         os.nice(_NICE)
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ if __name__ == "__main__":
     gc.disable()  # what is imported is no garbage: looking for some takes a tenth of the start
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its thread pool costs memory and is never used here
 
-import ctypes
 import json
 import logging
 import queue
@@ -36,6 +35,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
+from tapedeck.child import die_with_parent, stop_on_sigterm
 from tapedeck.core.errors import InternalError, InvalidError, TapedeckError
 from tapedeck.media.mux import FilmFile
 from tapedeck.media.shelf import put_on
@@ -54,7 +54,6 @@ NICE = 10
 """Capture runs at 0 and is served first."""
 MEMORY_LIMIT_BYTES = 2 << 30
 """Most memory the process may ask for (RLIMIT_DATA). A film of 25 people at 1080p stays far below."""
-_PR_SET_PDEATHSIG = 1
 
 
 def main(source: TextIO | None = None, sink: TextIO | None = None) -> int:
@@ -62,7 +61,7 @@ def main(source: TextIO | None = None, sink: TextIO | None = None) -> int:
     source, sink = source or sys.stdin, sink or sys.stdout
     _behave()
     stop = threading.Event()
-    _stop_on_sigterm(stop)
+    stop_on_sigterm(stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's Ctrl-C the parent decides
     answer = _Answer(sink, stop)
     logging.getLogger("tapedeck").addHandler(_Notes(answer))
@@ -201,19 +200,6 @@ class _Answer:
         self.say({"event": "failed", "recording_id": recording_id, "error": str(exc), "final": final})
 
 
-def _stop_on_sigterm(stop: threading.Event) -> None:
-    """From a thread: the signal may come while the main thread holds the lock of `stop`, to wait for it, and a handler
-    that took it too would wait for ever. `put` may be interrupted by itself."""
-    asked: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def wait() -> None:
-        asked.get()
-        stop.set()
-
-    threading.Thread(target=wait, name="signal", daemon=True).start()
-    signal.signal(signal.SIGTERM, lambda *_: asked.put(None))
-
-
 def _behave() -> None:
     """Lower the priority, bound the memory, die with the parent. What a system does not offer is left out."""
     try:
@@ -228,11 +214,7 @@ def _behave() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
     except (ImportError, OSError, ValueError):
         pass
-    if sys.platform == "linux":
-        try:
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        except (OSError, AttributeError):
-            pass
+    die_with_parent()
 
 
 if __name__ == "__main__":
