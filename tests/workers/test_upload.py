@@ -19,7 +19,8 @@ from tapedeck.core.destination import Destination, DestinationKind, DestinationS
 from tapedeck.core.errors import DestinationError, UnavailableError
 from tapedeck.core.naming import object_key
 from tapedeck.core.recording import FilmFile, Recording, RecordingState
-from tapedeck.ports.storage import Part
+from tapedeck.ports.storage import ObjectInfo, Part
+from tapedeck.workers.transfer import FilmGoneError
 
 K, S, R = DestinationKind, DestinationState, RecordingState
 
@@ -280,3 +281,46 @@ async def test_a_node_that_ends_waits_for_films_that_arrive_and_for_no_store_in_
 @pytest.mark.parametrize(("attempts", "refused", "over"), [(1, True, False), (9, True, False), (12, True, True)])
 def test_patience_adds_up_its_pauses(attempts: int, refused: bool, over: bool) -> None:
     assert Patience().is_over(attempts, refused=refused) is over
+
+
+async def test_who_had_the_film_just_when_another_missed_it_is_noted_with_its_files(tmp_path: Path) -> None:
+    """What was sent is there, whatever became of the film on this machine."""
+    async with open_post(tmp_path) as post:
+        outside, inside, sent, goes_on = (
+            post.stores[K.EXTERNAL],
+            post.stores[K.BUCKET],
+            asyncio.Event(),
+            asyncio.Event(),
+        )
+        missed: list[Recording] = []
+
+        async def complete(key: str, token: str, parts: Sequence[Part]) -> ObjectInfo:
+            sent.set()
+            await goes_on.wait()
+            return await Moody.complete(outside, key, token, parts)
+
+        async def put_file(key: str, path: Path, content_type: str, filename: str) -> ObjectInfo:
+            await sent.wait()
+            if not missed:
+                raise FilmGoneError("The film is not on this machine any more.")
+            return await Moody.put_file(inside, key, path, content_type, filename)
+
+        def make_again(recording: Recording, reason: str) -> bool:
+            missed.append(recording)
+            goes_on.set()
+            return True
+
+        outside.complete, inside.put_file = complete, put_file  # type: ignore[method-assign]
+        post.worker.on_gone = make_again
+        recording, film = await post.film(K.BUCKET, K.EXTERNAL)
+
+        async def is_done() -> bool:
+            return (await post.places(recording))[K.EXTERNAL].state is S.DONE
+
+        await eventually(is_done)
+        assert len(await post.service.uploads((await post.places(recording))[K.EXTERNAL])) == 1
+        assert await post.external(recording) == film
+        (again,) = missed
+        post.worker.deliver(again, again.files)
+        assert (await post.until(recording, R.DONE)).files[0].key is not None
+        await post.over(recording)

@@ -127,7 +127,8 @@ class Lane:
                 if not self._delivery.ready.is_set():
                     await self._follow(await self._open())
                 if self._delivery.files is not None:
-                    await self._finish(await self._open())
+                    files = self._files()  # another lane may notice meanwhile that they are gone from here
+                    await self._finish(await self._open(), files)
                     break
                 if self._delivery.lost is not None:
                     await self._give_up(self._delivery.lost)
@@ -153,7 +154,7 @@ class Lane:
             else:
                 early += 1
                 await self._note(error, 0, early)
-        await self._means.tell(self._delivery.recording.id, self._confirm)
+        await self._means.tell(self._delivery.recording.id, partial(self._confirm, files))
 
     async def tidy(self) -> None:
         """Abort what a process that died had begun for these files. Best effort: not every account may list."""
@@ -197,10 +198,9 @@ class Lane:
                     async with asyncio.timeout(_LOOK_S):
                         await ready.wait()
 
-    async def _finish(self, bucket: Bucket) -> None:
+    async def _finish(self, bucket: Bucket, files: Sequence[FilmFile]) -> None:
         if not self._is_known:
             await self._means.tell(self._delivery.recording.id, self._look)
-        files = self._files()
         for place, file in enumerate(files, 1):
             known = self._uploads.get(file.name)
             if known is not None and (known.size_bytes, known.crc32c) == (file.size_bytes, file.crc32c):
@@ -324,8 +324,8 @@ class Lane:
         self._uploads |= {upload.name: upload for upload in await self._means.service.uploads(self.destination)}
         self._is_known, self._sent_before = True, len(self._uploads)
 
-    async def _confirm(self) -> None:
-        uploads = [self._uploads[file.name] for file in self._files()]
+    async def _confirm(self, files: Sequence[FilmFile]) -> None:
+        uploads = [self._uploads[file.name] for file in files]
         self.destination = await self._means.service.confirmed(self.destination, uploads)
         for transfer in self._transfers.values():
             transfer.forget()
