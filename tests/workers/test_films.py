@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pace import eventually
+from tests.pace import beat, eventually
 from tests.service.world import World, make_world
 
 from tapedeck.core.delivery import Patience
@@ -329,6 +329,27 @@ async def test_a_film_that_was_stored_before_the_crash_is_not_stored_again(tmp_p
         studio.films.recover(Recovery({**empty(), R.UPLOADING: [uploading]}, []))
         assert (await studio.until(recording, R.DONE)).size_bytes == 6
         assert studio.made(recording) == []
+
+
+async def test_a_film_that_is_about_to_be_begun_when_the_node_ends_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_known = asyncio.Event()
+
+    async def head_rule(worker: UploadWorker, recording: Recording) -> tuple[int, bool]:
+        await is_known.wait()
+        return 1, False
+
+    monkeypatch.setattr(UploadWorker, "head_rule", head_rule)
+    async with open_studio(tmp_path) as studio:
+        recording = await studio.capturing()
+        await studio.stop(recording)
+        await studio.until(recording, R.RENDERING)
+        ending = asyncio.create_task(studio.films.aclose(60))
+        await beat(0.01)
+        is_known.set()
+        await ending
+        assert (await studio.world.now_of(recording)).state is R.DONE
 
 
 async def test_recovery_follows_what_still_records_and_finishes_what_does_not(tmp_path: Path) -> None:

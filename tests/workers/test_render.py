@@ -314,6 +314,25 @@ async def test_a_second_job_for_the_same_recording_is_ignored_while_the_first_ru
     assert (tmp_path / "log").read_text() == "x"
 
 
+async def test_a_job_that_comes_just_when_the_one_before_is_over_is_done_too() -> None:
+    times: list[str] = []
+
+    async def on_done(recording_id: str, _: list[FilmFile]) -> None:
+        times.append(recording_id)
+        if len(times) == 1:
+            asyncio.get_running_loop().call_soon(films.submit, RenderJob(recording_id, {}, live=False))
+
+    async def are_done() -> bool:
+        return times == ["once more"] * 2
+
+    films = RenderHost(1, on_done, Outcome().on_failed, command=_command("done()"))
+    films.submit(RenderJob("once more", {}, live=False))
+    try:
+        await eventually(are_done)
+    finally:
+        await films.drain(0)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 async def test_draining_ends_children_that_do_not_end_themselves(tmp_path: Path, number: signal.Signals) -> None:
     outcome = Outcome()

@@ -29,6 +29,8 @@ __all__ = ["FilmWorker"]
 
 log = structlog.get_logger(__name__)
 
+_BEGUN = (" live", " later")
+
 
 class FilmWorker:
     """Makes the films of one node."""
@@ -120,8 +122,7 @@ class FilmWorker:
     async def aclose(self, timeout_s: float) -> None:
         """Let what is being made and delivered finish for `timeout_s`; the rest is done after the next start."""
         deadline = asyncio.get_running_loop().time() + timeout_s
-        await self._renders.drain(timeout_s)
-        for waits in (self._wait, self._uploads.drain):
+        for waits in (self._wait_for_begun, self._renders.drain, self._wait, self._uploads.drain):
             await waits(max(deadline - asyncio.get_running_loop().time(), 0))
         if self._unsubscribe is not None:
             self._unsubscribe()
@@ -130,6 +131,12 @@ class FilmWorker:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         await self._uploads.aclose()
+
+    async def _wait_for_begun(self, timeout_s: float) -> None:
+        """What is about to be handed to the processes is no film of theirs yet."""
+        begun = [task for key, task in self._tasks.items() if key.endswith(_BEGUN)]
+        if begun:
+            await asyncio.wait(begun, timeout=timeout_s)
 
     async def _wait(self, timeout_s: float) -> None:
         if self._tasks:
@@ -172,7 +179,7 @@ class FilmWorker:
         if self._hls_dir is not None:  # a film whose log is closed only takes what is there
             body["hls_dir" if live else "past_dir"] = str(self._hls_dir / recording.id)
         self._uploads.follow(recording)
-        self._begin(f"{recording.id} {'live' if live else 'later'}", self._submit(recording, body, live))
+        self._begin(f"{recording.id}{_BEGUN[not live]}", self._submit(recording, body, live))
 
     async def _submit(self, recording: Recording, body: dict[str, Any], live: bool) -> None:
         if recording.options.tracks is not None:

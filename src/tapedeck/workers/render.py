@@ -12,6 +12,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from mmap import mmap
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ class RenderHost:
         """Start making a film. While one of the same recording is being made, a second call only tells whether its log
         is closed by now (not `live`): attempts from then on do not follow it."""
         run = self._running.get(job.recording_id)
-        if run is not None:
+        if run is not None and not run.task.done():
             if not job.live:
                 run.log_closed.set()
             return
@@ -135,7 +136,11 @@ class RenderHost:
         run = self._running[job.recording_id] = _Running(job, task)
         if not job.live:
             run.log_closed.set()
-        task.add_done_callback(lambda _: self._running.pop(job.recording_id, None))
+        task.add_done_callback(partial(self._forget, job.recording_id))
+
+    def _forget(self, recording_id: str, task: asyncio.Task[None]) -> None:
+        if self._running[recording_id].task is task:  # no other has begun just when it was over
+            del self._running[recording_id]
 
     def hurry(self, recording_id: str) -> None:
         """Do not wait for the next attempt at a film, and begin to count anew; nothing if none is being made."""
