@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 
 import pytest
+import uvloop
 from tests.pace import beat
 from tests.sources.kit import LOOPBACK
 
@@ -96,3 +98,29 @@ async def test_restart_that_is_cancelled_leaves_no_socket(steps: int, connection
     await link.close()
     assert not any(connection._protocols for connection in connections)
     assert not [task for task in asyncio.all_tasks() if "server_reflexive" in repr(task)]
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_sockets_that_are_opened_when_it_is_given_up_are_closed(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the loop that serves, which would leave them open for ever, and wait for them at its own end."""
+    made: list[socket.socket] = []
+
+    class Known(socket.socket):
+        def __init__(self, *args: int) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    async def scenario() -> None:
+        monkeypatch.setattr("tapedeck.sources.tap.socket.socket", Known)
+        link = open_link()
+        gathering = asyncio.create_task(link.gather())
+        for _ in range(steps):
+            await beat(0)
+        gathering.cancel()
+        await asyncio.gather(gathering, return_exceptions=True)
+        await link.close()
+        for _ in range(4):
+            await beat(0)
+        assert all(one.fileno() == -1 for one in made)
+
+    uvloop.run(scenario())

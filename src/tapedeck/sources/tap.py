@@ -197,7 +197,12 @@ class IceConnection(Connection):
                 raw.close()
                 continue
             loop = asyncio.get_running_loop()
-            _, opened = await loop.create_datagram_endpoint(lambda: _Socket(self), sock=raw)
+            opening = asyncio.ensure_future(loop.create_datagram_endpoint(lambda: _Socket(self), sock=raw))
+            try:
+                _, opened = await asyncio.shield(opening)
+            except asyncio.CancelledError:  # nor does it close one whose opening is cancelled, and its end waits for it
+                (await opening)[0].close()
+                raise
             return opened
         return None
 
