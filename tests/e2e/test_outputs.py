@@ -18,6 +18,7 @@ from tests.e2e.kit import Recording, Room, Take, Viewed, judge, open_house
 from tests.e2e.test_crash import film_process, film_processes
 from tests.e2e.test_tracks import play_in_chromium
 from tests.media.filming import ffprobe
+from tests.pace import eventually
 
 from tapedeck.media.playback import play_sound
 from tapedeck.sources.synthetic import CAST
@@ -95,6 +96,11 @@ async def play(folder: Path) -> Run:
         await room.at(5.0)
         first = film_process(house.server.pid)  # the only one
         os.kill(first, signal.SIGKILL)
+
+        async def is_replaced() -> bool:
+            return bool(set(film_processes(house.server.pid)) - {first})
+
+        await eventually(is_replaced)
         await room.at(9.45)
         later = film_processes(house.server.pid)
         for take in takes.values():
