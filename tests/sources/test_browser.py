@@ -90,7 +90,7 @@ async def test_chromium_publishes_and_every_frame_decodes(codec: Codec) -> None:
         assert min(audio.levels) < 100
         assert stats["video"]["framesSent"] >= len(video.frames)
         assert stats["video"]["pliCount"] == 2  # a request goes out twice, for the case that one is lost
-        assert stats["video"]["keyFramesEncoded"] == 2
+        assert stats["video"]["keyFramesEncoded"] in (2, 3, 4)  # a busy browser makes its pictures smaller, too
         assert stats["video"]["targetBitrate"] >= 500_000  # it starts at 300 000 without our feedback
         assert len(place.ingest.peers) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -300,6 +301,30 @@ async def test_no_process_is_left_when_the_node_ends_whatever_else_ends_then(
             await studio.world.finish(await studio.world.now_of(recording))
         for _ in range(20):
             await beat(0.005)  # until it is asked
+    assert not studio.worker.pids()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_a_node_that_ends_when_a_process_has_just_been_killed_waits_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed, kill = asyncio.Event(), asyncio.subprocess.Process.kill
+
+    def note(process: asyncio.subprocess.Process) -> None:
+        kill(process)
+        killed.set()
+
+    monkeypatch.setattr(asyncio.subprocess.Process, "kill", note)
+    monkeypatch.setattr("tapedeck.workers.streams._FAREWELL_S", 0.01)
+    deaf = 'import sys, signal; sys.stdin.readline(); print(\'{"event": "live"}\', flush=True); signal.pause()'
+    async with open_studio(tmp_path, command=(sys.executable, "-c", deaf)) as studio:
+        recording = await studio.capturing()
+        target_id = await studio.add(recording, "rtmp://127.0.0.1:9/live/key")
+        await studio.until(recording, target_id, T.LIVE)
+        pid = studio.worker.pids()[target_id]
+        await studio.world.targets.remove(studio.world.app, recording.id, target_id)
+        await asyncio.wait_for(killed.wait(), 60)
     assert not studio.worker.pids()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

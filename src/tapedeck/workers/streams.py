@@ -265,8 +265,12 @@ class StreamWorker:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
             # Read to the end, too: an asyncio process whose output nobody takes is never seen to be over.
-            await process.communicate()
-            self._pids.pop(target.id, None)
+            ending = asyncio.ensure_future(process.communicate())
+            try:
+                await asyncio.shield(ending)
+            finally:  # also when the node ends just then
+                await ending
+                self._pids.pop(target.id, None)
 
     @property
     def silence_s(self) -> float:
