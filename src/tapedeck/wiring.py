@@ -326,5 +326,13 @@ async def _assemble(settings: Settings, public_url: str, secret: str, clock: Sys
         poster,
         feed,
         (playing.keeper.run, again.run, LibraryKeeper(archives, retention, clock).run, far_films.run),
-        (marks.aclose, fetcher.aclose, again.aclose, archives.aclose, outlets.aclose, providers.aclose),
+        (
+            recordings.aclose,
+            marks.aclose,
+            fetcher.aclose,
+            again.aclose,
+            archives.aclose,
+            outlets.aclose,
+            providers.aclose,
+        ),
     )

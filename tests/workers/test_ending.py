@@ -14,6 +14,7 @@ from tapedeck.core.recording import Recording, RecordingState, StopCause
 from tapedeck.core.timeline import ParticipantLeft, RecordingStopped
 from tapedeck.db import presence
 from tapedeck.medialog.reader import LogReader
+from tapedeck.service.recordings import Action
 
 R = RecordingState
 
@@ -105,3 +106,25 @@ async def test_a_meeting_nobody_is_in_ends_in_no_time(tmp_path: Path) -> None:
         assert found.stop_cause is StopCause.EMPTY
         await house.join(meeting)
         assert (await house.now_of(recording)).state is R.FAILED
+
+
+async def test_a_stop_that_a_node_which_ends_cannot_wait_for_is_not_left_waiting(tmp_path: Path) -> None:
+    """Nothing completes it when the clock of the sessions stands."""
+    async with open_house(tmp_path) as house:
+        recording, _ = await recorded(house)
+        waits, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def stop(meeting_id: str, recording_id: str) -> None:
+            waits.set()
+            await goes_on.wait()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(house.host, "stop", stop)
+            await house.act(recording, Action.STOP)
+            await waits.wait()
+            async with asyncio.timeout(60):
+                await house.recordings.aclose()
+                await house.recordings.settle()
+        assert (await house.now_of(recording)).state is R.CLOSING
+        house.recordings.retry_closing()
+        await house.until(recording, R.RENDERING)

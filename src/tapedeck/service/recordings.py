@@ -257,6 +257,13 @@ class RecordingService:
         while self._tasks:
             await asyncio.wait(tuple(self._tasks.values()))
 
+    async def aclose(self) -> None:
+        """Wait no longer for stops that capture has not ended: they are ended after the next start."""
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     # Inside
 
     def _find(self, app: App, recording_id: str) -> tuple[Recording, Meeting]:
