@@ -12,6 +12,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from tests.sources.test_browser import decode
 
 from tapedeck.adapters.browser import browsers
 from tapedeck.adapters.browser.browsers import Chromiums
-from tapedeck.adapters.browser.chromium import find_chromium
+from tapedeck.adapters.browser.chromium import _memory_of, find_chromium
 from tapedeck.core.errors import UnavailableError
 from tapedeck.core.page import PageFact
 from tapedeck.ports.browser import PageOrder
@@ -38,6 +39,8 @@ USER = 61_184 + os.getpid() % 4000 if IS_ROOT else os.geteuid()
 SWITCH = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups") if IS_ROOT else ()
 NAMESPACES = ("user", "pid", "net")
 PR_SET_CHILD_SUBREAPER = 36
+HELPER = Path("/usr/lib/chromium")
+"Where Debian's package chromium-sandbox has it."
 
 
 def browser_script(folder: Path, *before: str) -> Path:
@@ -174,6 +177,9 @@ def rooted(user: None, tmp_path: Path) -> tuple[str, ...]:
     (unshare(2), EPERM)."""
     if not IS_ROOT:
         pytest.skip("only root can take the namespaces from a browser")
+    program = find_chromium()
+    if program is None or any((place / "chrome-sandbox").exists() for place in (HELPER, program.resolve().parent)):
+        pytest.skip("Chromium has a helper here that makes its sandbox without them")
     (root := tmp_path / "root").mkdir()
     words = ("unshare", "--mount", "sh", "-c", f'mount --rbind / {root} && exec chroot {root} "$@"', "sh")
     if subprocess.run([*words, "true"], capture_output=True).returncode:
@@ -187,3 +193,34 @@ async def test_a_browser_that_cannot_have_its_sandbox_is_not_run_without_it(
     chromiums = Chromiums(str(browser_script(tmp_path, *rooted)))
     with pytest.raises(UnavailableError, match="allow user namespaces to its user"):
         await chromiums.open(PageOrder("http://127.0.0.1:1/", 320, 180, 30))
+
+
+def seen_by_user(pid: int) -> int:
+    """What a process takes by the measure of the browser's, when the user asks."""
+    reading, writing = os.pipe()
+    asking = os.fork()
+    if asking == 0:
+        os.setgroups([])
+        os.setgid(USER)
+        os.setuid(USER)
+        os.write(writing, str(_memory_of(pid)).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as said:
+        found = int(said.read())
+    os.waitpid(asking, 0)
+    return found
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root has processes here that the user may not look into")
+def test_memory_that_nobody_may_look_into_is_counted_without_what_it_shares() -> None:
+    """As that of pages in the sandbox of Chromium's helper."""
+    size = 64 << 20
+    hoard = f"import sys; held = b'x' * {size}; print(flush=True); sys.stdin.read()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", hoard], stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        seen, resident = seen_by_user(process.pid), int(status(process.pid)["VmRSS"].split()[0]) << 10
+        process.kill()
+    assert size < seen < resident - (2 << 20), "the interpreter is some megabytes, which all of them share"

@@ -170,8 +170,9 @@ class Chromium:
         text = self._complaints.decode(errors="replace")
         if "No usable sandbox" in text or "without --no-sandbox" in text:
             return (
-                "Chromium's sandbox does not work here: allow user namespaces to its user, or set "
-                "TAPEDECK_BROWSER_SANDBOX=off where a container or virtual machine around the server takes its place"
+                "Chromium's sandbox does not work here: allow user namespaces to its user, install the package "
+                "chromium-sandbox, or set TAPEDECK_BROWSER_SANDBOX=off where a container or virtual machine around the "
+                "server takes its place"
             )
         return "Chromium ended unexpectedly"
 
@@ -299,7 +300,18 @@ def _memory_of(pid: int) -> int:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) << 10
-    return _resident_of(pid)
+    return _own_memory_of(pid)
+
+
+def _own_memory_of(pid: int) -> int:
+    """Of a process that shows its pages to nobody, as in the sandbox of the package chromium-sandbox: without those of
+    files, which it shares with the browser, and which would be most of it."""
+    own = 0
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+            if line.startswith(("RssAnon:", "RssShmem:")):
+                own += int(line.split()[1]) << 10
+    return own
 
 
 def _size_of(directory: Path) -> int:
