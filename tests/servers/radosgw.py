@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,7 @@ def radosgw(directory: Path, room: int = 1 << 30, certificate: Path | None = Non
     with ExitStack() as stack:
         stack.enter_context(running(["ceph-mon", "-i", "a", "-c", conf, "-f"], monitor, log))
         osd = str(uuid4())
-        do("ceph", "-c", conf, "osd", "new", osd)
+        _patiently(lambda: do("ceph", "-c", conf, "osd", "new", osd))
         do("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd, "-c", conf)
         told = directory / "log" / "osd.0.log"
         stack.enter_context(_store(["ceph-osd", "-i", "0", "-c", str(conf), "-f"], log, told))
@@ -60,6 +60,18 @@ def radosgw(directory: Path, room: int = 1 << 30, certificate: Path | None = Non
            f"--access-key={ACCESS_KEY}", f"--secret={SECRET}")  # fmt: skip
         stack.enter_context(running(["radosgw", "-n", "client.rgw.a", "-c", conf, "-f"], gateway, log))
         yield Radosgw(f"http://127.0.0.1:{gateway}", f"https://127.0.0.1:{secure}" if certificate else None)
+
+
+def _patiently(ask: Callable[[], None]) -> None:
+    """A monitor takes connections before it has given its administrator any rights, and refuses commands till then
+    (EPERM)."""
+    wake = time.monotonic() + _START_S
+    while True:
+        try:
+            return ask()
+        except RuntimeError:
+            if time.monotonic() > wake:
+                raise
 
 
 @contextmanager
