@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
 import struct
+import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -263,6 +265,44 @@ async def test_a_server_that_stands_still_is_left_when_the_browser_is_gone(
         over.set()
         await opened.aclose()
         server.close()
+
+
+@pytest.mark.parametrize("tunnel", [False, True])
+async def test_a_server_that_takes_nothing_keeps_no_connection(tunnel: bool) -> None:
+    """Of what it was to be sent some is still here when the browser is ended."""
+    made: list[socket.socket] = []
+
+    class Narrow(Guard):
+        def connect(self, host: str, port: int, timeout_s: float) -> socket.socket:
+            made.append(super().connect(host, port, timeout_s))
+            made[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            return made[0]
+
+    async def is_stuck() -> bool:
+        return bool(made) and struct.unpack("i", fcntl.ioctl(made[0], termios.TIOCOUTQ, bytes(4)))[0] > 0
+
+    async def is_closed() -> bool:
+        return made[0].fileno() == -1
+
+    with socket.create_server(("127.0.0.1", 0)) as far:
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        port = far.getsockname()[1]
+        opened = Gateway(Narrow(allow_private=True))
+        reader, writer = await asyncio.open_connection("127.0.0.1", await opened.open())
+        try:
+            if tunnel:
+                writer.write(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n".encode())
+                await reader.readuntil(b"\r\n\r\n")
+            else:
+                writer.write(f"POST http://127.0.0.1:{port}/ HTTP/1.1\r\ncontent-length: 1048576\r\n\r\n".encode())
+            writer.write(bytes(1 << 20))
+            await eventually(is_stuck)
+            for _ in range(5):
+                await beat(0.005)
+        finally:
+            writer.transport.abort()
+            await opened.aclose()
+        await eventually(is_closed)
 
 
 async def test_an_answer_that_comes_before_all_was_sent_is_passed_on() -> None:

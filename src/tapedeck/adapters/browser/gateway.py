@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from tapedeck.adapters.egress import Guard, is_refusal
@@ -73,7 +73,7 @@ class Gateway:
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             pass  # one of both has gone, or says what no HTTP client says
         except asyncio.CancelledError:
-            pass  # the browser is ended
+            writer.transport.abort()  # the browser is ended
         finally:
             self._serving.discard(task)
             writer.close()
@@ -85,22 +85,18 @@ class Gateway:
         if method == "CONNECT":
             parts = urlsplit(f"//{target}")
             far_reader, far_writer = await self._dial(parts.hostname or "", parts.port or 443)
-            try:
+            with _ending(far_writer):
                 await _pass(b"HTTP/1.1 200 Connection established\r\n\r\n", writer)
                 await _both_ways((reader, writer), (far_reader, far_writer))
-            finally:
-                far_writer.close()
             return
         parts = urlsplit(target)
         if parts.scheme != "http" or not parts.hostname:
             raise _Refused("400 Bad Request")
         far_reader, far_writer = await self._dial(parts.hostname, parts.port or 80)
-        try:
+        with _ending(far_writer):
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             await _pass(_rewritten(head, f"{method} {path} HTTP/1.1"), far_writer)
             await self._exchange(head, (reader, writer), (far_reader, far_writer))
-        finally:
-            far_writer.close()
 
     async def _exchange(
         self,
@@ -113,8 +109,9 @@ class Gateway:
         answering = asyncio.create_task(_answer(far[0], near[1]))
         try:
             await asyncio.wait((listening, answering), return_when=asyncio.FIRST_COMPLETED)
-            if answering.done():
-                answering.result()
+            if not answering.done():
+                raise ConnectionResetError("the browser has gone")
+            answering.result()
         finally:
             for task in (listening, answering):
                 task.cancel()
@@ -135,6 +132,19 @@ class Gateway:
                     self._on_refused(host)
                 raise _Refused("403 Forbidden") from exc
             raise _Refused("502 Bad Gateway") from exc
+
+
+@contextlib.contextmanager
+def _ending(writer: asyncio.StreamWriter) -> Iterator[None]:
+    """Hang up in the end. Where it breaks off nothing waits for what the other side was still to take: a server that
+    stands still would hold its connection for ever."""
+    try:
+        yield
+    except BaseException:
+        writer.transport.abort()
+        raise
+    finally:
+        writer.close()
 
 
 def _rewritten(head: bytes, first: str) -> bytes:
