@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -116,15 +117,21 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.pages.aclose()
-        await self.whip.aclose()
-        await self.films.aclose(0)
-        await self.streams.aclose()
-        await self.playing.keeper.aclose()
-        for aclose in self.closers:
-            await aclose()
-        await self.host.aclose()
-        await self.sessions.settle()
-        await self.webhooks.aclose()
-        await self.poster.aclose()
-        await self.db.aclose()
+        parts: tuple[Callable[[], Awaitable[object]], ...] = (
+            self.pages.aclose,
+            self.whip.aclose,
+            partial(self.films.aclose, 0),
+            self.streams.aclose,
+            self.playing.keeper.aclose,
+            *self.closers,
+            self.host.aclose,
+            self.sessions.settle,
+            self.webhooks.aclose,
+            self.poster.aclose,
+            self.db.aclose,
+        )
+        for close in parts:
+            try:
+                await close()
+            except Exception:  # the logs behind it are still to be closed
+                log.exception("node.not_closed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 import socket
 import threading
@@ -255,6 +256,32 @@ async def test_a_stop_that_fails_does_not_keep_films_from_being_finished() -> No
         none, "", none, none, part, none, none, part, part, none, none, none, none, none, none, none, none, none, part
     ).drain(60)
     assert done == ["drained", "closed", "closed", "quiet"]
+
+
+async def test_a_part_that_cannot_be_closed_keeps_no_other_open() -> None:
+    closed: list[str] = []
+
+    class Part:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @property
+        def keeper(self) -> Part:
+            """As `Playing`."""
+            return self
+
+        async def aclose(self, timeout_s: float = 0) -> None:
+            closed.append(self.name)
+            if self.name != "db":
+                raise UnavailableError("The connection is gone")
+
+        settle = aclose
+
+    named = [field.name for field in dataclasses.fields(wiring.Node)]
+    parts: dict[str, Any] = {name: Part(name) for name in named[: named.index("runners")]}
+    parts["closers"] = (Part("one of them").aclose,)
+    await wiring.Node(**parts).aclose()
+    assert closed[-1] == "db" and {"host", "one of them", "poster"} < set(closed)
 
 
 async def test_a_server_that_cannot_be_built_leaves_its_database_closed(tmp_path: Path) -> None:
