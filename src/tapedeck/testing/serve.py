@@ -22,7 +22,7 @@ from tapedeck.core.errors import UnavailableError
 
 __all__ = ["Server", "running_server"]
 
-_START_S = 30.0
+_START_S = 90.0
 _STOP_S = 90.0
 _ADDRESS = re.compile(rb"https?://[^\s/]+:\d+")
 
