@@ -369,3 +369,25 @@ def test_really_full_disk_goes_on_when_space_is_made(tiny_disk: Path) -> None:
     assert owner.recoveries.get(timeout=60)
     owner.writer.close().result(60)
     assert read_track(tiny_disk / "log") == frames
+
+
+def test_a_disk_that_refuses_to_close_a_file_is_written_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one far away may: all that is said afterwards is synced too, and the log ends."""
+    disk, close, refused = SmallDisk(), os.close, threading.Event()
+
+    def refuse(fd: int) -> None:
+        close(fd)
+        if disk.names.pop(fd, None) == track_path(tmp_path, "cam").name:
+            refused.set()
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("tapedeck.medialog.disk.os.close", refuse)
+    writer = LogWriter(tmp_path, SESSION, MEETING, STARTED, options=QUICK, disk=disk)
+    writer.open_track(make_info())
+    writer.frame("cam", make_frame(0))
+    writer.close_track("cam")
+    assert refused.wait(30)
+    writer.event(Progress(1, 0))
+    writer.sync().result(30)
+    writer.close().result(30)
+    assert len(read_events(tmp_path)) == 1

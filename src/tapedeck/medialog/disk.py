@@ -130,7 +130,10 @@ class AppendFile:
         """Give the descriptor back; what waits is forgotten."""
         if self._fd is not None:
             fd, self._fd = self._fd, None
-            os.close(fd)
+            # It is closed all the same; what a disk far away has to say then it said to the sync before. Raised, it
+            # would end the thread that syncs.
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
 
 def open_repaired(disk: Disk, path: Path, header: bytes) -> tuple[int, Tail | None]:
