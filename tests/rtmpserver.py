@@ -22,7 +22,7 @@ load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
 daemon off; worker_processes 1; master_process off; pid nginx.pid; error_log error.log info;
 events {{ worker_connections 256; }}
 rtmp {{ server {{ listen 127.0.0.1:{port}; chunk_size 4096;
-  application open {{ live on; record all; record_path {folder}/rec; record_suffix -%s.flv; record_unique on; }}
+  application open {{ live on; record all; record_path {records}; record_suffix -%s.flv; record_unique on; }}
   application closed {{ live on; deny publish all; }} }} }}
 """
 _TLS = """
@@ -37,12 +37,9 @@ class RtmpServer:
     def __init__(self, folder: Path, pem: Path | None = None) -> None:
         """`pem`: a key and its certificate; then the server takes rtmps too."""
         self.folder, self.port, self.tls_port = folder, free_port(), free_port()
-        (folder / "rec").mkdir(parents=True)
-        conf = _CONF.format(port=self.port, folder=folder)
-        if pem is not None:
-            conf = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;" + conf
-            conf += _TLS.format(port=self.port, tls_port=self.tls_port, pem=pem)
-        (folder / "nginx.conf").write_text(conf)
+        folder.mkdir(parents=True)
+        self._pem = pem
+        self._starts = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, app: str = "open", key: str = "s3cret-key") -> str:
@@ -57,6 +54,7 @@ class RtmpServer:
         """Run, and take connections when this returns."""
         nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
         assert nginx, "nginx is missing: make test installs it"
+        self._configure()
         command = [nginx, "-p", f"{self.folder}/", "-e", "error.log", "-c", "nginx.conf"]
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         wake = time.monotonic() + _START_S
@@ -66,6 +64,17 @@ class RtmpServer:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.02)
         raise AssertionError((self.folder / "error.log").read_text())
+
+    def _configure(self) -> None:
+        """Records are named by the second of their begin: those of one start must not overwrite those of another."""
+        self._starts += 1
+        records = self.folder / "rec" / str(self._starts)
+        records.mkdir(parents=True)
+        conf = _CONF.format(port=self.port, records=records)
+        if self._pem is not None:
+            conf = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;" + conf
+            conf += _TLS.format(port=self.port, tls_port=self.tls_port, pem=self._pem)
+        (self.folder / "nginx.conf").write_text(conf)
 
     def send(self, number: signal.Signals) -> None:
         """A signal to the server."""
@@ -80,9 +89,16 @@ class RtmpServer:
             self._process = None
 
     def recorded(self) -> list[Path]:
-        """What it received, a file per stream, oldest first; without those that hold no media."""
-        files = [path for path in (self.folder / "rec").iterdir() if path.stat().st_size > 1000]
+        """What it received, a file per stream, oldest first; without those that hold no media.
+
+        Streams of one key that begin in the same second share a file: that of the later one.
+        """
+        files = [path for path in (self.folder / "rec").glob("*/*") if path.stat().st_size > 1000]
         return sorted(files, key=lambda path: path.stat().st_mtime_ns)
+
+    def publications(self) -> int:
+        """How many streams were ever let in."""
+        return (self.folder / "error.log").read_text().count(" publish: ")
 
 
 @contextlib.contextmanager

@@ -81,11 +81,13 @@ def film_of(received: Path) -> Film:
 
 
 def assert_in_step(film: Film, least: int, until_ns: int = 3600 * S) -> None:
-    """Everybody is seen and heard, at the same time."""
+    """Everybody is seen and heard, at the same time; where a stream breaks off there may be half a beat."""
     for look in (ADA, GRACE):
         flashes = film.flashes[look.name]
-        beeps = [beep for beep in film.beeps[look.name] if beep.middle_ns < until_ns]
-        apart = [min(abs(flash.middle_ns - beep.middle_ns) for flash in flashes) for beep in beeps[1:-1]]
+        beeps = [beep.middle_ns for beep in film.beeps[look.name] if beep.middle_ns < until_ns]
+        neighbours = zip(beeps, beeps[1:], beeps[2:], strict=False)
+        whole = [beep for before, beep, after in neighbours if after - before < 2.5 * S]
+        apart = [min(abs(flash.middle_ns - beep) for flash in flashes) for beep in whole]
         assert len(apart) >= least, f"{look.name} beeps {len(beeps)} times"
         assert max(apart) <= 30 * MS, f"{look.name} is heard {max(apart) / MS:.0f} ms from where they are seen"
 
@@ -165,7 +167,7 @@ async def _play_it(house: House, room: Room, take: Take, good: Any, mortal: Any)
     found = await targets_of(house, take)
     assert found["rtmp://nobody.invalid/app/***"]["reason"] == "its name is not known"
     mortal.start()
-    await room.at(9.0)
+    await room.at(9.5)  # between two beats: a half one is not judged
     await take.act("pause")
     await room.at(10.5)
     await take.act("resume")
