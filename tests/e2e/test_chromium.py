@@ -66,6 +66,7 @@ async def play(folder: Path, codec: Codec) -> Run:
             await take.act("stop")
             stats = await person.stats()
             beats = await person.beats()
+            await person.wait_for_beats(begun + BEATS + 1)  # who leaves at once does not send the last pictures
             await person.leave()
         viewed = await take.film([ADA])
         return Run(viewed, beats, await take.recorded(), read_frames(await take.log_dir(), room.clock), stats, ufrags)

@@ -204,7 +204,8 @@ def hold_against_page(film: Film, look: Look, page: PageBeats, film_zero_ns: int
 
     `film_zero_ns` is roughly (to 0.4 s) the instant of the shared clock at which the film begins; it is made exact by
     the beeps. Beats within 0.1 s of the film's ends are not counted, nor bars within the 0.3 s that a key frame may
-    take at its start. A browser that has too much to do leaves pictures out, and may so leave out a bar.
+    take at its start, or that a bar may stay at its end because the next picture was late. A browser that has too much
+    to do leaves pictures out, and may so leave out a bar.
     """
     heard = [one.middle_ns for one in film.beeps[look.name]]
     shown = [one.middle_ns for one in film.flashes[look.name]]
@@ -214,8 +215,8 @@ def hold_against_page(film: Film, look: Look, page: PageBeats, film_zero_ns: int
     zero_ns = film_zero_ns + (round(statistics.median(gaps)) if gaps else 0)
     margin = 100 * _MS
 
-    def match(beats: tuple[int, ...], found: list[int], first_ns: int) -> dict[int, int | None]:
-        due = [at - zero_ns for at in beats if first_ns <= at - zero_ns <= film.end_ns - margin]
+    def match(beats: tuple[int, ...], found: list[int], ends_ns: int) -> dict[int, int | None]:
+        due = [at - zero_ns for at in beats if ends_ns <= at - zero_ns <= film.end_ns - ends_ns]
         near = {at: min(found, key=lambda one: abs(one - at), default=None) for at in due}
         return {at: one if one is not None and abs(one - at) <= 150 * _MS else None for at, one in near.items()}
 
