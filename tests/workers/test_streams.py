@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -282,17 +283,24 @@ async def test_what_nobody_thought_of_is_a_failure_like_others(tmp_path: Path) -
         assert (await studio.target(recording, target_id)).state is T.RETRYING
 
 
+@asynccontextmanager
+async def _deaf(root: Path) -> AsyncIterator[tuple[Studio, Recording, str]]:
+    """A target that is live, and whose process does not go when it is asked to."""
+    talks = 'import sys, signal; sys.stdin.readline(); print(\'{"event": "live"}\', flush=True); signal.pause()'
+    async with open_studio(root, command=(sys.executable, "-c", talks)) as studio:
+        recording = await studio.capturing()
+        target_id = await studio.add(recording, "rtmp://127.0.0.1:9/live/key")
+        await studio.until(recording, target_id, T.LIVE)
+        yield studio, recording, target_id
+
+
 @pytest.mark.parametrize("action", ["remove", "over"])
 async def test_no_process_is_left_when_the_node_ends_whatever_else_ends_then(
     tmp_path: Path, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also one that does not go when it is asked to, and is being asked."""
     monkeypatch.setattr("tapedeck.workers.streams._FAREWELL_S", 1.0)
-    deaf = 'import sys, signal; sys.stdin.readline(); print(\'{"event": "live"}\', flush=True); signal.pause()'
-    async with open_studio(tmp_path, command=(sys.executable, "-c", deaf)) as studio:
-        recording = await studio.capturing()
-        target_id = await studio.add(recording, "rtmp://127.0.0.1:9/live/key")
-        await studio.until(recording, target_id, T.LIVE)
+    async with _deaf(tmp_path) as (studio, recording, target_id):
         pid = studio.worker.pids()[target_id]
         if action == "remove":
             await studio.world.targets.remove(studio.world.app, recording.id, target_id)
@@ -317,11 +325,7 @@ async def test_a_node_that_ends_when_a_process_has_just_been_killed_waits_for_it
 
     monkeypatch.setattr(asyncio.subprocess.Process, "kill", note)
     monkeypatch.setattr("tapedeck.workers.streams._FAREWELL_S", 0.01)
-    deaf = 'import sys, signal; sys.stdin.readline(); print(\'{"event": "live"}\', flush=True); signal.pause()'
-    async with open_studio(tmp_path, command=(sys.executable, "-c", deaf)) as studio:
-        recording = await studio.capturing()
-        target_id = await studio.add(recording, "rtmp://127.0.0.1:9/live/key")
-        await studio.until(recording, target_id, T.LIVE)
+    async with _deaf(tmp_path) as (studio, recording, target_id):
         pid = studio.worker.pids()[target_id]
         await studio.world.targets.remove(studio.world.app, recording.id, target_id)
         await asyncio.wait_for(killed.wait(), 60)
