@@ -50,6 +50,10 @@ class SimTrack:
     def rate(self) -> int:
         return 48_000 if self.codec is Codec.OPUS else 90_000
 
+    @property
+    def is_sound(self) -> bool:
+        return self.codec is Codec.OPUS
+
     def tick(self, true_ns: int) -> int:
         elapsed = (true_ns - self.start_ns) * (1 + self.ppm / 1e6)
         return self.first_tick + int(elapsed * self.rate / S) + self.jump(true_ns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import pytest
@@ -31,7 +31,7 @@ def feed(clock: PeerClock, sent: Iterable[Sent]) -> None:
 def play(peer: SimPeer, until_ns: int) -> tuple[PeerClock, list[Sent]]:
     clock = PeerClock()
     for track in peer.tracks:
-        clock.add_track(track.track_id, track.rate)
+        clock.add_track(track.track_id, track.rate, is_sound=track.is_sound)
     sent = peer.run(until_ns)
     feed(clock, sent)
     clock.finish()
@@ -161,7 +161,7 @@ def test_reports_from_before_the_recording_lock_the_first_second() -> None:
     sent = [s for s in peer.run(60 * S) if s.report is not None or s.true_ns >= 33 * S]
     clock = PeerClock()
     for track in peer.tracks:
-        clock.add_track(track.track_id, track.rate)
+        clock.add_track(track.track_id, track.rate, is_sound=track.is_sound)
     feed(clock, sent)
     clock.finish()
     assert skew(clock, sent)[-1] <= 2 * MS
@@ -187,7 +187,7 @@ def test_absurd_reports_are_ignored() -> None:
             )
     clock = PeerClock()
     for track in peer.tracks:
-        clock.add_track(track.track_id, track.rate)
+        clock.add_track(track.track_id, track.rate, is_sound=track.is_sound)
     feed(clock, sent)
     clock.finish()
     assert worst(errors(clock, sent, "a")) <= 10 * MS
@@ -230,6 +230,68 @@ def test_network_that_stood_still_does_not_move_the_film() -> None:
     assert worst(errors(clock, sent, "v")) <= 15 * MS
 
 
+def slips(at_ns: int, lost_ns: int) -> SimTrack:
+    """Sound whose computer was too busy to take it for a while: its clock counts samples, and so misses that time."""
+    return audio(
+        jump=lambda t: 0 if t < at_ns else -lost_ns * 48_000 // S,
+        is_sending=lambda t: not at_ns <= t < at_ns + lost_ns,
+        report_interval_ns=5 * S,
+    )
+
+
+@pytest.mark.parametrize("lost_ms", [60, 150, 380])
+@pytest.mark.parametrize("at_ms", [600, 20_490])
+@pytest.mark.parametrize("reports", [True, False])
+def test_sound_that_was_lost_by_its_sender_is_missing_and_nothing_behind_it_is_moved(
+    at_ms: int, lost_ms: int, reports: bool
+) -> None:
+    sound, picture = slips(at_ms * MS, lost_ms * MS), video()
+    if not reports:
+        sound.reports_from_ns = picture.reports_from_ns = None
+    clock, sent = play(SimPeer([sound, picture], jitter(BASE, 10 * MS), report_noise_ns=3 * MS), 30 * S)
+    assert worst(errors(clock, sent, "a"), S) <= 10 * MS
+    assert worst(errors(clock, sent, "v"), S) <= 20 * MS
+    assert_monotonic(clock, sent)
+
+
+def test_sound_that_is_lost_again_and_again_stays_in_step() -> None:
+    lost = 80 * MS
+    sound = audio(
+        jump=lambda t: -(t // (3 * S)) * lost * 48_000 // S,
+        is_sending=lambda t: t < 3 * S or t % (3 * S) >= lost,
+        report_interval_ns=5 * S,
+    )
+    clock, sent = play(SimPeer([sound, video()], jitter(BASE, 20 * MS), report_noise_ns=3 * MS), 60 * S)
+    assert skew(clock, sent, S)[-1] <= 20 * MS
+    assert_monotonic(clock, sent)
+
+
+def test_gap_of_the_network_is_no_loss_of_the_sender() -> None:
+    """Whether it catches up at once or is slower from then on: both tracks are alike."""
+
+    def delay(longer: int) -> Callable[[random.Random, int], int]:
+        def of(rng: random.Random, true_ns: int) -> int:
+            late = longer if true_ns > 20 * S else 0
+            return max(BASE + late, 20 * S + 200 * MS - true_ns if true_ns > 20 * S else 0) + int(
+                rng.random() * 10 * MS
+            )
+
+        return of
+
+    for longer in (0, 120 * MS):
+        clock, sent = play(SimPeer([audio(report_interval_ns=5 * S), video()], delay(longer)), 25 * S)
+        assert max(abs(error) for true, error in errors(clock, sent, "a")) <= 15 * MS
+        assert skew(clock, sent)[-1] <= 10 * MS
+        assert_monotonic(clock, sent)
+
+
+def test_sound_without_a_witness_is_followed_by_its_reports() -> None:
+    """A path that became longer looks the same: nothing jumps."""
+    clock, sent = play(SimPeer([slips(20 * S, 160 * MS)], jitter(BASE, 10 * MS)), 25 * S)
+    placed = [true + error for true, error in errors(clock, sent, "a") if true > 19 * S]
+    assert max(b - a for a, b in pairwise(placed)) <= 21 * MS
+
+
 def test_single_frame_with_an_impossible_time_moves_nothing() -> None:
     peer = SimPeer([audio(), video()], jitter(BASE, 10 * MS))
     sent = peer.run(30 * S)
@@ -238,7 +300,7 @@ def test_single_frame_with_an_impossible_time_moves_nothing() -> None:
     victim.frame = EncodedFrame(victim.frame.media_time + 48_000 * 60, victim.arrival_ns, b"", Codec.OPUS)
     clock, sent_all = PeerClock(), sent
     for track in peer.tracks:
-        clock.add_track(track.track_id, track.rate)
+        clock.add_track(track.track_id, track.rate, is_sound=track.is_sound)
     feed(clock, sent_all)
     clock.finish()
     assert worst(errors(clock, [s for s in sent_all if s is not victim], "a")) <= 5 * MS
@@ -314,6 +376,8 @@ scripts = st.fixed_dictionaries(
         "video_from_ms": st.integers(0, 9_000),
         "reports_from": st.sampled_from([-1, 0, 4]),
         "flagged": st.booleans(),
+        "slip_at_ms": st.integers(0, 30_000),
+        "slip_ms": st.sampled_from([0, 60, 150, 300]),
         "step_ms": st.sampled_from([250, 400, 1700]),
         "lag_ms": st.sampled_from([40, 300, 2500]),
     }
@@ -325,6 +389,14 @@ def scripted(script: dict[str, int]) -> SimPeer:
 
     def talks(true_ns: int) -> bool:
         return not script["silent_from"] * S <= true_ns < (script["silent_from"] + script["silent_for"]) * S
+
+    slip_at, lost = script["slip_at_ms"] * MS, script["slip_ms"] * MS
+
+    def sounds(true_ns: int) -> bool:
+        return talks(true_ns) and not slip_at <= true_ns < slip_at + lost
+
+    def slip(true_ns: int) -> int:
+        return -lost * 48_000 // S if true_ns >= slip_at else 0
 
     def wall(true_ns: int) -> int:
         return 10**18 + true_ns + (script["wall_jump_ms"] * MS if true_ns > script["jump_at"] * S else 0)
@@ -340,7 +412,7 @@ def scripted(script: dict[str, int]) -> SimPeer:
         picture.flags = {max(0, (script["jump_at"] * S - start) * 30 // S + 1): FrameFlags.DISCONTINUITY}
     picture.reports_from_ns = None if script["reports_from"] < 0 else script["reports_from"] * S
     return SimPeer(
-        [audio(is_sending=talks, report_interval_ns=5 * S), picture],
+        [audio(is_sending=sounds, jump=slip, report_interval_ns=5 * S), picture],
         jitter(BASE, script["spread_ms"] * MS),
         wallclock=wall,
         seed=script["seed"],
@@ -357,8 +429,8 @@ def test_what_is_final_never_changes(script: dict[str, int]) -> None:
     progress = [Progress(at, max(0, at - script["lag_ms"] * MS)) for at in marks]
     live, later = PeerClock(), PeerClock()
     for track in peer.tracks:
-        live.add_track(track.track_id, track.rate)
-        later.add_track(track.track_id, track.rate)
+        live.add_track(track.track_id, track.rate, is_sound=track.is_sound)
+        later.add_track(track.track_id, track.rate, is_sound=track.is_sound)
     for track_id in ("v", "a"):
         feed(later, (s for s in sent if s.track_id == track_id))
     for mark in progress:

@@ -48,6 +48,29 @@ def test_first_report_counts_at_once() -> None:
     assert peer.sound.offset_at(2 * S) == EPOCH
 
 
+def test_first_report_that_is_far_off_counts_when_another_agrees() -> None:
+    """One sent while its computer is stuck is wrong by as much; that of a track that takes long to encode is not."""
+    peer = Peer()
+    peer.report(peer.sound, 1, wall_ns=-250 * MS)
+    assert peer.sound.offset_at(S) is None
+    peer.report(peer.sound, 6)
+    assert peer.sound.offset_at(6 * S) == EPOCH
+    peer.report(peer.picture, 1, wall_ns=-150 * MS)
+    assert peer.picture.offset_at(S) is None
+    peer.report(peer.picture, 2, wall_ns=-150 * MS)
+    assert peer.picture.offset_at(2 * S) == EPOCH - 150 * MS
+
+
+def test_reports_are_moved_with_a_clock_that_lost_time() -> None:
+    peer = Peer()
+    for second in range(1, 8):
+        peer.report(peer.sound, second)
+    peer.sound.shift(140 * MS)
+    assert peer.sound.offset_at(8 * S) == EPOCH + 140 * MS
+    peer.report(peer.sound, 8, wall_ns=140 * MS)
+    assert peer.sound.offset_at(8 * S) == EPOCH + 140 * MS
+
+
 def test_one_wrong_report_moves_nothing() -> None:
     peer = Peer()
     for second in range(1, 10):

@@ -21,7 +21,7 @@ from tests.e2e.kit import MS, SMALL, LoggedFrame, Viewed, open_house, read_frame
 
 from tapedeck.core.frames import Codec, Kind
 from tapedeck.sources.synthetic import CAST
-from tapedeck.testing.browser import PageBeats, PageReport, hold_against_page, open_browser
+from tapedeck.testing.browser import BrowserPerson, PageBeats, PageReport, hold_against_page, open_browser
 from tapedeck.testing.door import WhipDoor
 from tapedeck.testing.expect import Recorded
 
@@ -49,6 +49,20 @@ class Run:
         return report
 
 
+async def undisturbed(person: BrowserPerson, begun: int) -> int:
+    """Wait until the page took enough beats while its devices ran: on a machine that stops now and then, for more.
+    How many beats there were then."""
+    due = begun + BEATS
+    while True:
+        await person.wait_for_beats(due)
+        beats = await person.beats()
+        since, good = beats.beeps_ns[begun - 1], beats.undisturbed()
+        missing = max(BEATS - sum(at > since for at in found) for found in (good.flashes_ns, good.beeps_ns))
+        if missing <= 0 or due >= begun + 3 * BEATS:
+            return due
+        due += missing
+
+
 async def play(folder: Path, codec: Codec) -> Run:
     async with open_house(folder) as house:
         room = await house.room([], "A browser")
@@ -62,11 +76,11 @@ async def play(folder: Path, codec: Codec) -> Run:
             begun = len((await person.beats()).beeps_ns)
             await person.wait_for_beats(begun + BEATS // 2)
             ufrags = await person.restart_ice()
-            await person.wait_for_beats(begun + BEATS)
+            taken = await undisturbed(person, begun)
             await take.act("stop")
             stats = await person.stats()
             beats = await person.beats()
-            await person.wait_for_beats(begun + BEATS + 1)  # who leaves at once does not send the last pictures
+            await person.wait_for_beats(taken + 1)  # who leaves at once does not send the last pictures
             await person.leave()
         viewed = await take.film([ADA])
         return Run(viewed, beats, await take.recorded(), read_frames(await take.log_dir(), room.clock), stats, ufrags)

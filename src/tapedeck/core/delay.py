@@ -9,8 +9,18 @@ for capture. Refuses sender reports and everything else that makes a capture tim
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
-__all__ = ["BIN_NS", "FREEZE_NS", "DelayFloor", "RecentDelay", "rise", "stood_still"]
+__all__ = [
+    "BIN_NS",
+    "EVIDENCE_BINS",
+    "FREEZE_NS",
+    "DelayFloor",
+    "RecentDelay",
+    "rise",
+    "slipped",
+    "stood_still",
+]
 
 FREEZE_NS = 400_000_000
 """Shortest silence after which it is asked whether the track's clock stood still meanwhile."""
@@ -18,9 +28,19 @@ FREEZE_NS = 400_000_000
 BIN_NS = 250_000_000
 """Arrivals are kept as one minimum per so much time."""
 
+EVIDENCE_BINS = 3
+"""A clock that stood still must show it in this many of the first four quarters of a second."""
+
+_BEFORE_SLIP_NS = 2_000_000_000
+"""What delays were before a gap is told from so much time at most."""
+
+_SLIP_NS = 20_000_000
+"""So much more must a track be late after a gap than another track of the peer."""
+
 _WINDOW_BINS = 60
 """15 s: longer than a burst of congestion lasts, short enough that 100 ppm of drift costs 1.5 ms."""
 
+_RECENT_BINS = 20
 _RISE_PPM = 500
 """Oscillators are within 100 ppm, cheap sound cards within 300: a faster rise is a queue, not a clock."""
 
@@ -56,6 +76,7 @@ class DelayFloor:
         self._bins: dict[int, int] = {}
         self._next_bin: int | None = None
         self._window: deque[tuple[int, int]] = deque()
+        self._recent: deque[tuple[int, int]] = deque(maxlen=_RECENT_BINS)
         self._value_bin: int | None = None
 
     def observe(self, arrival_ns: int, delay_ns: int) -> None:
@@ -73,12 +94,21 @@ class DelayFloor:
         until = until_ns // BIN_NS
         return [delay for index, delay in self._bins.items() if index < until]
 
+    def recent(self, from_ns: int, until_ns: int) -> list[int]:
+        """Least delays per BIN_NS with arrivals, of the bins that lie in that time: up to 5 s before the last
+        `advance`, and what was observed since."""
+        first, until = -(-from_ns // BIN_NS), until_ns // BIN_NS
+        return [delay for index, delay in (*self._recent, *self._bins.items()) if first <= index < until]
+
     def inherit(self, earlier: DelayFloor) -> None:
         """Go on where another envelope of the same clock ended; call before the first `advance`."""
         self.value_ns = earlier.value_ns
         self.least_ns = earlier.least_ns
         self._value_bin = earlier._value_bin
         self._window = deque(earlier._window)
+        self._recent = deque(earlier._recent, maxlen=_RECENT_BINS)
+        for index, delay in earlier._bins.items():
+            self._bins[index] = min(delay, self._bins.get(index, delay))
 
     def advance(self, until_ns: int) -> None:
         """Take in everything that arrived before `until_ns` (a multiple of BIN_NS)."""
@@ -93,6 +123,7 @@ class DelayFloor:
                 while window and window[-1][1] >= delay:
                     window.pop()
                 window.append((index, delay))
+                self._recent.append((index, delay))
         self._next_bin = until
         while window and window[0][0] < until - _WINDOW_BINS:
             window.popleft()
@@ -105,6 +136,25 @@ class DelayFloor:
             elapsed = (until - self._value_bin) * BIN_NS
             self.value_ns = rise(self.value_ns, self.least_ns, elapsed, _RISE_PPM)
         self._value_bin = until
+
+
+def slipped(before: DelayFloor, fresh: list[int], witnesses: Iterable[DelayFloor], gap_ns: int, until_ns: int) -> int:
+    """By how many ns a track is later since a gap in its arrivals, if another track of its peer is not; else 0.
+
+    `before` is the track's floor until the gap, `fresh` its least delays per bin since then: all of these must be later
+    than any of those before, for jitter is no loss. A network that stood still catches up, or delays all tracks of a
+    connection; only a witness tells that from a sound card that stood still.
+    """
+    since_ns = gap_ns - _BEFORE_SLIP_NS
+    earlier = before.recent(since_ns, until_ns)
+    if not earlier or len(fresh) < EVIDENCE_BINS or min(fresh) - max(earlier) <= _SLIP_NS:
+        return 0
+    moved = min(fresh) - min(earlier)
+    for witness in witnesses:
+        old, new = witness.recent(since_ns, gap_ns), witness.recent(gap_ns, until_ns)
+        if old and new and moved - (min(new) - min(old)) > _SLIP_NS:
+            return moved
+    return 0
 
 
 class RecentDelay:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import bisect
 import heapq
-from dataclasses import dataclass, field
 
-from tapedeck.core.delay import BIN_NS, FREEZE_NS, DelayFloor, rise, stood_still
+from tapedeck.core.chain import KNOT_NS, SILENCE_NS, Chain
+from tapedeck.core.delay import BIN_NS, EVIDENCE_BINS, FREEZE_NS, DelayFloor, rise, slipped, stood_still
 from tapedeck.core.frames import EncodedFrame, FrameFlags
 from tapedeck.core.timeline import ClockReport, Progress
 from tapedeck.core.wallclock import PeerWallclock, TrackWallclock
@@ -23,10 +23,6 @@ from tapedeck.core.wallclock import PeerWallclock, TrackWallclock
 __all__ = ["PeerClock"]
 
 _S = 1_000_000_000
-_KNOT_NS = 4 * BIN_NS
-_SILENCE_NS = 5 * _S
-"""After so long without a frame a track's chain ends; the next frame begins another."""
-
 _MAYBE_RESET = int(FrameFlags.DISCONTINUITY | FrameFlags.NEW_CLOCK)
 _JUMP_NS = 3 * _S
 """No frame is that late: its clock was reset, whatever its flags say."""
@@ -35,8 +31,11 @@ _SUSPECT_NS = 500_000_000
 """A second impossible frame as near as this to the first makes it a reset; one alone is a slip of the sender."""
 
 _FLAGGED_JUMP_NS = 400_000_000
-_EVIDENCE_BINS = 3
-"""A clock that stood still must show it in this many of the first four quarters of a second."""
+_SETTLED_NS = 500_000_000
+"""Half a second of arrivals tells a track's least delay well enough for a beginning."""
+
+_SLIP_GAP_NS = 50_000_000
+"""A sound card that lost samples while its computer was busy shows as a gap of arrivals longer than this."""
 
 _SAME_NS = 30_000_000
 """Delays before and after a supposed reset that differ by less are of one clock."""
@@ -58,65 +57,16 @@ def _slew(value_ns: int, target_ns: int, step_ns: int) -> int:
     return value_ns + max(-limit, min(limit, error * min(step_ns, 2 * _S) // (2 * _S)))
 
 
-@dataclass(slots=True)
-class _Chain:
-    """A stretch of one track's media with one clock and without long silence."""
-
-    start_ns: int
-    "Arrival of its first frame."
-    first_x: int
-    "Media time of the first frame in ns."
-    suspected: bool
-    "The clock may have been reset before it: decided at the first knot."
-    frozen_ns: int
-    "Silence before it during which the clock stood still, if that is the suspicion."
-    first_knot_ns: int
-    floor: DelayFloor
-    xs: list[int] = field(default_factory=list)
-    "Media time of the knots in ns, rising."
-    ats: list[int] = field(default_factory=list)
-    "Capture time of the knots, rising."
-    offset_ns: int = 0
-    "Capture time minus media time at the last knot."
-    last_arrival_ns: int = 0
-    last_x: int = 0
-    least_at_ns: int = 0
-    "Where the chain before this one ended on the capture clock: nothing is placed before it."
-    ended_ns: int | None = None
-    "Arrival from which the next chain takes over."
-
-    @property
-    def next_knot_ns(self) -> int:
-        """Capture time of the knot to be made next."""
-        return self.ats[-1] + _KNOT_NS if self.ats else self.first_knot_ns
-
-    @property
-    def until_ns(self) -> int:
-        """Knots are made up to here; there is at least one."""
-        until = self.last_arrival_ns + _SILENCE_NS
-        return max(self.first_knot_ns, until if self.ended_ns is None else min(until, self.ended_ns))
-
-    def at(self, x: int) -> int:
-        """Capture time of a media time, straight on beyond the ends."""
-        xs, ats = self.xs, self.ats
-        index = bisect.bisect_right(xs, x)
-        if index == 0:
-            return ats[0] + x - xs[0]
-        if index == len(xs):
-            return ats[-1] + x - xs[-1]
-        x0, at0 = xs[index - 1], ats[index - 1]
-        return at0 + (x - x0) * (ats[index] - at0) // (xs[index] - x0)
-
-
 class _Track:
     """State of one track. Chains get their frames as these are fed, and their knots one chain after the other."""
 
-    def __init__(self, clock_rate: int) -> None:
+    def __init__(self, clock_rate: int, is_sound: bool) -> None:
         self.clock_rate = clock_rate
-        self.chains: list[_Chain] = []
+        self.is_sound = is_sound
+        self.chains: list[Chain] = []
         self.head = 0
         "Chains before this one have all their knots."
-        self.current: _Chain | None = None
+        self.current: Chain | None = None
         "The chain that got a knot last."
         self.wallclock = TrackWallclock()
         self.sigma_ns: int | None = None
@@ -167,10 +117,13 @@ class PeerClock:
                 ready = min(ready, first - 1)
         return ready
 
-    def add_track(self, track_id: str, clock_rate: int) -> None:
-        """Make a track known, once; `clock_rate` in Hz. Knowing it twice is no error."""
+    def add_track(self, track_id: str, clock_rate: int, *, is_sound: bool = False) -> None:
+        """Make a track known, once; `clock_rate` in Hz. Knowing it twice is no error.
+
+        The clock of sound counts samples, and so loses time when the sender loses samples.
+        """
         if track_id not in self._tracks:
-            self._tracks[track_id] = _Track(clock_rate)
+            self._tracks[track_id] = _Track(clock_rate, is_sound)
 
     def frame(self, track_id: str, frame: EncodedFrame) -> None:
         """A frame of a known track was stored. KeyError: `add_track` was not called."""
@@ -188,9 +141,11 @@ class PeerClock:
             off = delay - track.reference_ns
             gap = arrival_ns - chain.last_arrival_ns
             if -_FLAGGED_JUMP_NS < off < _FLAGGED_JUMP_NS:
-                if gap > _SILENCE_NS:
+                if gap > SILENCE_NS:
                     self._begin(track, x, arrival_ns)
-            elif discontinuity or gap > _SILENCE_NS:
+                elif self._may_have_slipped(track, chain, x, arrival_ns):
+                    self._begin(track, x, arrival_ns, suspected=True, slip=True)
+            elif discontinuity or gap > SILENCE_NS:
                 self._begin(track, x, arrival_ns, suspected=True)
             elif gap > FREEZE_NS and x - chain.last_x < gap // 2:
                 self._begin(track, x, arrival_ns, suspected=True, frozen_ns=gap)
@@ -224,7 +179,7 @@ class PeerClock:
         """Everything that arrived before `until_ns` has been fed; going back is no error and does nothing."""
         self._until_ns = max(self._until_ns, until_ns)
         while True:
-            due: tuple[int, _Track, _Chain] | None = None
+            due: tuple[int, _Track, Chain] | None = None
             for track in self._tracks.values():
                 chain = self._head(track)
                 if (
@@ -237,7 +192,7 @@ class PeerClock:
                 return
             self._make_knot(*due)
 
-    def _head(self, track: _Track) -> _Chain | None:
+    def _head(self, track: _Track) -> Chain | None:
         """The chain whose knot comes next; None while the track is silent."""
         while track.head < len(track.chains):
             chain = track.chains[track.head]
@@ -272,37 +227,57 @@ class PeerClock:
         return self._passed_until[index - 1] + 1 if index else 0
 
     @staticmethod
-    def _begin(track: _Track, x: int, arrival_ns: int, *, suspected: bool = False, frozen_ns: int = 0) -> None:
+    def _may_have_slipped(track: _Track, chain: Chain, x: int, arrival_ns: int) -> bool:
+        """Nothing came for a while, and then what follows what came before.
+
+        Asked at most once per knot, so that what follows a gap is long enough to tell what it was.
+        """
+        gap = arrival_ns - chain.last_arrival_ns
+        return (
+            track.is_sound
+            and gap > _SLIP_GAP_NS
+            and 0 < x - chain.last_x < gap // 2
+            and arrival_ns - chain.start_ns > (KNOT_NS if chain.suspected else _SETTLED_NS)
+        )
+
+    @staticmethod
+    def _begin(
+        track: _Track, x: int, arrival_ns: int, *, suspected: bool = False, frozen_ns: int = 0, slip: bool = False
+    ) -> None:
         start = arrival_ns
         if track.chains:
             start = max(start, track.chains[-1].start_ns)
             track.chains[-1].ended_ns = start
-        first_knot = start // BIN_NS * BIN_NS + _KNOT_NS
+        first_knot = start // BIN_NS * BIN_NS + KNOT_NS
         floor = DelayFloor(arrival_ns - x)
-        chain = _Chain(start, x, suspected, frozen_ns, first_knot, floor, last_arrival_ns=arrival_ns, last_x=x)
+        chain = Chain(
+            start, start, x, suspected, frozen_ns, slip, first_knot, floor, last_arrival_ns=arrival_ns, last_x=x
+        )
         track.chains.append(chain)
         track.reference_ns = arrival_ns - x
 
     @staticmethod
-    def _chain(track: _Track, x: int, arrival_ns: int) -> _Chain | None:
+    def _chain(track: _Track, x: int, arrival_ns: int) -> Chain | None:
         """The chain of a frame: the last that had begun, unless the frame is a straggler of the one before."""
         if len(track.chains) == 1:  # nearly always, and asked for every frame
             return track.chains[0]
-        index = bisect.bisect_right(track.chains, arrival_ns, key=lambda chain: chain.start_ns) - 1
+        index = bisect.bisect_right(track.chains, arrival_ns, key=lambda chain: chain.holds_from_ns) - 1
         if index < 0:
             return track.chains[0] if track.chains else None
         chain = track.chains[index]
-        if index and arrival_ns - chain.start_ns < _JUMP_NS:
+        if index and chain.slip:
+            return chain if x > track.chains[index - 1].last_x else track.chains[index - 1]
+        if index and arrival_ns - chain.holds_from_ns < _JUMP_NS:
             before = track.chains[index - 1]
             delay, old = arrival_ns - x, before.last_arrival_ns - before.last_x
-            new = chain.start_ns - chain.first_x
-            if chain.start_ns - before.last_arrival_ns < _JUMP_NS and abs(delay - old) < abs(delay - new):
+            new = chain.holds_from_ns - chain.first_x
+            if chain.holds_from_ns - before.last_arrival_ns < _JUMP_NS and abs(delay - old) < abs(delay - new):
                 return before
         return chain
 
-    def _make_knot(self, at_ns: int, track: _Track, chain: _Chain) -> None:
+    def _make_knot(self, at_ns: int, track: _Track, chain: Chain) -> None:
         before = None if chain.ats else track.current
-        step = at_ns - chain.ats[-1] if chain.ats else _KNOT_NS
+        step = at_ns - chain.ats[-1] if chain.ats else KNOT_NS
         fresh = not chain.ats if before is None else self._join(track, before, chain, at_ns)
         chain.floor.advance(at_ns)
         self._take_reports(track, at_ns, chain.floor.value_ns)
@@ -313,15 +288,18 @@ class PeerClock:
         chain.ats.append(at_ns)
         track.current = chain
 
-    def _join(self, track: _Track, before: _Chain, chain: _Chain, at_ns: int) -> bool:
+    def _join(self, track: _Track, before: Chain, chain: Chain, at_ns: int) -> bool:
         """Connect a new chain to the one before it; True if the clock was reset and the chain stands on its own."""
-        chain.least_at_ns = max(before.least_at_ns, before.at(before.last_x) + 1)
         chain.offset_ns = before.offset_ns
         fresh = chain.floor.new_before(at_ns)
+        if chain.slip:
+            self._join_slip(track, before, chain, fresh, at_ns)
+            return False
+        chain.least_at_ns = max(before.least_at_ns, before.at(before.last_x) + 1)
         if chain.suspected and fresh:
             moved = min(fresh) - before.floor.value_ns
             if chain.frozen_ns:
-                reset = len(fresh) >= _EVIDENCE_BINS and stood_still(moved, chain.frozen_ns)
+                reset = len(fresh) >= EVIDENCE_BINS and stood_still(moved, chain.frozen_ns)
             else:
                 reset = abs(moved) > _SAME_NS
             if reset:
@@ -330,6 +308,24 @@ class PeerClock:
                 return True
         chain.floor.inherit(before.floor)
         return False
+
+    def _join_slip(self, track: _Track, before: Chain, chain: Chain, fresh: list[int], at_ns: int) -> None:
+        """Connect a chain behind a gap: later by what the sender lost in it, or as if there had been no gap."""
+        others = (other.current for other in self._tracks.values() if other is not track)
+        witnesses = [other.floor for other in others if other is not None]
+        slip_ns = slipped(before.floor, fresh, witnesses, chain.start_ns, at_ns)
+        if slip_ns:
+            chain.least_at_ns = max(before.least_at_ns, before.at(before.last_x) + 1)
+            chain.offset_ns += slip_ns
+            track.wallclock.shift(slip_ns)
+            if track.sigma_ns is not None:
+                track.sigma_ns += slip_ns
+            return
+        chain.least_at_ns = before.least_at_ns
+        chain.floor.inherit(before.floor)
+        chain.go_on(before)
+        track.head -= 1
+        del track.chains[track.head]
 
     def _take_reports(self, track: _Track, at_ns: int, floor_ns: int) -> None:
         """Judge the track's reports that arrived before a knot."""

@@ -29,8 +29,11 @@ _AGREE_NS = 30_000_000
 
 _AGREE_WITHIN_NS = 60_000_000_000
 _MAX_REJECTED = 3
+_SURE_EXCESS_NS = 100_000_000
 _MAX_EXCESS_NS = 500_000_000
-"""Tracks of one peer come with the same delay, give or take encoding: more, and they do not share a wall clock."""
+"""Tracks of one peer come with the same delay, give or take encoding: up to the first a report is believed at once, up
+to the second if another says the same (one that is sent while the sender is stuck is wrong by as much); more, and they
+do not share a wall clock."""
 
 
 def _median(values: list[int]) -> int:
@@ -46,6 +49,8 @@ class TrackWallclock:
         self.last_at_ns = -1
         "Arrival of the last report taken in."
         self.rejected = 0
+        self.doubted_ns: int | None = None
+        "What the last report said while none was believed."
         self._points: deque[tuple[int, int]] = deque(maxlen=_KEEP_REPORTS)
         self._offset_ns = 0
         self._slope = 0.0
@@ -77,6 +82,12 @@ class TrackWallclock:
             return 0.0
         slope = (_median([offset for _, offset in late]) - _median([offset for _, offset in early])) / apart
         return max(-_DRIFT_PPM / 1e6, min(_DRIFT_PPM / 1e6, slope))
+
+    def shift(self, by_ns: int) -> None:
+        """The RTP clock lost so much at once: all reports so far are of the clock as it is now."""
+        self._points = deque(((at, offset + by_ns) for at, offset in self._points), maxlen=_KEEP_REPORTS)
+        self._offset_ns += by_ns
+        self.doubted_ns = None
 
     def clear(self) -> None:
         """Forget all reports: the RTP clock was reset, or nothing the sender says fits together."""
@@ -123,8 +134,11 @@ class PeerWallclock:
         offset_ns = wallclock_ns - media_ns - self._jumped_ns
         expected = track.offset_at(at_ns)
         if expected is None:
-            if theta_ns is None or abs(floor_ns - offset_ns - theta_ns) < _MAX_EXCESS_NS:
+            excess_ns = 0 if theta_ns is None else abs(floor_ns - offset_ns - theta_ns)
+            agrees = track.doubted_ns is not None and abs(offset_ns - track.doubted_ns) < _AGREE_NS
+            if excess_ns < (_MAX_EXCESS_NS if agrees else _SURE_EXCESS_NS):
                 track.accept(at_ns, offset_ns)
+            track.doubted_ns = offset_ns
             return
         error_ns = offset_ns - expected
         if abs(error_ns) <= _NOISE_NS + (at_ns - track.last_at_ns) * _DRIFT_PPM // 1_000_000:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tapedeck.core.errors import InvalidError
 from tapedeck.core.film import FilmClock
-from tapedeck.core.frames import EncodedFrame, TrackInfo
+from tapedeck.core.frames import EncodedFrame, Kind, TrackInfo
 from tapedeck.core.page import is_page, page_participant
 from tapedeck.core.sync import PeerClock
 from tapedeck.core.timed import CLOSE
@@ -310,7 +310,7 @@ class LogFeed:
         except InvalidError:  # no file can have that name, so there is none
             return
         clock = self._clocks.setdefault(info.peer_id, PeerClock())
-        clock.add_track(info.track_id, info.clock_rate)
+        clock.add_track(info.track_id, info.clock_rate, is_sound=info.kind is Kind.AUDIO)
         track = TrackFeed(info, self._log, reader, clock)
         start_ns = max((self._start_ns or 0) - _LEAD_NS, self._from_ns - _LONG_LEAD_NS)
         if start_ns > 0:

@@ -48,6 +48,19 @@ class PageBeats:
 
     flashes_ns: tuple[int, ...]
     beeps_ns: tuple[int, ...]
+    gaps_ns: tuple[tuple[int, int], ...] = ()
+    "Where pictures were missing: the last before and the first after."
+    slips_ns: tuple[tuple[int, int], ...] = ()
+    "Where sound was missing, or came twice: when it was due and when it was taken."
+
+    def undisturbed(self) -> PageBeats:
+        """Without the beats taken while a device stood still or just after: the page saw only part of them."""
+
+        def kept(beats: tuple[int, ...], holes: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
+            return tuple(at for at in beats if not any(a - 100 * _MS < at < b + 300 * _MS for a, b in holes))
+
+        holes = self.gaps_ns + self.slips_ns
+        return PageBeats(kept(self.flashes_ns, holes), kept(self.beeps_ns, holes), self.gaps_ns, self.slips_ns)
 
 
 class BrowserPerson:
@@ -105,11 +118,17 @@ class BrowserPerson:
 
     async def beats(self) -> PageBeats:
         """What was captured so far."""
-        flashes, beeps = await self._page.evaluate("[deck.flashes, deck.beeps]")
+        found = "[deck.flashes, deck.beeps, deck.gaps, deck.slips]"
+        flashes, beeps, gaps, slips = await self._page.evaluate(found)
         return PageBeats(
             tuple(self._clock.at(round((began + ended) * 500)) for began, ended in flashes),
-            tuple(self._clock.at(round(middle * 1000) + self._page_zero_ns) for middle in beeps),
+            tuple(self._heard_ns(middle) for middle in beeps),
+            tuple((self._clock.at(round(last * 1000)), self._clock.at(round(first * 1000))) for last, first in gaps),
+            tuple((self._heard_ns(due), self._heard_ns(taken)) for due, taken in slips),
         )
+
+    def _heard_ns(self, page_us: float) -> int:
+        return self._clock.at(round(page_us * 1000) + self._page_zero_ns)
 
     async def wait_for_beats(self, count: int) -> None:
         """Return when that many bars and beeps were captured since the browser was opened."""
@@ -204,9 +223,10 @@ def hold_against_page(film: Film, look: Look, page: PageBeats, film_zero_ns: int
 
     `film_zero_ns` is roughly (to 0.4 s) the instant of the shared clock at which the film begins; it is made exact by
     the beeps. Beats within 0.1 s of the film's ends are not counted, nor bars within the 0.3 s that a key frame may
-    take at its start, or that a bar may stay at its end because the next picture was late. A browser that has too much
-    to do leaves pictures out, and may so leave out a bar.
+    take at its start, or that a bar may stay at its end because the next picture was late, nor what the page's devices
+    took while they stood still. A browser that has too much to do leaves pictures out, and may so leave out a bar.
     """
+    page = page.undisturbed()
     heard = [one.middle_ns for one in film.beeps[look.name]]
     shown = [one.middle_ns for one in film.flashes[look.name]]
     gaps = [

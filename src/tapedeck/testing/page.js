@@ -1,11 +1,12 @@
 // The page of a synthetic person in Chromium: opens camera and microphone, writes down when the bar and the beep were
-// captured, and publishes. Times: video frames carry CLOCK_MONOTONIC, audio carries performance.now(); both in
+// captured and when the devices stood still, and publishes. Times: video frames carry CLOCK_MONOTONIC, audio carries performance.now(); both in
 // microseconds. `tapedeck.testing.browser` brings them together.
 "use strict";
 
-const deck = {flashes: [], beeps: [], frames: 0};
+const deck = {flashes: [], beeps: [], gaps: [], slips: [], frames: 0};
 
 deck.open = async (width, height, fps) => {
+  deck.fps = fps;
   deck.stream = await navigator.mediaDevices.getUserMedia({
     video: {width, height, frameRate: fps},
     audio: {echoCancellation: false, noiseSuppression: false, autoGainControl: false},
@@ -19,7 +20,7 @@ deck.open = async (width, height, fps) => {
 // A flash is from the first picture with the bar to the first without it.
 const watchPictures = async (reader) => {
   const canvas = new OffscreenCanvas(8, 8), paint = canvas.getContext("2d", {willReadFrequently: true});
-  let began = null;
+  let began = null, last = null;
   for (;;) {
     const {value: frame, done} = await reader.read();
     if (done) return;
@@ -27,6 +28,8 @@ const watchPictures = async (reader) => {
     paint.drawImage(frame, 0.3 * w, 0.68 * h, 0.4 * w, 0.08 * h, 0, 0, 8, 8);
     frame.close();
     deck.frames += 1;
+    if (last !== null && at - last > 1.6e6 / deck.fps) deck.gaps.push([last, at]);
+    last = at;
     const pixels = paint.getImageData(0, 0, 8, 8).data;
     let least = 255;
     for (let i = 0; i < pixels.length; i += 4) least = Math.min(least, pixels[i], pixels[i + 1], pixels[i + 2]);
@@ -41,13 +44,15 @@ const watchPictures = async (reader) => {
 // A beep is where its energy has its middle: it is symmetric.
 const watchSound = async (reader) => {
   const samples = new Float32Array(48000);
-  let energy = 0, moment = 0, quiet = 0;
+  let energy = 0, moment = 0, quiet = 0, due = null;
   for (;;) {
     const {value: data, done} = await reader.read();
     if (done) return;
     const at = data.timestamp, count = data.numberOfFrames, rate = data.sampleRate;
     data.copyTo(samples.subarray(0, count), {planeIndex: 0, format: "f32-planar"});
     data.close();
+    if (due !== null && Math.abs(at - due) > 15e3) deck.slips.push([Math.min(at, due), Math.max(at, due)]);
+    due = at + 1e6 * count / rate;
     for (let i = 0; i < count; i += 1) {
       const power = samples[i] * samples[i];
       if (power > 1e-5) {
