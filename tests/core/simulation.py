@@ -43,6 +43,8 @@ class SimTrack:
     is_sending: Callable[[int], bool] = lambda true_ns: True
     flags: dict[int, FrameFlags] = field(default_factory=dict)
     "By frame index."
+    again: Callable[[int], int] = lambda true_ns: 0
+    "By how much later a frame arrives because it was lost and sent again; those behind it wait for it."
     jump: Callable[[int], int] = lambda true_ns: 0
     "Ticks added to the RTP clock from some time on."
 
@@ -81,19 +83,18 @@ class SimPeer:
 
     def _frames(self, track: SimTrack, until_ns: int, rng: random.Random) -> Iterator[Sent]:
         end = until_ns if track.end_ns is None else min(track.end_ns, until_ns)
-        last = 0
+        last = handed = 0
         for index, true_ns in enumerate(range(track.start_ns, end, track.interval_ns)):
             if not track.is_sending(true_ns):
                 continue
             arrival = true_ns + track.encode_ns + self.delay(rng, true_ns)
-            last = max(last, arrival)  # frames are handed on in order
+            again = track.again(true_ns)
+            if not again:
+                last = arrival = max(last, arrival)
+            handed = max(handed, arrival + again)  # frames are handed on in order
             flags = track.flags.get(index, FrameFlags.NONE)
-            yield Sent(
-                last,
-                track.track_id,
-                true_ns,
-                frame=EncodedFrame(track.tick(true_ns), last, b"", track.codec, flags),
-            )
+            frame = EncodedFrame(track.tick(true_ns), arrival + again, b"", track.codec, flags)
+            yield Sent(handed, track.track_id, true_ns, frame=frame)
 
     def _reports(self, track: SimTrack, until_ns: int, rng: random.Random) -> Iterator[Sent]:
         if track.reports_from_ns is None:

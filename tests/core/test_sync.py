@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -41,7 +42,7 @@ def play(peer: SimPeer, until_ns: int) -> tuple[PeerClock, list[Sent]]:
 def errors(clock: PeerClock, sent: list[Sent], track_id: str) -> list[tuple[int, int]]:
     """True capture time and error of each frame in ns, the unknowable base delay taken off."""
     return [
-        (s.true_ns, clock.capture_ns(track_id, s.frame.media_time, s.arrival_ns) - s.true_ns - BASE)
+        (s.true_ns, clock.capture_ns(track_id, s.frame.media_time, s.frame.arrival_ns) - s.true_ns - BASE)
         for s in sent
         if s.frame is not None and s.track_id == track_id
     ]
@@ -249,7 +250,10 @@ def test_sound_that_was_lost_by_its_sender_is_missing_and_nothing_behind_it_is_m
     if not reports:
         sound.reports_from_ns = picture.reports_from_ns = None
     clock, sent = play(SimPeer([sound, picture], jitter(BASE, 10 * MS), report_noise_ns=3 * MS), 30 * S)
-    assert worst(errors(clock, sent, "a"), S) <= 10 * MS
+    heard = errors(clock, sent, "a")
+    (first,) = [error for true, error in heard if 0 <= true - (at_ms + lost_ms) * MS < 20 * MS]
+    assert -lost_ms * MS - 10 * MS <= first <= 10 * MS, "the first packet behind the hole may be before it"
+    assert max(abs(error) for true, error in heard if true > S and error != first) <= 10 * MS
     assert worst(errors(clock, sent, "v"), S) <= 20 * MS
     assert_monotonic(clock, sent)
 
@@ -262,7 +266,7 @@ def test_sound_that_is_lost_again_and_again_stays_in_step() -> None:
         report_interval_ns=5 * S,
     )
     clock, sent = play(SimPeer([sound, video()], jitter(BASE, 20 * MS), report_noise_ns=3 * MS), 60 * S)
-    assert skew(clock, sent, S)[-1] <= 20 * MS
+    assert p95(skew(clock, sent, S)) <= 10 * MS
     assert_monotonic(clock, sent)
 
 
@@ -283,6 +287,30 @@ def test_gap_of_the_network_is_no_loss_of_the_sender() -> None:
         assert max(abs(error) for true, error in errors(clock, sent, "a")) <= 15 * MS
         assert skew(clock, sent)[-1] <= 10 * MS
         assert_monotonic(clock, sent)
+
+
+def test_packets_that_are_sent_again_are_no_loss_of_the_sender() -> None:
+    chance = random.Random(7)
+    sound = audio(report_interval_ns=5 * S, again=lambda t: 230 * MS if chance.random() < 0.1 else 0)
+    clock, sent = play(SimPeer([sound, video()], jitter(BASE, 20 * MS)), 60 * S)
+    assert worst(errors(clock, sent, "a")) <= 10 * MS
+
+
+@pytest.mark.parametrize("cut_ms", [20_300, 20_700, 21_100])
+def test_what_a_gap_was_does_not_matter_to_a_film_that_ends_behind_it(cut_ms: int) -> None:
+    """Whether anything was lost is not yet known when the last frames are placed: they are as before."""
+
+    def delay(rng: random.Random, true_ns: int) -> int:
+        return max(BASE, 20 * S + 200 * MS - true_ns if true_ns > 20 * S else 0) + int(rng.random() * 5 * MS)
+
+    peer = SimPeer([audio(report_interval_ns=5 * S), video()], delay)
+    clock = PeerClock()
+    for track in peer.tracks:
+        clock.add_track(track.track_id, track.rate, is_sound=track.is_sound)
+    sent = [s for s in peer.run(25 * S) if s.arrival_ns < cut_ms * MS]
+    feed(clock, sent)
+    clock.advance(cut_ms * MS)
+    assert worst(errors(clock, sent, "a")) <= 10 * MS
 
 
 def test_sound_without_a_witness_is_followed_by_its_reports() -> None:
@@ -376,6 +404,7 @@ scripts = st.fixed_dictionaries(
         "video_from_ms": st.integers(0, 9_000),
         "reports_from": st.sampled_from([-1, 0, 4]),
         "flagged": st.booleans(),
+        "again": st.sampled_from([0, 3, 17]),
         "slip_at_ms": st.integers(0, 30_000),
         "slip_ms": st.sampled_from([0, 60, 150, 300]),
         "step_ms": st.sampled_from([250, 400, 1700]),
@@ -398,6 +427,9 @@ def scripted(script: dict[str, int]) -> SimPeer:
     def slip(true_ns: int) -> int:
         return -lost * 48_000 // S if true_ns >= slip_at else 0
 
+    def again(true_ns: int) -> int:
+        return 230 * MS if script["again"] and hash((script["seed"], true_ns)) % script["again"] == 0 else 0
+
     def wall(true_ns: int) -> int:
         return 10**18 + true_ns + (script["wall_jump_ms"] * MS if true_ns > script["jump_at"] * S else 0)
 
@@ -412,11 +444,19 @@ def scripted(script: dict[str, int]) -> SimPeer:
         picture.flags = {max(0, (script["jump_at"] * S - start) * 30 // S + 1): FrameFlags.DISCONTINUITY}
     picture.reports_from_ns = None if script["reports_from"] < 0 else script["reports_from"] * S
     return SimPeer(
-        [audio(is_sending=sounds, jump=slip, report_interval_ns=5 * S), picture],
+        [audio(is_sending=sounds, jump=slip, report_interval_ns=5 * S, again=again), picture],
         jitter(BASE, script["spread_ms"] * MS),
         wallclock=wall,
         seed=script["seed"],
     )
+
+
+def not_before_progress(item: Sent, step_ns: int) -> Sent:
+    """What is stored after a Progress has arrived after it (`capture/flow.py`)."""
+    if item.frame is None:
+        return item
+    arrival_ns = max(item.frame.arrival_ns, item.arrival_ns // step_ns * step_ns)
+    return replace(item, frame=replace(item.frame, arrival_ns=arrival_ns))
 
 
 @settings(max_examples=25, deadline=None)
@@ -424,7 +464,7 @@ def scripted(script: dict[str, int]) -> SimPeer:
 def test_what_is_final_never_changes(script: dict[str, int]) -> None:
     """A live render, fed as the log grows, sees the same mapping as one that is fed the whole log at once."""
     peer = scripted(script)
-    sent = peer.run(35 * S)
+    sent = [not_before_progress(item, script["step_ms"] * MS) for item in peer.run(35 * S)]
     marks = range(script["step_ms"] * MS, 40 * S, script["step_ms"] * MS)
     progress = [Progress(at, max(0, at - script["lag_ms"] * MS)) for at in marks]
     live, later = PeerClock(), PeerClock()
@@ -452,11 +492,11 @@ def test_what_is_final_never_changes(script: dict[str, int]) -> None:
         still: list[Sent] = []
         for s in waiting:
             assert s.frame is not None
-            at = live.capture_ns(s.track_id, s.frame.media_time, s.arrival_ns)
+            at = live.capture_ns(s.track_id, s.frame.media_time, s.frame.arrival_ns)
             if at <= live.ready_until_ns:
                 assert at > ready or not placed, "nothing is placed in what was ready before"
                 placed[id(s)] = at
-                full = later.capture_ns(s.track_id, s.frame.media_time, s.arrival_ns)
+                full = later.capture_ns(s.track_id, s.frame.media_time, s.frame.arrival_ns)
                 assert at == full, (s, at, full)
             else:
                 still.append(s)

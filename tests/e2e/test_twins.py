@@ -15,6 +15,7 @@ import pytest
 from tests.e2e.kit import judge, open_house
 
 from tapedeck.sources.synthetic import CAST
+from tapedeck.testing.expect import Bars
 from tapedeck.testing.people import Act, Cue, Person
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
@@ -50,7 +51,7 @@ async def play(folder: Path) -> None:
         attendance = await playing
         films = [await take.film((ADA, GRACE)) for take in (first, second)]
         for take, film in zip((first, second), films, strict=True):
-            report = judge(film, attendance, await take.recorded())
+            report = judge(film, attendance, await take.recorded(), Bars(in_step=True))
             assert report.ok, str(report)
         one, other = (pictures(film.path) for film in films)
         assert (one & other).total() > 2 * 30, "two seconds and more of both are the same packets"

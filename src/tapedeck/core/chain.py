@@ -72,14 +72,14 @@ class Chain:
         x0, at0 = xs[index - 1], ats[index - 1]
         return at0 + (x - x0) * (ats[index] - at0) // (xs[index] - x0)
 
-    def go_on(self, before: Chain) -> None:
+    def go_on(self, before: Chain, final_ns: int) -> None:
         """Nothing happened before it: take over what `before` places. Call it before the first knot.
 
-        What `before` placed straight on beyond its last knot may be final, so it ends with a knot.
+        What `before` placed before `final_ns`, straight on beyond its last knot, is final: there it ends with a knot.
         """
         self.xs, self.ats = before.xs, before.ats
-        if before.last_x > self.xs[-1]:
-            end_ns = before.at(before.last_x)
-            self.xs.append(before.last_x)
-            self.ats.append(end_ns)
+        further_ns = max(before.at(before.last_x), final_ns) - self.ats[-1]
+        if further_ns > 0:
+            self.xs.append(self.xs[-1] + further_ns)
+            self.ats.append(self.ats[-1] + further_ns)
         self.holds_from_ns, self.first_x, self.slip = before.holds_from_ns, before.first_x, before.slip

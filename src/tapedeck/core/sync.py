@@ -80,6 +80,8 @@ class _Track:
         self.n_reports = 0
         self.reference_ns = 0
         "Delay to expect of the next frame: falls at once, rises slowly."
+        self.late_ns: int | None = None
+        "Arrival of the last frame, if it came behind a gap in arrivals and none in media: it tells no least delay."
         self.suspect_ns: int | None = None
         "Delay of the last frame, if it did not fit."
 
@@ -159,7 +161,8 @@ class PeerClock:
         track.reference_ns = min(delay, track.reference_ns + ((delay - track.reference_ns) >> 6))
         chain.last_arrival_ns = max(chain.last_arrival_ns, arrival_ns)
         chain.last_x = max(chain.last_x, x)
-        chain.floor.observe(arrival_ns, delay)
+        if track.late_ns is None:
+            chain.floor.observe(arrival_ns, delay)
 
     def report(self, report: ClockReport) -> None:
         """A sender report. One of an unknown track is ignored."""
@@ -228,17 +231,19 @@ class PeerClock:
 
     @staticmethod
     def _may_have_slipped(track: _Track, chain: Chain, x: int, arrival_ns: int) -> bool:
-        """Nothing came for a while, and then what follows what came before.
+        """Nothing came for a while, then what follows what came before, and the next is not earlier.
 
-        Asked at most once per knot, so that what follows a gap is long enough to tell what it was.
+        A packet that was sent again is late alone. Asked at most once per knot, so that what follows a gap is long
+        enough to tell what it was.
         """
+        late_ns, track.late_ns = track.late_ns, None
+        if late_ns is not None:
+            settled_ns = KNOT_NS if chain.suspected else _SETTLED_NS
+            return arrival_ns >= late_ns and arrival_ns - chain.start_ns > settled_ns
         gap = arrival_ns - chain.last_arrival_ns
-        return (
-            track.is_sound
-            and gap > _SLIP_GAP_NS
-            and 0 < x - chain.last_x < gap // 2
-            and arrival_ns - chain.start_ns > (KNOT_NS if chain.suspected else _SETTLED_NS)
-        )
+        if track.is_sound and gap > _SLIP_GAP_NS and 0 < x - chain.last_x < gap // 2:
+            track.late_ns = arrival_ns
+        return False
 
     @staticmethod
     def _begin(
@@ -264,6 +269,8 @@ class PeerClock:
         index = bisect.bisect_right(track.chains, arrival_ns, key=lambda chain: chain.holds_from_ns) - 1
         if index < 0:
             return track.chains[0] if track.chains else None
+        while index and track.chains[index].slip and not track.chains[index].ats:
+            index -= 1  # until it is known whether anything happened, nothing has
         chain = track.chains[index]
         if index and chain.slip:
             return chain if x > track.chains[index - 1].last_x else track.chains[index - 1]
@@ -323,7 +330,7 @@ class PeerClock:
             return
         chain.least_at_ns = before.least_at_ns
         chain.floor.inherit(before.floor)
-        chain.go_on(before)
+        chain.go_on(before, self._passed(chain.start_ns))
         track.head -= 1
         del track.chains[track.head]
 

@@ -72,6 +72,8 @@ class Bars:
     "From where a span begins (or from a person's first picture in it) until they are seen: a key frame is asked for."
     way_ns: int = 10 * _MS
     "What the way from sender to recorder may add to where the film begins, is cut and ends, besides one picture."
+    in_step: bool = False
+    "Its cuts are at the pictures of another film: each pause may then leave up to a picture in it (`core/steps.py`)."
     skew_ns: int = 50 * _MS
     "Between people: ours, the design names none."
     fresh_ns: int = 100 * _MS
