@@ -258,6 +258,14 @@ def test_sound_that_was_lost_by_its_sender_is_missing_and_nothing_behind_it_is_m
     assert_monotonic(clock, sent)
 
 
+def test_sound_that_was_lost_while_nothing_was_sent_is_missing() -> None:
+    """The recording was paused, or the microphone muted, when the computer was busy."""
+    sound = slips(20 * S, 150 * MS)
+    sound.is_sending = lambda t: not 19 * S <= t < 21 * S
+    clock, sent = play(SimPeer([sound, video()], jitter(BASE, 10 * MS), report_noise_ns=3 * MS), 25 * S)
+    assert sorted(abs(error) for _, error in errors(clock, sent, "a"))[-2] <= 10 * MS
+
+
 def test_sound_that_is_lost_again_and_again_stays_in_step() -> None:
     lost = 80 * MS
     sound = audio(

@@ -32,7 +32,7 @@ class Chain:
     suspected: bool
     "The clock may have been reset before it: decided at the first knot."
     frozen_ns: int
-    "Silence before it during which the clock stood still, if that is the suspicion."
+    "Silence before it during which the clock stood still or was slower, if that is the suspicion."
     slip: bool
     "The suspicion is that the sender lost sound in a gap before it: its media times go on."
     first_knot_ns: int

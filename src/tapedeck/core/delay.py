@@ -138,14 +138,16 @@ class DelayFloor:
         self._value_bin = until
 
 
-def slipped(before: DelayFloor, fresh: list[int], witnesses: Iterable[DelayFloor], gap_ns: int, until_ns: int) -> int:
+def slipped(
+    before: DelayFloor, fresh: list[int], witnesses: Iterable[DelayFloor], from_ns: int, gap_ns: int, until_ns: int
+) -> int:
     """By how many ns a track is later since a gap in its arrivals, if another track of its peer is not; else 0.
 
-    `before` is the track's floor until the gap, `fresh` its least delays per bin since then: all of these must be later
-    than any of those before, for jitter is no loss. A network that stood still catches up, or delays all tracks of a
-    connection; only a witness tells that from a sound card that stood still.
+    The gap is from `from_ns` to `gap_ns`. `before` is the track's floor until then, `fresh` its least delays per bin
+    since: all of these must be later than any of those before, for jitter is no loss. A network that stood still
+    catches up, or delays all tracks of a connection; only a witness tells that from a sound card that stood still.
     """
-    since_ns = gap_ns - _BEFORE_SLIP_NS
+    since_ns = from_ns - _BEFORE_SLIP_NS
     earlier = before.recent(since_ns, until_ns)
     if not earlier or len(fresh) < EVIDENCE_BINS or min(fresh) - max(earlier) <= _SLIP_NS:
         return 0

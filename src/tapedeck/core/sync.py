@@ -34,8 +34,9 @@ _FLAGGED_JUMP_NS = 400_000_000
 _SETTLED_NS = 500_000_000
 """Half a second of arrivals tells a track's least delay well enough for a beginning."""
 
-_SLIP_GAP_NS = 50_000_000
-"""A sound card that lost samples while its computer was busy shows as a gap of arrivals longer than this."""
+_LATE_NS = 30_000_000
+"""A sound card that lost samples while its computer was busy shows first as a packet that is later than the one before
+it by more than this."""
 
 _SAME_NS = 30_000_000
 """Delays before and after a supposed reset that differ by less are of one clock."""
@@ -81,7 +82,9 @@ class _Track:
         self.reference_ns = 0
         "Delay to expect of the next frame: falls at once, rises slowly."
         self.late_ns: int | None = None
-        "Arrival of the last frame, if it came behind a gap in arrivals and none in media: it tells no least delay."
+        "Arrival of the last frame, if it was late behind a gap: it tells no least delay."
+        self.gap_ns = 0
+        "How long that gap was."
         self.suspect_ns: int | None = None
         "Delay of the last frame, if it did not fit."
 
@@ -146,7 +149,7 @@ class PeerClock:
                 if gap > SILENCE_NS:
                     self._begin(track, x, arrival_ns)
                 elif self._may_have_slipped(track, chain, x, arrival_ns):
-                    self._begin(track, x, arrival_ns, suspected=True, slip=True)
+                    self._begin(track, x, arrival_ns, suspected=True, slip=True, frozen_ns=track.gap_ns)
             elif discontinuity or gap > SILENCE_NS:
                 self._begin(track, x, arrival_ns, suspected=True)
             elif gap > FREEZE_NS and x - chain.last_x < gap // 2:
@@ -231,7 +234,7 @@ class PeerClock:
 
     @staticmethod
     def _may_have_slipped(track: _Track, chain: Chain, x: int, arrival_ns: int) -> bool:
-        """Nothing came for a while, then what follows what came before, and the next is not earlier.
+        """The last packet was late behind a gap, and this one did not arrive before it.
 
         A packet that was sent again is late alone. Asked at most once per knot, so that what follows a gap is long
         enough to tell what it was.
@@ -241,8 +244,8 @@ class PeerClock:
             settled_ns = KNOT_NS if chain.suspected else _SETTLED_NS
             return arrival_ns >= late_ns and arrival_ns - chain.start_ns > settled_ns
         gap = arrival_ns - chain.last_arrival_ns
-        if track.is_sound and gap > _SLIP_GAP_NS and 0 < x - chain.last_x < gap // 2:
-            track.late_ns = arrival_ns
+        if track.is_sound and x > chain.last_x and gap - (x - chain.last_x) > _LATE_NS:
+            track.late_ns, track.gap_ns = arrival_ns, gap
         return False
 
     @staticmethod
@@ -259,6 +262,7 @@ class PeerClock:
             start, start, x, suspected, frozen_ns, slip, first_knot, floor, last_arrival_ns=arrival_ns, last_x=x
         )
         track.chains.append(chain)
+        track.late_ns = None
         track.reference_ns = arrival_ns - x
 
     @staticmethod
@@ -320,7 +324,7 @@ class PeerClock:
         """Connect a chain behind a gap: later by what the sender lost in it, or as if there had been no gap."""
         others = (other.current for other in self._tracks.values() if other is not track)
         witnesses = [other.floor for other in others if other is not None]
-        slip_ns = slipped(before.floor, fresh, witnesses, chain.start_ns, at_ns)
+        slip_ns = slipped(before.floor, fresh, witnesses, chain.start_ns - chain.frozen_ns, chain.start_ns, at_ns)
         if slip_ns:
             chain.least_at_ns = max(before.least_at_ns, before.at(before.last_x) + 1)
             chain.offset_ns += slip_ns
