@@ -113,6 +113,9 @@ async def test_a_meeting_is_watched_while_it_is_recorded_and_afterwards(tmp_path
 
         await until(page, "tapedeck.ended && document.querySelector('video').ended")
         assert await page.evaluate("tapedeck.error") is None
+        named = "one.name.endsWith('/' + tapedeck.segments.at(-1).uri)"
+        loads = await page.evaluate(f"performance.getEntriesByType('resource').filter(one => {named}).length")
+        assert 1 <= loads <= 2, "the last segment is loaded once, however few its pictures are"
         vod = await playlist_of(house, link["url"])
         assert vod is not None and "TYPE:VOD" in vod and vod.endswith("#EXT-X-ENDLIST\n")
         assert uris(vod)[: len(uris(live))] == uris(live), "what a player had is still there"

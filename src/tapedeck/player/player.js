@@ -8,6 +8,7 @@
   const AHEAD_S = 30; // loaded ahead of what is seen
   const BEHIND_S = 60; // kept behind it
   const POLL_MS = 1000; // half a segment
+  const SHORT_S = 0.3; // sound and pictures may end so far apart, and half as much more
   const RETRY_MS = 1000;
   const $ = (id) => document.getElementById(id);
   const video = $("video");
@@ -95,10 +96,12 @@
         if (buffer.buffered.start(i) - 0.1 <= time && time < buffer.buffered.end(i) - margin) return true;
       return false;
     };
-    // The last segment may be a few pictures long: what is in the middle of it is asked for then.
+    // Of a last segment of a few pictures the sound may end before the first: what is before it tells whether the browser
+    // kept it. Asked for what is in it, it would be loaded again for ever, and the film would have no end.
     const isThere = (one, now) => {
-      const early = one.start + Math.min(0.1, one.length / 2);
-      return loaded.has(one.uri) && (has(early, Math.min(0.05, one.length / 4)) || has(Math.max(early, now)));
+      if (!loaded.has(one.uri)) return false;
+      if (one.length < SHORT_S) return has(Math.max(one.start - 0.2, 0), 0);
+      return has(one.start + 0.1) || has(Math.max(one.start + 0.1, now));
     };
     const isWanted = (one, now) => // the last one also by who waits at its door, or there would be no end
       one.start < now + AHEAD_S && !isThere(one, now) && one.start + one.length > now + (loaded.has(one.uri) ? 0.2 : 0);
@@ -162,6 +165,8 @@
       }
       await settle(() => buffer.appendBuffer(data));
       loaded.add(segment.uri);
+      const next = state.segments[state.segments.indexOf(segment) + 1];
+      if (next && next.length < SHORT_S) loaded.delete(next.uri);
     }
 
     async function forget() {
