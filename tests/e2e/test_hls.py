@@ -106,6 +106,7 @@ async def test_a_meeting_is_watched_while_it_is_recorded_and_afterwards(tmp_path
         link = await playback_of(house, take)
         assert link["status"] == "LIVE"
         await page.goto(link["player_url"])
+        await page.evaluate("performance.setResourceTimingBufferSize(10000)")  # of 250, or it forgets what was loaded
         live = await _watch_live(house, room, take, page, link["url"])
         await playing
         viewed = await take.film([ADA, GRACE], limit_s=90)
@@ -115,7 +116,7 @@ async def test_a_meeting_is_watched_while_it_is_recorded_and_afterwards(tmp_path
         assert await page.evaluate("tapedeck.error") is None
         named = "one.name.endsWith('/' + tapedeck.segments.at(-1).uri)"
         loads = await page.evaluate(f"performance.getEntriesByType('resource').filter(one => {named}).length")
-        assert 1 <= loads <= 2, "the last segment is loaded once, however few its pictures are"
+        assert 1 <= loads <= 10, "it is asked for until it is there, and not for ever when its pictures are few"
         vod = await playlist_of(house, link["url"])
         assert vod is not None and "TYPE:VOD" in vod and vod.endswith("#EXT-X-ENDLIST\n")
         assert uris(vod)[: len(uris(live))] == uris(live), "what a player had is still there"

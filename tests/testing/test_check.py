@@ -190,6 +190,14 @@ def test_a_cut_a_tenth_of_a_second_late_fails(judge: Judge) -> None:
     assert {"end of span 1", "start of span 2"} <= failed(report)
 
 
+def test_a_film_in_step_may_keep_a_picture_per_pause(judge: Judge) -> None:
+    recorded = (span(3.3, 4.67), span(8.4, 10.37))
+    parts, spans = (Part(ADA, LEFT), Part(GRACE, RIGHT)), ((3.3, 4.7), (8.4, 10.4))
+    assert failed(judge(expect(recorded=recorded), *parts, spans=spans)) == {"duration"}
+    report = judge(expect(recorded=recorded, bars=Bars(in_step=True)), *parts, spans=spans)
+    assert report.ok, report.problems
+
+
 def test_a_film_that_begins_late_fails(judge: Judge) -> None:
     report = judge(expect(), Part(ADA, LEFT), Part(GRACE, RIGHT), spans=((3.9, 6.8),))
     assert failed(report) == {"duration", "start of span 1"}

@@ -148,7 +148,7 @@ class PeerClock:
             if -_FLAGGED_JUMP_NS < off < _FLAGGED_JUMP_NS:
                 if gap > SILENCE_NS:
                     self._begin(track, x, arrival_ns)
-                elif self._may_have_slipped(track, chain, x, arrival_ns):
+                elif track.is_sound and self._may_have_slipped(track, chain, x, arrival_ns):
                     self._begin(track, x, arrival_ns, suspected=True, slip=True, frozen_ns=track.gap_ns)
             elif discontinuity or gap > SILENCE_NS:
                 self._begin(track, x, arrival_ns, suspected=True)
@@ -244,7 +244,7 @@ class PeerClock:
             settled_ns = KNOT_NS if chain.suspected else _SETTLED_NS
             return arrival_ns >= late_ns and arrival_ns - chain.start_ns > settled_ns
         gap = arrival_ns - chain.last_arrival_ns
-        if track.is_sound and x > chain.last_x and gap - (x - chain.last_x) > _LATE_NS:
+        if x > chain.last_x and gap - (x - chain.last_x) > _LATE_NS:
             track.late_ns, track.gap_ns = arrival_ns, gap
         return False
 
